@@ -1,0 +1,49 @@
+# Everything is installed into $(VENV), with the versions of constraints.txt. `make help` lists the targets.
+PYTHON ?= python3
+VENV   ?= .venv
+PRESET ?= quick
+ARGS   ?=
+
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help figure test lint types bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) PRESET=$(PRESET) ARGS=$(ARGS)"
+
+figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the notebook, prints where the outputs are
+	$(BIN)/mmlib figure 3 --preset $(PRESET) $(ARGS)
+
+test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test ## mypy
+	$(BIN)/mypy mmlib
+
+bench: $(VENV)/.installed ## engine, acting, learner and whole-loop speed on this machine
+	$(BIN)/mmlib bench $(ARGS)
+
+clean: ## remove caches and build output; keeps $(VENV) and results/
+	rm -rf build dist mmlib.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find mmlib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "mmlib needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1). Choose one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -f $(BIN)/python; echo "no virtual environment could be made (Debian, Ubuntu: install python3-venv)" >&2; exit 2; }

@@ -1,0 +1,6 @@
+"""`python -m mmlib`."""
+
+from mmlib.cli import main
+
+if __name__ == "__main__":
+    main()

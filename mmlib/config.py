@@ -1,0 +1,131 @@
+"""The configuration of one run: a frozen pydantic model whose fields document themselves.
+
+Units: an *agent step* is one decision of the policy; an *environment frame* is one of the `action_repeat` frames
+that it lasts. Every count of steps here is per member of the population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Knot = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0.0, le=1.0)]]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the field, the value and what is allowed."""
+
+
+class RunConfig(BaseModel):
+    """One run: a population of agents of one method on one level. Defaults are the paper's (appendix D)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    level: str
+    method: str
+    backend: str = "auto"
+    seed: int = Field(0, ge=0)
+    population: int = Field(1, ge=1, description="P, members trained side by side")
+    agent_steps: int = Field(250_000_000, ge=1, description="agent steps of each member")
+
+    num_envs: int = Field(32, ge=1, description="N, environments of each member")
+    unroll: int = Field(100, ge=1, description="T, agent steps of a trajectory")
+    learner_batches: int = Field(1, ge=1, description="updates an unroll is split into, by environments")
+    action_repeat: int = Field(4, ge=1, description="environment frames an action lasts")
+    width: int = Field(96, ge=16, le=1024)
+    height: int = Field(72, ge=16, le=1024)
+    conv1: tuple[int, int] = Field((8, 4), description="kernel size and stride of the first convolution")
+    lag: Literal[0, 1] = Field(0, description="0: act, then learn; 1: both at once, in two threads")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions and linear layers")
+    device: str = "cpu"
+
+    learning_rate: float = Field(6e-4, gt=0.0)
+    entropy_cost: float = Field(3e-3, ge=0.0)
+    alpha: tuple[Knot, ...] = Field(
+        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
+    )
+    transfer_cost: float = Field(1.0, ge=0.0, description="lambda of the loss (section 3)")
+    baseline_cost: float = Field(0.5, ge=0.0)
+    discount: float = Field(0.99, ge=0.0, le=1.0)
+    reward_clip: float = Field(1.0, gt=0.0, description="learning rewards are clipped to [-c, c]; scores are not")
+    rms_decay: float = Field(0.99, ge=0.0, lt=1.0)
+    rms_epsilon: float = Field(0.1, gt=0.0)
+    max_grad_norm: float | None = Field(None, gt=0.0, description="clip each member's global gradient norm")
+
+    log_every: int = Field(10_000, ge=1, description="agent steps between rows of metrics")
+    checkpoint_every: int = Field(200_000, ge=1, description="agent steps between checkpoints")
+
+    @field_validator("alpha")
+    @classmethod
+    def _knots_increase(cls, knots: tuple[Knot, ...]) -> tuple[Knot, ...]:
+        times = [time for time, _ in knots]
+        if not knots or any(b <= a for a, b in pairwise(times)):
+            raise ValueError("needs at least one [agent steps, alpha] knot, agent steps strictly increasing")
+        return knots
+
+    @model_validator(mode="after")
+    def _fits(self) -> RunConfig:
+        from mmlib.agent import METHODS  # late: the table of methods imports torch
+
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; methods: {', '.join(METHODS)}")
+        from mmlib import levels
+
+        levels.check(self.level, self.backend)
+        if self.num_envs % self.learner_batches:
+            raise ValueError(
+                f"learner_batches {self.learner_batches} does not divide num_envs {self.num_envs}; "
+                f"allowed: {', '.join(str(n) for n in range(1, self.num_envs + 1) if self.num_envs % n == 0)}"
+            )
+        kernel, stride = self.conv1
+        if not 1 <= stride <= kernel <= min(self.width, self.height) // 4:
+            raise ValueError(
+                f"conv1 {self.conv1} does not fit {self.width}x{self.height} frames: 1 <= stride <= kernel"
+            )
+        check_device(self.device)
+        return self
+
+    @property
+    def frames(self) -> int:
+        """Environment frames of each member in the whole run."""
+        return self.agent_steps * self.action_repeat
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Agent steps that one unroll of all of a member's environments takes."""
+        return self.num_envs * self.unroll
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError if `device` is no kind that is supported, or is cuda on a machine without one."""
+    import torch
+
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; devices: cpu, cuda, cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
+
+
+def make_config(values: Mapping[str, Any]) -> RunConfig:
+    """Validates `values`. Raises ConfigError with one sentence for each field that is wrong."""
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentence(item, values) for item in error.errors())) from None
+
+
+def _sentence(item: Any, values: Mapping[str, Any]) -> str:
+    """One pydantic error as a sentence that names the field, what was given and what is allowed."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not item["loc"]:
+        return message
+    field = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown setting {field!r}; settings: {', '.join(RunConfig.model_fields)}"
+    if item["type"] == "missing":
+        return f"setting {field!r} is missing"
+    return f"{field} = {item['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,138 @@
+"""The learner: trajectories in, better parameters out. It reads from top to bottom and knows no method by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmlib import losses
+from mmlib.actors import Trajectory
+from mmlib.agent import MixMatchAgent, Outputs, mix, mix_values, mixture_weights
+from mmlib.config import RunConfig
+from mmlib.optim import RMSProp, clip_by_global_norm
+from mmlib.policies import Policy
+from mmlib.vtrace import VTrace, vtrace
+
+
+@dataclass
+class Hyperparameters:
+    """What differs between members and may change while they train, `[P]` each (appendix B)."""
+
+    learning_rate: Tensor
+    entropy_cost: Tensor
+    alpha: Tensor
+
+    @classmethod
+    def constant(cls, config: RunConfig) -> Hyperparameters:
+        """The configuration's values for each member; alpha at the schedule's start."""
+        values = (config.learning_rate, config.entropy_cost, config.alpha[0][1])
+        return cls(*(torch.full((config.population,), v, device=config.device) for v in values))
+
+
+class Learner:
+    """IMPALA with V-trace on the mixture's log-probability, plus the transfer cost (section 3, appendix D)."""
+
+    def __init__(self, agent: MixMatchAgent, config: RunConfig):
+        self.agent, self.config = agent, config
+        self.parameters = dict(agent.named_parameters())
+        self.optimiser = RMSProp(self.parameters, decay=config.rms_decay, epsilon=config.rms_epsilon)
+        self.updates = 0
+
+    def update(self, trajectory: Trajectory, hyper: Hyperparameters) -> dict[str, Tensor]:
+        """Learns from a trajectory in `learner_batches` updates.
+
+        Returns:
+          diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
+        """
+        size = self.config.num_envs // self.config.learner_batches
+        starts = range(0, self.config.num_envs, size)
+        rows = [self._update(trajectory.environments(start, start + size), hyper) for start in starts]
+        return {name: torch.stack([row[name] for row in rows]).mean(0) for name in rows[0]}
+
+    def _update(self, batch: Trajectory, hyper: Hyperparameters) -> dict[str, Tensor]:
+        config, weights = self.config, mixture_weights(hyper.alpha, self.agent.num_constituents)
+        batch = to_device(batch, self.config.device)
+        inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
+        outputs = self.agent.unroll(*inputs, batch.cores)
+        mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
+        values = mix_values(outputs.values, weights)
+
+        log_probs = _at_steps(mixture, batch.action)  # (T, P, N)
+        trace = vtrace(
+            (log_probs - batch.log_prob).detach(),
+            config.discount * (~batch.first[1:]).to(torch.float32),
+            batch.reward,
+            values[:-1].detach(),
+            values[-1].detach(),
+        )
+        entropy = mixture.entropy()[:-1]
+        terms = {
+            "pg_loss": losses.policy_gradient_loss(log_probs, trace.advantages),
+            "baseline_loss": losses.baseline_loss(values[:-1], trace.vs),
+            "entropy_loss": losses.entropy_loss(entropy),
+        }
+        loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
+        loss = loss + hyper.entropy_cost * terms["entropy_loss"]
+        if self.agent.spec.transfer != "none":
+            transfer = losses.transfer_cost(self.agent.spec.transfer, outputs.policies, weights)[:-1]
+            loss = loss + config.transfer_cost * losses.transfer_loss(transfer)
+            terms["transfer"] = transfer.mean((0, 2))
+
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        loss.sum().backward()  # members are independent: the sum's gradient is each member's own
+        grad_norm = clip_by_global_norm(self.parameters, config.max_grad_norm)
+        self.optimiser.step(self.parameters, hyper.learning_rate)
+        self.updates += 1
+        return _diagnose(outputs, mixture, trace, values, terms) | {"grad_norm": grad_norm}
+
+    def state_dict(self) -> dict:
+        """Parameters, optimiser and counter."""
+        return {
+            "agent": self.agent.state_dict(),
+            "mean_square": self.optimiser.mean_square,
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Continues where `state_dict` was taken."""
+        self.agent.load_state_dict(saved["agent"])
+        for name, value in saved["mean_square"].items():
+            self.optimiser.mean_square[name].copy_(value)
+        self.updates = saved["updates"]
+
+
+def _at_steps(policy: Policy, action: Tensor) -> Tensor:
+    """log pi(a_t|s_t) `[T, P, N]` of a policy `[T+1, P, N]`: the last observation has no action yet."""
+    padded = torch.cat([action, action[-1:]])  # the padding's log-probability is dropped
+    return policy.log_prob(padded)[:-1]
+
+
+@torch.no_grad()
+def _diagnose(
+    outputs: Outputs, mixture: Policy, trace: VTrace, values: Tensor, terms: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What to look at when it does not learn, `[P]` each: sums as in the loss; the rest means a step."""
+    rows = {name: term.detach() for name, term in terms.items()}
+    rows["entropy"] = -rows.pop("entropy_loss") / trace.vs[:, 0].numel()
+    for i, policy in enumerate(outputs.policies):
+        rows[f"entropy_{i + 1}"] = policy.entropy().mean((0, 2))
+    rows["collision_entropy"] = mixture.collision_entropy().mean((0, 2))
+    rows["rho_mean"] = trace.rhos.mean((0, 2))
+    rows["value_mean"] = values.mean((0, 2))
+    errors = trace.vs - values[:-1]
+    rows["value_error"] = errors.abs().mean((0, 2))
+    spread = trace.vs.var((0, 2)).clamp(min=1e-3)
+    rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the value targets by the baseline
+    return rows
+
+
+def to_device(batch: Trajectory, device: str) -> Trajectory:
+    """The trajectory with its tensors on `device` (itself on the CPU)."""
+    if device == "cpu":
+        return batch
+    moved = {name: value.to(device) for name, value in vars(batch).items() if name != "cores"}
+    cores = {n: None if s is None else (s[0].to(device), s[1].to(device)) for n, s in batch.cores.items()}
+    return Trajectory(**moved, cores=cores)

@@ -1,0 +1,276 @@
+"""MiniLab, the embedded engine: a batch of environments behind the `Level` contract."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmlib.levels.base import FRAMES_PER_SECOND, Pose, Step, check_actions
+from mmlib.levels.minilab.episodes import advance, begin
+from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.minilab.mapview import map_image
+from mmlib.levels.minilab.mazes import maze_scratch
+from mmlib.levels.minilab.physics import CELL, EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
+from mmlib.levels.minilab.render import render
+from mmlib.levels.minilab.textures import load_art
+from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
+
+SETTINGS = ("episode_seconds", "threads")  # of `MiniLab`, beyond the arguments that every backend has
+
+
+class MiniLab:
+    """A MiniLab level, see `mmlib.levels.base.Level`.
+
+    Environment i of seed s plays the same episodes whatever `num_envs` and `threads` are, wherever it runs.
+    """
+
+    backend = "minilab"
+
+    def __init__(
+        self,
+        name: str,
+        num_envs: int = 1,
+        seed: int = 0,
+        action_repeat: int = 4,
+        width: int = 96,
+        height: int = 72,
+        *,
+        threads: int = 1,
+        episode_seconds: float | None = None,
+    ):
+        """Makes the level; the first one on a machine compiles the engine.
+
+        Args:
+          name: a key of `SPECS`.
+          num_envs: B.
+          seed: 0 <= seed < 2**63; with the environment's number it decides maps, objects, spawn points and
+            looks.
+          action_repeat: frames of a level step.
+          width: of the observation, pixels.
+          height: of the observation, pixels.
+          threads: worker threads of `reset` and `step`; they change the speed and nothing else.
+          episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
+
+        Raises:
+          ValueError: an argument outside its range.
+        """
+        _check_arguments(num_envs, seed, action_repeat, width, height, threads, episode_seconds)
+        self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seed, action_repeat
+        self.width, self.height = width, height
+        self._spec = SPECS[name]
+        frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
+        self._rules = make_rules(self._spec, seed, frames)
+        self.episode_frames = self._rules.episode_frames
+        self._world = make_world(self._spec, num_envs)
+        self._agents = make_agents(num_envs)
+        self._outcome = make_outcome(num_envs)
+        self._art = load_art()
+        self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
+        self._split(min(threads, num_envs))
+        with _Notice():
+            self.reset()
+            self._play(0, np.zeros((num_envs, 7), np.int32), 0, 0)
+
+    def _split(self, threads: int) -> None:
+        """Shares the environments out to threads, each with its own scratch."""
+        bounds = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
+        self._ranges = list(itertools.pairwise(bounds))
+        self._scratch = [maze_scratch(self._rules.maze) for _ in self._ranges]
+        size = (self._rules.maze.height, self._rules.maze.width)
+        self._cells = [np.zeros(size, np.uint8) for _ in self._ranges]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def _over_ranges(self, work: Callable[[int], None]) -> None:
+        if self._pool is None:
+            work(0)
+            return
+        futures = [self._pool.submit(work, k) for k in range(len(self._ranges))]
+        wait(futures)
+        for future in futures:
+            future.result()
+
+    def _play(self, k: int, actions: NDArray[np.int32], start: int, stop: int) -> None:
+        """Advances environments start..stop-1 with the scratch of range k."""
+        state, scratch = (self._rules, self._world, self._agents, self._outcome), self._scratch[k]
+        advance(actions, self.action_repeat, *state, self._cells[k], scratch, start, stop)
+
+    def _draw(self, out: NDArray[np.uint8], pose: NDArray, first: int, start: int, stop: int) -> None:
+        """Renders environments first+start..first+stop-1 seen from `pose[start:stop]` into `out`."""
+        world = self._world
+        render(
+            out,
+            pose,
+            world.wall_x[first:],
+            world.wall_y[first:],
+            world.floor_z[first:],
+            world.floor_texture[first:],
+            world.sprites[first:],
+            world.theme[first:],
+            self._spec.ceiling,
+            self._spec.sky,
+            self._art,
+            start,
+            stop,
+        )
+
+    def reset(self) -> NDArray[np.uint8]:
+        """See `Level.reset`."""
+
+        def work(k: int) -> None:
+            start, stop = self._ranges[k]
+            begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], start, stop)
+            self._draw(self._frames, self._agents.pose, 0, start, stop)
+
+        self._over_ranges(work)
+        return self._frames
+
+    def step(self, actions: NDArray[np.int32]) -> Step:
+        """See `Level.step`."""
+        check_actions(actions, self.num_envs)
+        actions = np.ascontiguousarray(actions)
+
+        def work(k: int) -> None:
+            start, stop = self._ranges[k]
+            self._play(k, actions, start, stop)
+            self._draw(self._frames, self._agents.pose, 0, start, stop)
+
+        self._over_ranges(work)
+        outcome = self._outcome
+        return Step(
+            self._frames,
+            outcome.reward.copy(),
+            outcome.done.copy(),
+            outcome.episode_return.copy(),
+            outcome.episode_frames.copy(),
+        )
+
+    def _check_index(self, i: int) -> None:
+        if not 0 <= i < self.num_envs:
+            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
+
+    def pose(self, i: int) -> Pose:
+        """See `Level.pose`."""
+        self._check_index(i)
+        x, y, eye, yaw, pitch = self._agents.pose[i].tolist()
+        return Pose(x, y, eye - EYE_ABOVE_ORIGIN, yaw, pitch)
+
+    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
+        """See `Level.set_pose`.
+
+        Raises:
+          ValueError: the body does not fit inside the map's border.
+        """
+        self._check_index(i)
+        _, rows, columns = self._world.floor_z.shape
+        for axis, value, cells in (("x", x, columns), ("y", y, rows)):
+            if not REACH_WALL <= value <= cells * CELL - REACH_WALL:
+                low, high = REACH_WALL, cells * CELL - REACH_WALL
+                raise ValueError(f"{axis} = {value} is outside the map; allowed: {low} to {high}")
+        eye = ground_below(self._world.floor_z[i], float(x), float(y)) + EYE_ABOVE_FLOOR
+        self._agents.pose[i] = (x, y, eye, (yaw_degrees + 180.0) % 360.0 - 180.0, 0.0)
+        self._agents.velocity[i] = 0.0
+        self._agents.jump_held[i] = 0
+        self._draw(self._frames, self._agents.pose, 0, i, i + 1)
+
+    def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
+        """See `Level.render`."""
+        self._check_index(i)
+        out = np.zeros((1, 3, height, width), np.uint8)
+        self._draw(out, self._agents.pose[i : i + 1], i, 0, 1)
+        return np.ascontiguousarray(out[0].transpose(1, 2, 0))
+
+    def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
+        """See `Level.map_image`."""
+        self._check_index(i)
+        world = self._world
+        return map_image(
+            self._agents.pose[i],
+            world.wall_x[i],
+            world.wall_y[i],
+            world.floor_z[i],
+            world.floor_texture[i],
+            world.sprites[i],
+            world.theme[i],
+            self._art,
+            pixels,
+        )
+
+    def _state(self) -> dict[str, NDArray]:
+        state: dict[str, NDArray] = {f"world.{k}": v for k, v in self._world._asdict().items()}
+        return state | {f"agents.{k}": v for k, v in self._agents._asdict().items()}
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """See `Level.state_dict`."""
+        state = {name: value.copy() for name, value in self._state().items()}
+        return state | {"seed": np.array(self.seed, np.int64)}
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> None:
+        """See `Level.load_state_dict`.
+
+        Raises:
+          ValueError: the state is of another level, seed or number of environments.
+        """
+        mine = self._state()
+        if state.keys() != mine.keys() | {"seed"}:
+            odd = ", ".join(sorted(state.keys() ^ (mine.keys() | {"seed"})))
+            raise ValueError(f"not a state of {self.name}; missing or unknown: {odd}")
+        if int(state["seed"]) != self.seed:
+            raise ValueError(f"the state is of seed {int(state['seed'])}, the level of seed {self.seed}")
+        for name, value in mine.items():
+            if state[name].shape != value.shape:
+                raise ValueError(f"{name} has shape {state[name].shape}; this level's is {value.shape}")
+        for name, value in mine.items():
+            value[:] = state[name]
+        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
+
+    def close(self) -> None:
+        """See `Level.close`."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def _check_arguments(
+    num_envs: int,
+    seed: int,
+    action_repeat: int,
+    width: int,
+    height: int,
+    threads: int,
+    episode_seconds: float | None,
+) -> None:
+    """Raises ValueError, naming it, for an argument outside its range."""
+    for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat), ("threads", threads)):
+        if value < 1:
+            raise ValueError(f"{what} is {value}; it must be at least 1")
+    if width < 8 or height < 8:
+        raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed} is outside [0, 2**63)")
+    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
+        raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
+
+
+class _Notice:
+    """Says so, once, when what runs inside takes long because the kernels are not in the disk cache."""
+
+    shown = False
+
+    def __enter__(self) -> None:
+        self._timer = threading.Timer(2.0, self._show)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    @classmethod
+    def _show(cls) -> None:
+        if not cls.shown:
+            cls.shown = True
+            print("MiniLab: compiling the engine, once on this machine (up to a minute) …", file=sys.stderr)

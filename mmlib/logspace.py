@@ -1,0 +1,109 @@
+"""Arithmetic of log-probabilities, where −inf is a probability of 0 and passes no gradient.
+
+Pure functions on tensors: [...] is any batch, the last dimension enumerates actions. In nats.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+
+def finite(log_p: Tensor) -> Tensor:
+    """Put 0 for −inf, so that 0 · log 0 is 0 and its gradient too."""
+    return log_p.masked_fill(log_p == -math.inf, 0)
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Return −Σ p log p over the last dimension, [...]."""
+    return -(log_p.exp() * finite(log_p)).sum(-1)
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Return Σ p (log p − log q), [...]; +inf, without gradient, where q is 0 and p is not."""
+    terms = log_p.exp() * (finite(log_p) - finite(log_q))
+    return terms.masked_fill(log_q == -math.inf, math.inf).masked_fill(log_p == -math.inf, 0).sum(-1)
+
+
+def mix(weights: Tensor, log_probs: Sequence[Tensor]) -> Tensor:
+    """Return log Σ_k w_k exp(l_k), [...], of weights [..., K] on the simplex and K log-probabilities [...].
+
+    The largest l_k of positive weight is taken out of the sum, so a weight of 1 gives its l_k exactly.
+    An l_k of weight 0 may exceed it: e^80 bounds the gradient of that weight, and the gradient of l_k is 0.
+    Where every term is 0 the result is −inf without gradient.
+    """
+    stacked = torch.stack(tuple(log_probs))  # (K, ...)
+    weights = weights.expand(*stacked.shape[1:], -1).movedim(-1, 0)
+    top = finite(stacked.detach().masked_fill(weights <= 0, -math.inf).amax(0))
+    total = (weights * (stacked - top).clamp(max=80).exp()).sum(0)
+    impossible = total == 0
+    return (top + total.masked_fill(impossible, 1).log()).masked_fill(impossible, -math.inf)
+
+
+def mixture_entropy(dense_entropy: Tensor, weight: Tensor, dense_at: Tensor, mixture_at: Tensor) -> Tensor:
+    """Return the entropy, [...], of a mixture of which one component has actions that the others have not.
+
+    Elsewhere the mixture is w·q: −Σ w q log w q = w H(q) − w log w, less its terms at the others' actions.
+
+    Args:
+      dense_entropy: [...], H(q).
+      weight: [...], w.
+      dense_at, mixture_at: [..., S], log q and the mixture's log-probability at the others' actions.
+    """
+    w_log_w = weight * weight.masked_fill(weight == 0, 1).log()
+    elsewhere = weight * (dense_entropy - entropy(dense_at)) - w_log_w * (1 - dense_at.exp().sum(-1))
+    return elsewhere + entropy(mixture_at)
+
+
+def mixture_collision_entropy(
+    dense_collision_entropy: Tensor, weight: Tensor, dense_at: Tensor, mixture_at: Tensor
+) -> Tensor:
+    """Return −log Σ_a p(a)², [...], of the mixture of `mixture_entropy`."""
+    elsewhere = weight**2 * ((-dense_collision_entropy).exp() - (2 * dense_at).exp().sum(-1))
+    return -(elsewhere + (2 * mixture_at).exp().sum(-1)).log()
+
+
+def gumbel(logits: Tensor, generator: Generator | None) -> Tensor:
+    """Add Gumbel noise: the argmax over the last dimension draws from the softmax, never what is at −inf."""
+    noise = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+    noise.exponential_(generator=generator).clamp_(min=torch.finfo(logits.dtype).tiny)
+    return logits - noise.log_()
+
+
+def align(index: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Broadcast the batches of [..., G] and [..., C] against each other."""
+    shape = torch.broadcast_shapes(index.shape[:-1], logits.shape[:-1])
+    return index.expand(*shape, -1), logits.expand(*shape, -1)
+
+
+def positions(actions: Tensor, support: Tensor, num_actions: int) -> tuple[Tensor, Tensor]:
+    """Return where in the support [S] each action stands (anywhere if it does not), and whether it does."""
+    table = support.new_full((num_actions,), len(support))
+    table[support] = torch.arange(len(support), device=support.device)
+    position = table[actions]
+    return position.clamp(max=len(support) - 1), position < len(support)
+
+
+class GroupLayout(NamedTuple):
+    """Where the groups of a joint action lie in C concatenated logits."""
+
+    columns: Tensor  # int64 [A, G], the logits' columns of each joint action
+    padded: Tensor  # int64 [G, largest size], the columns of each group, filled up with C
+    strides: Tensor  # int64 [G], of the joint index: row-major, the first group slowest
+
+
+@lru_cache(maxsize=64)
+def group_layout(sizes: tuple[int, ...], device: torch.device) -> GroupLayout:
+    """Return the layout of groups of these sizes; made once for each device."""
+    with torch.inference_mode(False):  # the tensors outlive the caller's mode
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        strides = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))], device=device)
+        joint = torch.arange(math.prod(sizes), device=device).unsqueeze(-1)
+        columns = joint // strides % torch.tensor(sizes, device=device) + torch.tensor(starts, device=device)
+        padded = torch.full((len(sizes), max(sizes)), sum(sizes), device=device)
+        for row, start, size in zip(padded, starts, sizes):
+            row[:size] = torch.arange(start, start + size)
+        return GroupLayout(columns, padded, strides)

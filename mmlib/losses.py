@@ -1,0 +1,63 @@
+"""The terms of Mix & Match's loss, L = L_RL(theta | pi_mm) + lambda L_mm(theta) (section 3), for each member.
+
+Every function takes time-major tensors `[T, P, N]` and returns one number a member, `[P]`. IMPALA's terms are summed
+over time and environments; the transfer cost is eq. (1)'s: summed over time, averaged over the trajectories S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from mmlib.policies import Policy, masked_kl
+
+TRANSFER_COSTS: dict[str, Callable[[Policy, Policy], Tensor]] = {
+    "kl": kl_divergence,  # eq. (1): D_KL(pi_1 || pi_2)
+    "masked_kl": masked_kl,  # section 4.1: pi_2 masked to pi_1's support and renormalised
+}
+
+
+def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
+    """-sum log pi_mm(a_t|s_t) advantage_t, the gradient of which is V-trace's policy gradient.
+
+    An action that the current mixture cannot take (log-probability -inf, when alpha reached 0 or 1 since it was
+    taken) has importance weight 0, hence advantage 0, and no gradient.
+    """
+    possible = torch.isfinite(log_probs)
+    terms = torch.where(possible, log_probs, torch.zeros_like(log_probs)) * advantages
+    return -terms.sum((0, 2))
+
+
+def baseline_loss(values: Tensor, targets: Tensor) -> Tensor:
+    """1/2 sum (v_t - V(x_t))^2, as IMPALA's."""
+    return 0.5 * (targets - values).square().sum((0, 2))
+
+
+def entropy_loss(entropy: Tensor) -> Tensor:
+    """-sum H(pi_mm(.|s_t)): minimising it raises the entropy."""
+    return -entropy.sum((0, 2))
+
+
+def transfer_cost(name: str, policies: list[Policy], weights: Tensor) -> Tensor:
+    """The transfer cost of each step, `[T, P, N]`: (1 - alpha) D(pi_1 || pi_2) for two constituents (eq. 1).
+
+    For K > 2 consecutive pairs are summed, D(pi_i || pi_{i+1}) weighted by alpha_1 + ... + alpha_i, which is
+    1 - alpha for K = 2 (stated choice). Gradients flow into both policies (appendix C).
+
+    Args:
+      name: a key of TRANSFER_COSTS.
+      policies: K of batch shape `[T, P, N]`.
+      weights: `[P, K]`.
+    """
+    before = weights.cumsum(-1)  # mass not yet past constituent i
+    divergence = TRANSFER_COSTS[name]
+    return torch.stack([before[:, i, None] * divergence(p, q) for i, (p, q) in enumerate(pairwise(policies))]).sum(0)
+
+
+def transfer_loss(cost: Tensor) -> Tensor:
+    """Eq. (1): the cost `[T, P, N]` summed over time, averaged over the |S| = N trajectories."""
+    return cost.sum(0).mean(-1)

@@ -1,0 +1,344 @@
+"""Results as facts on disk: one run is one directory of append-only records.
+
+Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
+
+    config.json     the resolved configuration, the mmlib version, the backend in force
+    metrics.jsonl   one row a member every `log_every` agent steps
+    episodes.jsonl  one row an episode: environment frames of the member at its end, return, length in frames
+    timing.jsonl    throughput and the share of each stage
+    state.json      {"state": "running" | "done" | "failed", ...}, replaced atomically
+
+Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
+line, which the readers ignore and the next writer removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+STATES = ("running", "done", "failed")
+RECORDS = {
+    "metrics": (
+        *(
+            "frames",
+            "agent_steps",
+            "member",
+            "updates",
+            "learning_rate",
+            "entropy_cost",
+            "alpha",
+            "return_mean",
+        ),
+        *("episodes", "pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"),
+        *("grad_norm", "value_mean", "value_error", "action_marginals"),
+    ),
+    "episodes": ("frames", "member", "return", "length_frames"),
+    "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),
+}
+# What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
+RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
+NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
+
+
+class ResultsError(ValueError):
+    """A results directory cannot be used; the message says which one, why, and what to do."""
+
+
+def config_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()
+) -> list[str]:
+    """Names of the fields in which two recorded configurations differ, but for `NOT_COMPARED` and `ignore`.
+
+    A field that only one of them has counts as a difference.
+    """
+    one, two, missing = _plain(first), _plain(second), object()
+    names = {*one, *two} - NOT_COMPARED.union(ignore)
+    return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
+
+
+class RunWriter:
+    """Writes one run's directory; opening a directory again appends to it.
+
+    directory: made if it is missing.  config: the resolved configuration as a JSON-able dict.
+    Use as a context manager: leaving it through an exception marks the run "failed" with the reason, and
+    every way out releases the directory.
+
+    Raises ResultsError before any work if the directory cannot be written, if another process is writing it,
+    or if it holds a run of another configuration (only `agent_steps` may grow: the same run, continued).
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
+        self.directory = Path(directory)
+        self._files: dict[str, Any] = {}
+        self._lock: int | None = _claim(self.directory)
+        try:
+            self._write_config(dict(config))
+            for name in RECORDS:
+                self._open(name)
+            self._write_state({"state": "running", "pid": os.getpid()})
+        except OSError as error:
+            self.close()
+            raise _unwritable(self.directory, error) from error
+        except ResultsError:
+            self.close()
+            raise
+
+    def metrics(self, row: Mapping[str, Any]) -> None:
+        """Appends one row of metrics: the columns of `RECORDS["metrics"]`; frames are the member's."""
+        self._append("metrics", [row])
+
+    def episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends finished episodes: frames (the member's, at the end), member, return, length_frames."""
+        self._append("episodes", rows)
+
+    def timing(self, row: Mapping[str, Any]) -> None:
+        """Appends one row of timing: frames, seconds since the start, agent_steps_per_second, stages."""
+        self._append("timing", [row])
+
+    def truncate_to(self, frames: int) -> None:
+        """Drops every record later than `frames` environment frames: what follows a checkpoint."""
+        for name in RECORDS:
+            kept = [row for row in _read_rows(self._path(name)) if row["frames"] <= frames]
+            self._files.pop(name).close()
+            replace_text(self._path(name), "".join(_line(row) for row in kept))
+            self._open(name)
+
+    def finish(self, state: str = "done", **facts: Any) -> None:
+        """Writes the run's last state ("done" or "failed") with any facts (`reason=...`) and closes it.
+
+        Raises ValueError for an unknown state.
+        """
+        if state not in STATES:
+            raise ValueError(f"unknown state {state!r}; states: {', '.join(STATES)}")
+        self._write_state({"state": state, **facts})
+        self.close()
+
+    def close(self) -> None:
+        """Closes the files and releases the directory; the state stays as it is."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._files:
+            reason = (
+                "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+            )
+            self.finish("failed", reason=reason)
+        self.close()
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.jsonl"
+
+    def _open(self, name: str) -> None:
+        path = self._path(name)
+        if path.exists():
+            _drop_torn_line(path)
+        self._files[name] = path.open("a", encoding="utf-8")
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        file = self._files[name]
+        file.write("".join(_line(row) for row in rows))
+        file.flush()
+
+    def _write_config(self, config: dict[str, Any]) -> None:
+        from mmlib import __version__
+
+        path = self.directory / "config.json"
+        if path.exists():
+            old = json.loads(path.read_text(encoding="utf-8"))
+            different = config_differences(old, config)
+            if config.get("agent_steps", 0) < old.get("agent_steps", 0):
+                different.append("agent_steps")
+            if different:
+                named = ", ".join(
+                    f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different
+                )
+                raise ResultsError(
+                    f"{self.directory} holds a run of another configuration: {named}; "
+                    "choose another directory or delete that one"
+                )
+        replace_text(path, json.dumps(_plain({**config, "mmlib_version": __version__}), indent=2) + "\n")
+
+    def _write_state(self, state: Mapping[str, Any]) -> None:
+        replace_text(self.directory / "state.json", json.dumps(_plain(state)) + "\n")
+
+
+class Run:
+    """One run's directory, for reading; it may still be running.
+
+    directory: Path.  config: dict.  Raises ResultsError if there is no readable config.json.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        try:
+            self.config: dict[str, Any] = json.loads(
+                (self.directory / "config.json").read_text(encoding="utf-8")
+            )
+        except (OSError, json.JSONDecodeError) as error:
+            raise ResultsError(
+                f"{self.directory} holds no run: its config.json cannot be read ({error})"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r}, state={self.state!r})"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
+        try:
+            facts: dict[str, Any] = json.loads((self.directory / "state.json").read_text(encoding="utf-8"))
+            return facts
+        except (OSError, json.JSONDecodeError):
+            return {"state": "failed", "reason": "no state was written"}
+
+    @property
+    def state(self) -> str:
+        """ "running", "done" or "failed". A run that was killed still says "running"."""
+        return str(self.facts["state"])
+
+    @property
+    def done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def method(self) -> str:
+        return str(self.config["method"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    def metrics(self) -> pd.DataFrame:
+        """One row a member and log point; `frames` are environment frames of the member."""
+        return self._frame("metrics")
+
+    def episodes(self) -> pd.DataFrame:
+        """One row an episode, in the order in which they ended; returns are unclipped."""
+        return self._frame("episodes")
+
+    def timing(self) -> pd.DataFrame:
+        """One row a log point; `stages` holds dicts of shares."""
+        return self._frame("timing")
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        rows = _read_rows(self.directory / f"{name}.jsonl")
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+
+
+def run_directory(
+    root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int
+) -> Path:
+    """Where the run of these five names lies under `root`."""
+    return Path(root) / preset / figure / level / method / f"seed{seed}"
+
+
+def find_runs(
+    root: str | os.PathLike[str],
+    preset: str | None = None,
+    figure: str | None = None,
+    level: str | None = None,
+    method: str | None = None,
+) -> list[Run]:
+    """All runs under `root` with the given names (None matches all), in order of their names and seeds."""
+    pattern = "/".join(name or "*" for name in (preset, figure, level, method))
+    directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
+    return [Run(directory) for directory in sorted(directories, key=_natural_order)]
+
+
+def _natural_order(path: Path) -> list[tuple[str, int]]:
+    """Sorts seed2 before seed10."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))]
+
+
+def check_writable(directory: Path) -> None:
+    """Makes the directory if need be. Raises ResultsError if it cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+
+
+def _claim(directory: Path) -> int:
+    """Makes the directory and locks it for this process; returns the lock's file descriptor."""
+    check_writable(directory)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ResultsError(
+            f"another process is writing {directory}; wait for it or choose another directory"
+        ) from error
+    return descriptor
+
+
+def _unwritable(directory: Path, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"cannot write to the results directory {directory}: {error.strerror or error}; "
+        "choose another with --results"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON types: arrays and tuples become lists, numbers that are not finite None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(row)) + "\n"
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a record; a torn last line (one without its newline) is ignored."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+def _drop_torn_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        text = file.read()
+        file.truncate(text.rfind(b"\n") + 1)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,67 @@
+"""V-trace: off-policy corrected values and policy-gradient advantages (Espeholt et al. 2018, section 4.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class VTrace(NamedTuple):
+    """What V-trace returns, each `[T, ...]` and without gradient."""
+
+    vs: Tensor  # value targets v_s
+    advantages: Tensor  # rho_s (r_s + gamma_s v_{s+1} - V(x_s)), the factor of grad log pi
+    rhos: Tensor  # truncated importance weights min(rho_bar, pi / mu)
+
+
+@torch.no_grad()
+def vtrace(
+    log_rhos: Tensor,
+    discounts: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    bootstrap_value: Tensor,
+    *,
+    clip_rho: float = 1.0,
+    clip_c: float = 1.0,
+) -> VTrace:
+    """Computes V-trace targets by the backward recursion of Espeholt et al., remark 1.
+
+    v_s = V(x_s) + delta_s + gamma_s c_s (v_{s+1} - V(x_{s+1})),  delta_s = rho_s (r_s + gamma_s V(x_{s+1}) - V(x_s)).
+
+    Args:
+      log_rhos: `[T, ...]` log pi(a_s|x_s) - log mu(a_s|x_s), target over behaviour policy. -inf means weight 0.
+      discounts: `[T, ...]` gamma_s, the discount after step s; 0 where the episode ended.
+      rewards: `[T, ...]` r_s.
+      values: `[T, ...]` V(x_s).
+      bootstrap_value: `[...]` V(x_T).
+      clip_rho: rho_bar, the truncation of the weights in the temporal differences and advantages.
+      clip_c: c_bar, the truncation of the trace weights.
+
+    Returns:
+      `VTrace` of targets, advantages and truncated weights, `[T, ...]` each.
+    """
+    if not log_rhos.shape == discounts.shape == rewards.shape == values.shape:
+        raise ValueError(
+            f"log_rhos {tuple(log_rhos.shape)}, discounts {tuple(discounts.shape)}, rewards {tuple(rewards.shape)} "
+            f"and values {tuple(values.shape)} must have one shape [T, ...]"
+        )
+    if bootstrap_value.shape != values.shape[1:]:
+        raise ValueError(f"bootstrap_value {tuple(bootstrap_value.shape)} must be {tuple(values.shape[1:])}")
+
+    weights = log_rhos.exp()
+    rhos, cs = weights.clamp(max=clip_rho), weights.clamp(max=clip_c)
+    values_t = torch.cat([values[1:], bootstrap_value[None]])  # V(x_{s+1})
+    deltas = rhos * (rewards + discounts * values_t - values)
+
+    error = torch.zeros_like(bootstrap_value)  # v_s - V(x_s)
+    errors = torch.empty_like(values)
+    for s in reversed(range(values.shape[0])):
+        error = deltas[s] + discounts[s] * cs[s] * error
+        errors[s] = error
+    vs = values + errors
+
+    vs_t = torch.cat([vs[1:], bootstrap_value[None]])  # v_{s+1}
+    return VTrace(vs=vs, advantages=rhos * (rewards + discounts * vs_t - values), rhos=rhos)

@@ -1,0 +1,61 @@
+"""Bad configurations: a sentence that names the value and the choices, before any work."""
+
+import pytest
+import torch
+
+from mmlib.config import ConfigError, make_config
+from mmlib.schedules import piecewise
+
+GOOD = {"level": "explore_object_locations_small_mini", "method": "mm"}
+
+
+def test_defaults_are_the_papers():
+    config = make_config(GOOD)
+    assert (config.width, config.height, config.action_repeat, config.unroll) == (96, 72, 4, 100)
+    assert (config.discount, config.baseline_cost, config.rms_decay, config.rms_epsilon) == (0.99, 0.5, 0.99, 0.1)
+    assert config.transfer_cost == 1.0 and config.reward_clip == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ({"level": "nav_maze"}, ["unknown level 'nav_maze'", "nav_maze_static_01"]),
+        ({"method": "tiny"}, ["unknown method 'tiny'", "small", "big756", "mm"]),
+        ({"backend": "doom"}, ["unknown backend 'doom'", "minilab"]),
+        ({"device": "tpu"}, ["unknown device 'tpu'", "cpu", "cuda"]),
+        ({"alpha": [[0, 1.5]]}, ["alpha", "1.5", "less than or equal to 1"]),
+        ({"alpha": [[0, -0.1]]}, ["alpha", "-0.1", "greater than or equal to 0"]),
+        ({"alpha": [[10, 0.1], [10, 0.2]]}, ["alpha", "strictly increasing"]),
+        ({"alpha": []}, ["alpha", "at least one"]),
+        ({"population": 0}, ["population = 0", "greater than or equal to 1"]),
+        ({"unroll": 0}, ["unroll = 0", "greater than or equal to 1"]),
+        ({"lag": 2}, ["lag = 2", "0 or 1"]),
+        ({"dtype": "float16"}, ["dtype = 'float16'", "bfloat16"]),
+        ({"learning_rate": float("nan")}, ["learning_rate = nan"]),
+        ({"learner_batches": 5}, ["learner_batches 5 does not divide num_envs 32", "1, 2, 4, 8, 16, 32"]),
+        ({"learning_rat": 1}, ["unknown setting 'learning_rat'", "learning_rate"]),
+        ({"conv1": [4, 8]}, ["conv1"]),
+    ],
+)
+def test_errors_name_the_value_and_the_choices(override, words):
+    with pytest.raises(ConfigError) as error:
+        make_config(GOOD | override)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_missing_settings_are_named():
+    with pytest.raises(ConfigError, match=r"'level' is missing.*'method' is missing"):
+        make_config({})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_one():
+    with pytest.raises(ConfigError, match="no CUDA device; use --device cpu"):
+        make_config(GOOD | {"device": "cuda"})
+
+
+def test_piecewise():
+    knots = [(100, 0.0), (200, 1.0), (300, 0.5)]
+    got = [piecewise(knots, t) for t in (0, 100, 150, 200, 250, 300, 1000)]
+    assert got == [0.0, 0.0, 0.5, 1.0, 0.75, 0.5, 0.5]

@@ -1,0 +1,154 @@
+"""Figures as data: what a plan holds, what it refuses, and what may be drawn together."""
+
+import dataclasses
+
+import pytest
+
+from mmlib import experiments
+from mmlib.config import ConfigError
+from mmlib.experiments import FIGURES, PRESETS, ExperimentError, collect, finished, plan
+from mmlib.results import RunWriter
+
+MINI = "explore_object_locations_small_mini"
+
+
+def record(job, state="done", **changed):
+    """A run on disk as training would leave it."""
+    with RunWriter(
+        job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"} | changed
+    ) as w:
+        w.episodes([{"frames": 1800, "member": 0, "return": 1.0, "length_frames": 1800}])
+        w.finish(state)
+
+
+def test_quick_is_three_methods_of_one_seed_on_a_miniature(tmp_path):
+    jobs = plan("3", "quick", results=tmp_path)
+    assert [job.config.method for job in jobs] == ["small", "big756", "mm"]
+    assert {(job.config.level, job.config.seed) for job in jobs} == {(MINI, 0)}
+    assert jobs[2].directory == tmp_path / "quick" / "figure3" / MINI / "mm" / "seed0"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_planned(preset, tmp_path):
+    jobs = plan("3", preset, results=tmp_path)
+    chosen = PRESETS[preset]
+    count = len(FIGURES["3"].methods if chosen.ablations else FIGURES["3"].main_methods)
+    assert len(jobs) == count * len(chosen.levels) * len(chosen.seeds) == len({job.directory for job in jobs})
+    assert {job.config.level for job in jobs} == set(chosen.levels)
+
+
+def test_larger_presets_hold_all_five_methods_and_paper_its_population(tmp_path):
+    assert {job.config.method for job in plan("3", "workstation", results=tmp_path)} == set(
+        FIGURES["3"].methods
+    )
+    paper = plan("3", "paper", results=tmp_path)[0].config
+    assert (paper.population, paper.width, paper.height, paper.unroll) == (10, 96, 72, 100)
+
+
+def test_methods_of_a_preset_differ_in_alpha_alone(tmp_path):
+    """One set of hyperparameters for all methods."""
+    small, big, mixed = (job.config.model_dump() for job in plan("3", "quick", results=tmp_path))
+    assert {name for name in small if small[name] != big[name]} == {"method"}
+    assert {name for name in big if big[name] != mixed[name]} == {"method", "alpha"}
+
+
+def test_alpha_schedule_follows_the_length_of_the_run(tmp_path):
+    preset = dataclasses.replace(PRESETS["quick"], alpha=((0.1, 0.0), (0.8, 1.0)))
+    config = experiments.configure(preset, MINI, "mm", 0, {"agent_steps": 1000})
+    assert config.alpha == ((100, 0.0), (800, 1.0))
+    assert experiments.configure(preset, MINI, "mm", 0, {"alpha": [[0, 0.5]]}).alpha == ((0, 0.5),)
+
+
+def test_choices_replace_the_presets(tmp_path):
+    jobs = plan("3", "quick", ["nav_maze_static_01"], ["mm_masked_kl"], [4, 5], {"unroll": 7}, tmp_path)
+    assert [(j.config.level, j.config.method, j.config.seed, j.config.unroll) for j in jobs] == [
+        ("nav_maze_static_01", "mm_masked_kl", 4, 7),
+        ("nav_maze_static_01", "mm_masked_kl", 5, 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("33", "quick"), ExperimentError, "unknown figure '33'; figures: 3"),
+        (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, laptop"),
+        (("3", "quick", ["nav_maze"]), ConfigError, "unknown level 'nav_maze'; levels: nav_maze_static_01"),
+        (("3", "quick", None, ["big"]), ExperimentError, "unknown method of figure 3 'big'"),
+        (("3", "quick", None, None, [-1]), ConfigError, "seed = -1"),
+        (
+            ("3", "quick", None, None, None, {"lr": 1}),
+            ConfigError,
+            "unknown setting 'lr'; settings: level, method",
+        ),
+        (("3", "quick", None, None, None, {"unroll": 0}), ConfigError, "unroll = 0"),
+        (("3", "quick", None, None, None, {"agent_steps": "many"}), ConfigError, "agent_steps = 'many'"),
+        (("3", "quick", None, None, None, {"alpha": [[0, 1.5]]}), ConfigError, "1.5"),
+        (("3", "quick", None, None, None, {"seed": 3}), ExperimentError, "'seed' cannot be overridden"),
+        (
+            ("3", "quick", None, None, None, {"backend": "doom"}),
+            ConfigError,
+            "unknown backend 'doom'; backends: auto",
+        ),
+    ],
+)
+def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp_path):
+    with pytest.raises(error) as caught:
+        plan(*arguments, results=tmp_path)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []  # before any work
+
+
+def test_a_directory_with_another_configuration_is_refused(tmp_path):
+    record(plan("3", "quick", results=tmp_path, overrides={"unroll": 20})[0])
+    with pytest.raises(
+        ExperimentError, match=r"small/seed0 holds a run of another .*unroll \(20 there, 50 here\)"
+    ):
+        plan("3", "quick", results=tmp_path)
+    plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
+
+
+def test_finished_is_done_and_long_enough(tmp_path):
+    job = plan("3", "quick", results=tmp_path)[0]
+    assert not finished(job)
+    record(job, "failed")
+    assert not finished(job)
+    record(job)
+    assert finished(job)
+    longer = plan("3", "quick", results=tmp_path, overrides={"agent_steps": 700_000})[0]
+    assert not finished(longer)
+
+
+def test_collect_takes_whatever_seeds_there_are(tmp_path):
+    for job in plan("3", "quick", seeds=[1, 10, 2], methods=["small"], results=tmp_path):
+        record(job)
+    found = collect(plan("3", "quick", results=tmp_path))
+    assert [run.seed for run in found.runs["small"]] == [1, 2, 10]
+    assert found.runs["mm"] == [] and found.left_out == []
+    assert list(found.runs) == ["small", "big756", "mm"]
+
+
+def test_collect_never_mixes_configurations(tmp_path):
+    for seed, changed in ((1, {}), (2, {"entropy_cost": 0.5}), (3, {"backend_in_force": "dmlab"})):
+        record(plan("3", "quick", seeds=[seed], results=tmp_path)[0], **changed)
+    record(plan("3", "quick", seeds=[4], results=tmp_path)[0], state="failed")
+    found = collect(plan("3", "quick", results=tmp_path))
+    assert [run.seed for run in found.runs["small"]] == [1]
+    left_out = "\n".join(sorted(found.left_out))
+    assert "seed2: entropy_cost (0.5 there, 0.002 here)" in left_out
+    assert "seed3: backend_in_force ('dmlab' there, 'minilab' here)" in left_out
+    assert "seed4: failed" in left_out
+    assert len(found.left_out) == 3
+
+
+def test_description_names_what_the_runs_share(tmp_path):
+    text = experiments.describe(plan("3", "quick", results=tmp_path))
+    assert "small seed 0, big756 seed 0, mm seed 0" in text
+    assert "learning_rate" in text and "alpha" not in text  # which they do not share
+
+
+def test_repository_is_found_from_below_and_else_the_start(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / FIGURES["3"].notebook).touch()
+    assert experiments.repository_root(tmp_path / "notebooks") == tmp_path
+    assert experiments.repository_root(tmp_path) == tmp_path
+    assert experiments.repository_root(tmp_path.parent) == tmp_path.parent

@@ -1,0 +1,84 @@
+"""The LSTM's own backward pass, resets, the torso's chunks, and parameter counts."""
+
+import pytest
+import torch
+
+from mmlib.agent import METHODS, MixMatchAgent, parameter_count
+from mmlib.networks import LSTM, Torso, _Recurrence
+
+
+def small_lstm(population=2, inputs=3):
+    torch.manual_seed(0)
+    return LSTM(population, inputs)
+
+
+def test_lstm_gradient():
+    torch.manual_seed(0)
+    T, P, N, H = 4, 2, 3, 5
+    gates = torch.randn(T, P, N, 4 * H, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(P, H, 4 * H, dtype=torch.float64, requires_grad=True)
+    state = [torch.randn(P, N, H, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    keep = (torch.rand(T, P, N, 1) > 0.3).double()
+    assert torch.autograd.gradcheck(_Recurrence.apply, (gates, weight, keep, *state))
+
+
+def test_lstm_agrees_with_pytorch():
+    lstm, T, N, H = small_lstm(population=1), 6, 2, 256
+    theirs = torch.nn.LSTM(3, H)
+    i, f, o, g = lstm.input.weight[0].T.split(H)
+    bi, bf, bo, bg = lstm.input.bias[0, 0].split(H)
+    ri, rf, ro, rg = lstm.recurrent[0].T.split(H)
+    with torch.no_grad():  # PyTorch's gate order: input, forget, candidate, output
+        theirs.weight_ih_l0.copy_(torch.cat([i, f, g, o]))
+        theirs.weight_hh_l0.copy_(torch.cat([ri, rf, rg, ro]))
+        theirs.bias_ih_l0.copy_(torch.cat([bi, bf, bg, bo]))
+        theirs.bias_hh_l0.zero_()
+    x = torch.randn(T, 1, N, 3)
+    first = torch.zeros(T, 1, N, dtype=torch.bool)
+    outputs, (hidden, cell) = lstm(x, first, lstm.initial_state(N))
+    expected, (h, c) = theirs(x[:, 0])
+    torch.testing.assert_close(outputs[:, 0], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close((hidden[0], cell[0]), (h[0], c[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_new_episode_forgets():
+    lstm, N = small_lstm(), 3
+    x = torch.randn(5, 2, N, 3)
+    first = torch.zeros(5, 2, N, dtype=torch.bool)
+    first[2, :, 1] = True
+    dirty = tuple(torch.randn(2, N, 256) for _ in range(2))
+    outputs, _ = lstm(x, first, dirty)
+    fresh, _ = lstm(x[2:], first[2:], lstm.initial_state(N))
+    torch.testing.assert_close(outputs[2:, :, 1], fresh[:, :, 1])
+    assert not torch.allclose(outputs[2:, :, 0], fresh[:, :, 0])
+
+
+def test_torso_does_not_depend_on_chunks(monkeypatch):
+    torch.manual_seed(0)
+    torso = Torso(2, 72, 96)
+    frames = torch.randint(0, 256, (2, 7, 3, 72, 96), dtype=torch.uint8)
+    whole = torso(frames)
+    monkeypatch.setattr("mmlib.networks.CHUNK", 3)
+    torch.testing.assert_close(torso(frames), whole)
+    assert whole.shape == (2, 7, 256)
+
+
+def count(inputs: int, logits: int, values: int) -> int:
+    """Appendix A by hand at 96x72: convolutions, 2,240 -> 256, LSTM over 256 + last action + reward, heads."""
+    torso = (16 * 3 * 8 * 8 + 16) + (32 * 16 * 4 * 4 + 32) + (32 * 10 * 7 * 256 + 256)
+    lstm = (inputs + 256) * 1024 + 1024
+    return torso + lstm + 257 * logits + 257 * values
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("small", count(256 + 9 + 1, 9, 1)),
+        ("big756", count(256 + 20 + 1, 20, 1)),
+        ("mm", count(256 + 20 + 1, 9 + 20, 2)),
+        ("mm_masked_kl", count(256 + 20 + 1, 9 + 20, 2)),
+        ("mm_shared_head", count(256 + 20 + 1, 20, 1)),
+    ],
+)
+def test_parameter_counts(method, expected):
+    assert parameter_count(MixMatchAgent(METHODS[method], population=2)) == expected

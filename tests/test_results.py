@@ -1,0 +1,216 @@
+"""Records on disk: what is written is read back, and what was torn, old or foreign is not."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmlib.results import ResultsError, Run, RunWriter, config_differences, find_runs, run_directory
+
+CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 3, "conv1": (8, 4), "agent_steps": 100}
+
+
+def episode(frames, value=1.0):
+    return {"frames": frames, "member": 0, "return": value, "length_frames": 40}
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    with RunWriter(tmp_path / "run", CONFIG) as writer:
+        writer.metrics(
+            {"frames": 400, "agent_steps": 100, "alpha": np.float32(0.5), "action_marginals": np.ones(2)}
+        )
+        writer.episodes([episode(120), episode(160, np.float32(2.5))])
+        writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
+        assert Run(tmp_path / "run").state == "running"
+        writer.finish(seconds=1.5)
+    run = Run(tmp_path / "run")
+    assert (run.method, run.seed, run.state, run.done) == ("mm", 3, "done", True)
+    assert run.facts == {"state": "done", "seconds": 1.5}
+    assert run.config["conv1"] == [8, 4] and "mmlib_version" in run.config
+    assert run.episodes()["return"].tolist() == [1.0, 2.5]
+    assert run.episodes()["frames"].tolist() == [120, 160]
+    assert run.metrics()["action_marginals"][0] == [1.0, 1.0]
+    assert run.timing()["stages"][0] == {"act": 0.25}
+
+
+def test_rows_are_on_disk_at_once(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(120)])
+        assert (tmp_path / "episodes.jsonl").read_text() == json.dumps(episode(120)) + "\n"
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.metrics({"frames": 0, "return_mean": float("nan"), "grad_norm": np.float32("inf")})
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert row == {"frames": 0, "return_mean": None, "grad_norm": None}
+
+
+def test_records_of_a_run_that_wrote_nothing_have_their_columns(tmp_path):
+    RunWriter(tmp_path, CONFIG).close()
+    run = Run(tmp_path)
+    assert list(run.episodes().columns) == ["frames", "member", "return", "length_frames"]
+    assert "entropy" in run.metrics() and len(run.metrics()) == 0 and len(run.timing()) == 0
+
+
+def test_torn_last_line_is_ignored_and_then_removed(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(120), episode(160)])
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(path.read_text() + '{"frames": 200, "mem')
+    assert Run(tmp_path).episodes()["frames"].tolist() == [120, 160]
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(240)])
+    assert Run(tmp_path).episodes()["frames"].tolist() == [120, 160, 240]
+    assert path.read_text().count("\n") == 3
+
+
+def test_a_number_torn_so_that_it_still_reads_is_ignored(tmp_path):
+    """Without its newline even a line that parses cannot be trusted."""
+    RunWriter(tmp_path, CONFIG).close()
+    (tmp_path / "episodes.jsonl").write_text(json.dumps(episode(120)) + "\n" + json.dumps(episode(160)))
+    assert Run(tmp_path).episodes()["frames"].tolist() == [120]
+
+
+def test_opening_again_appends_and_says_running(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(120)])
+        writer.finish()
+    with RunWriter(tmp_path, {**CONFIG, "agent_steps": 200}) as writer:
+        assert Run(tmp_path).state == "running"
+        writer.episodes([episode(160)])
+    run = Run(tmp_path)
+    assert run.episodes()["frames"].tolist() == [120, 160]
+    assert run.config["agent_steps"] == 200
+
+
+def test_truncation_drops_what_followed_the_checkpoint(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(frames) for frames in (100, 200, 300, 400)])
+        writer.metrics({"frames": 200, "alpha": 0.1})
+        writer.metrics({"frames": 400, "alpha": 0.2})
+        writer.timing({"frames": 400, "seconds": 2.0})
+        writer.truncate_to(200)
+        writer.episodes([episode(250)])
+    run = Run(tmp_path)
+    assert run.episodes()["frames"].tolist() == [100, 200, 250]
+    assert run.metrics()["alpha"].tolist() == [0.1]
+    assert len(run.timing()) == 0
+
+
+def test_leaving_through_an_exception_says_why(tmp_path):
+    with pytest.raises(FloatingPointError), RunWriter(tmp_path, CONFIG):
+        raise FloatingPointError("the loss is not finite")
+    assert Run(tmp_path).facts == {"state": "failed", "reason": "FloatingPointError: the loss is not finite"}
+    with pytest.raises(KeyboardInterrupt), RunWriter(tmp_path, CONFIG):
+        raise KeyboardInterrupt
+    assert Run(tmp_path).facts == {"state": "failed", "reason": "interrupted"}
+
+
+def test_a_finished_run_stays_finished_when_what_follows_fails(tmp_path):
+    with pytest.raises(RuntimeError), RunWriter(tmp_path, CONFIG) as writer:
+        writer.finish()
+        raise RuntimeError("after the end")
+    assert Run(tmp_path).done
+
+
+def test_state_is_replaced_atomically(tmp_path, monkeypatch):
+    """A reader between two states sees the old one whole, and a crash in between leaves it."""
+    writer = RunWriter(tmp_path, CONFIG)
+    seen = []
+
+    def replace(source, target):
+        seen.append(
+            (json.loads(Path(source).read_text())["state"], json.loads(Path(target).read_text())["state"])
+        )
+        raise OSError("power failure")
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="power failure"):
+        writer.finish()
+    monkeypatch.undo()
+    writer.close()
+    assert seen == [("done", "running")]
+    assert Run(tmp_path).state == "running"
+
+
+def test_unknown_state_is_refused(tmp_path):
+    with (
+        RunWriter(tmp_path, CONFIG) as writer,
+        pytest.raises(ValueError, match="'over'; states: running, done"),
+    ):
+        writer.finish("over")
+
+
+def test_directory_under_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match=r"cannot write to the results directory .*file/run"):
+        RunWriter(tmp_path / "file" / "run", CONFIG)
+
+
+def test_read_only_directory_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)  # permissions do not bind the superuser, who may run the tests
+    with pytest.raises(ResultsError, match=f"{tmp_path}: Permission denied"):
+        RunWriter(tmp_path, CONFIG)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_another_configuration_is_not_appended_to(tmp_path):
+    RunWriter(tmp_path, CONFIG).close()
+    with pytest.raises(ResultsError, match=r"another configuration: conv1 \(\[8, 4\] there, \(4, 2\) here\)"):
+        RunWriter(tmp_path, {**CONFIG, "conv1": (4, 2)})
+    with pytest.raises(ResultsError, match="agent_steps"):
+        RunWriter(tmp_path, {**CONFIG, "agent_steps": 50})
+    RunWriter(tmp_path, CONFIG).close()  # and the refused writers hold no lock
+
+
+def test_two_writers_do_not_share_a_directory(tmp_path):
+    with RunWriter(tmp_path, CONFIG), pytest.raises(ResultsError, match="another process is writing"):
+        RunWriter(tmp_path, CONFIG)
+    RunWriter(tmp_path, CONFIG).close()
+
+
+def test_differences_leave_out_what_has_no_part_in_learning():
+    one = {
+        "seed": 1,
+        "unroll": 50,
+        "backend": "auto",
+        "conv1": (4, 2),
+        "mmlib_version": "1",
+        "agent_steps": 5,
+    }
+    two = {
+        "seed": 2,
+        "unroll": 20,
+        "backend": "minilab",
+        "conv1": [4, 2],
+        "mmlib_version": "2",
+        "extra": None,
+    }
+    assert config_differences(one, two) == ["extra", "seed", "unroll"]
+    assert config_differences(one, two, ignore=["seed"]) == ["extra", "unroll"]
+
+
+def test_backends_in_force_differ():
+    assert config_differences({"backend_in_force": "minilab"}, {"backend_in_force": "dmlab"}) == [
+        "backend_in_force"
+    ]
+
+
+def test_runs_are_found_by_name_in_natural_order(tmp_path):
+    for method, seed in [("mm", 10), ("mm", 2), ("small", 1)]:
+        directory = run_directory(tmp_path, "quick", "figure3", "nav_maze_static_01", method, seed)
+        RunWriter(directory, {**CONFIG, "method": method, "seed": seed}).close()
+    assert [(run.method, run.seed) for run in find_runs(tmp_path)] == [("mm", 2), ("mm", 10), ("small", 1)]
+    assert [run.seed for run in find_runs(tmp_path, preset="quick", method="mm")] == [2, 10]
+    assert find_runs(tmp_path, preset="paper") == [] and find_runs(tmp_path / "nowhere") == []
+
+
+def test_a_directory_without_a_run_says_so(tmp_path):
+    with pytest.raises(ResultsError, match="holds no run"):
+        Run(tmp_path)

@@ -1,0 +1,105 @@
+"""The loop on a real miniature level: determinism, lag, resuming, what is recorded."""
+
+import json
+
+import pytest
+import torch
+
+from mmlib import checkpoint
+from mmlib.config import make_config
+from mmlib.results import ResultsError, Run
+from mmlib.training import TrainingLoop, train
+
+LEVEL = "explore_object_locations_small_mini"
+
+
+def config(**overrides):
+    base = dict(level=LEVEL, method="mm", num_envs=4, unroll=10, learner_batches=2, width=48, height=36, conv1=(4, 2))
+    base |= dict(agent_steps=480, log_every=80, checkpoint_every=160, alpha=[[0, 0.0], [400, 1.0]])
+    return make_config(base | overrides)
+
+
+def records(directory):
+    """Everything that must not depend on when or where a run was made."""
+    return [(directory / f"{name}.jsonl").read_text() for name in ("metrics", "episodes")]
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_seed_gives_one_curve(tmp_path, lag):
+    for name in ("one", "two"):
+        train(config(lag=lag), tmp_path / name)
+    assert records(tmp_path / "one") == records(tmp_path / "two")
+    train(config(lag=lag, seed=1), tmp_path / "other")
+    assert records(tmp_path / "one") != records(tmp_path / "other")
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("method", ["mm", "small"])
+def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, method):
+    train(config(lag=lag, method=method), tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    iterate, calls = TrainingLoop.iterate, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 7:  # after the checkpoint at 160 agent steps, and some records that it does not cover
+            raise Killed
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", dying)
+    with pytest.raises(Killed):
+        train(config(lag=lag, method=method), tmp_path / "broken")
+    assert Run(tmp_path / "broken").state == "failed"
+    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    train(config(lag=lag, method=method), tmp_path / "broken")
+
+    assert records(tmp_path / "broken") == records(tmp_path / "whole")
+    one, two = (checkpoint.load(tmp_path / name)["learner"] for name in ("broken", "whole"))
+    for group in ("agent", "mean_square"):
+        assert all(torch.equal(value, two[group][name]) for name, value in one[group].items())
+
+
+def test_what_is_recorded(tmp_path):
+    train(config(population=2, agent_steps=2000, unroll=25), tmp_path)
+    run = Run(tmp_path)
+    assert run.state == "done" and run.config["method"] == "mm" and run.config["backend_in_force"] == "minilab"
+    metrics, episodes = run.metrics(), run.episodes()
+    assert set(metrics.member) == {0, 1} == set(episodes.member)
+    assert metrics.frames.max() == 8000 and (metrics.agent_steps * 4 == metrics.frames).all()
+    assert len(episodes) == 8 and set(episodes.length_frames) == {1800}  # 2 members, 4 environments, one each
+    assert metrics.alpha.iloc[-1] == 1.0 and metrics.alpha.iloc[0] < 0.5
+    assert (metrics.grad_norm > 0).all() and metrics.rho_mean.between(0.2, 1).all()
+    assert (metrics.entropy >= metrics.collision_entropy).all()
+    assert metrics.action_marginals.map(lambda x: sum(x)).between(5.99, 6.01).all()  # six groups
+    stages = json.loads((tmp_path / "timing.jsonl").read_text().splitlines()[0])["stages"]
+    assert {"act", "engine", "learn"} <= set(stages)
+
+
+def test_updates_change_only_what_was_used(tmp_path):
+    """At alpha = 0 without transfer the target's head gets no gradient; with transfer it does (eq. 1)."""
+    changed = {}
+    for cost in (0.0, 1.0):
+        loop = TrainingLoop(config(alpha=[[0, 0.0]], transfer_cost=cost))
+        before = {name: p.clone() for name, p in loop.learner.parameters.items()}
+        loop.iterate()
+        loop.close()
+        changed[cost] = {name for name, p in loop.learner.parameters.items() if not torch.equal(p, before[name])}
+    assert "heads.small.weight" in changed[0.0] and "heads.big.weight" not in changed[0.0]
+    assert {"heads.small.weight", "heads.big.weight"} <= changed[1.0]
+
+
+def test_learner_sees_what_acted():
+    """On policy, V-trace's weights are 1: the stored log-probability is that of the mixture that acted."""
+    loop = TrainingLoop(config(learner_batches=1, alpha=[[0, 0.3]]))
+    _, _, diagnostics = loop.iterate()
+    loop.close()
+    assert diagnostics[0]["rho_mean"].item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_directory_of_another_run_is_refused(tmp_path):
+    train(config(agent_steps=80), tmp_path)
+    with pytest.raises(ResultsError, match="learning_rate"):
+        train(config(agent_steps=80, learning_rate=0.5), tmp_path)
