@@ -15,9 +15,7 @@ from mmlib.results import Run
 Runs = Mapping[str, Sequence[Run]]
 
 MIN_SEEDS = 3  # fewer than this many seeds of each method: no verdict
-MARGIN = (
-    0.05  # "as fast", "as high", "no better": within this share of the other method's return (stated choice)
-)
+MARGIN = 0.05  # "as fast", "as high", "no better": within this share of the other method's return (stated choice)
 EARLY, END = (0.0, 0.25), (0.8, 1.0)  # shares of the run that "early" and "at the end" mean (stated choice)
 
 

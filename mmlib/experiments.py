@@ -71,7 +71,8 @@ FIGURES = {
 }
 
 _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
-_LEARNING: dict[str, Any] = {"learning_rate": 1e-3, "entropy_cost": 2e-3}
+# Many small updates rather than few large ones: 160 samples each, see docs/performance.md.
+_LEARNING: dict[str, Any] = {"learning_rate": 1.5e-3, "num_envs": 32, "unroll": 20, "learner_batches": 4}
 
 PRESETS = {
     preset.name: preset
@@ -80,15 +81,13 @@ PRESETS = {
             name="smoke",
             description="seconds: shows that everything runs; nothing is learned (48x36 frames)",
             levels=("explore_object_locations_small_mini",),
-            settings=_SMALL_FRAMES
-            | _LEARNING
-            | {"agent_steps": 6_000, "num_envs": 4, "unroll": 50, "log_every": 600},
+            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600, "entropy_cost": 2e-3},
         ),
         Preset(
             name="quick",
             description="minutes on two cores: a miniature level, one seed, 48x36 frames",
             levels=("explore_object_locations_small_mini",),
-            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 600_000, "num_envs": 32, "unroll": 50},
+            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 600_000, "entropy_cost": 2e-3},
         ),
         Preset(
             name="laptop",
@@ -96,14 +95,14 @@ PRESETS = {
             levels=("explore_object_locations_small",),
             settings=_SMALL_FRAMES
             | _LEARNING
-            | {"agent_steps": 5_000_000, "num_envs": 32, "unroll": 50, "log_every": 50_000},
+            | {"agent_steps": 5_000_000, "entropy_cost": 1e-3, "log_every": 50_000, "checkpoint_every": 250_000},
         ),
         Preset(
             name="workstation",
             description="a day on 16 cores: full levels, 100 M frames, three seeds, all methods, 96x72",
             levels=("explore_object_locations_small", "nav_maze_static_01"),
             settings=_LEARNING
-            | {"agent_steps": 25_000_000, "num_envs": 32, "unroll": 100, "lag": 1, "log_every": 250_000},
+            | {"agent_steps": 25_000_000, "entropy_cost": 1e-3, "lag": 1, "log_every": 250_000},
             ablations=True,
             seeds=(1, 2, 3),
         ),
@@ -115,8 +114,7 @@ PRESETS = {
                 "and alpha follows a schedule made by hand"
             ),
             levels=("explore_object_locations_small", "nav_maze_static_01"),
-            settings=_LEARNING
-            | {"population": 10, "agent_steps": 250_000_000, "num_envs": 32, "unroll": 100, "lag": 1}
+            settings={"population": 10, "agent_steps": 250_000_000, "num_envs": 32, "unroll": 100, "lag": 1}
             | {"log_every": 1_000_000, "checkpoint_every": 5_000_000},
             ablations=True,
             seeds=(1, 2, 3),
@@ -263,9 +261,7 @@ def describe(jobs: Iterable[Job]) -> str:
     first = configs[0]
     runs = ", ".join(f"{config['method']} seed {config['seed']}" for config in configs)
     frames = first["agent_steps"] * first["action_repeat"]
-    shared = [
-        f"{name} {first[name]}" for name in first if all(config[name] == first[name] for config in configs)
-    ]
+    shared = [f"{name} {first[name]}" for name in first if all(config[name] == first[name] for config in configs)]
     return "\n".join(
         [
             f"runs: {runs}",

@@ -81,9 +81,7 @@ def run(
     Raises:
       ResultsError: a directory cannot be written.  ValueError: jobs is less than 1.
     """
-    everything = [
-        Progress(job, "loaded", job.config.frames) if finished(job) else Progress(job) for job in plan
-    ]
+    everything = [Progress(job, "loaded", job.config.frames) if finished(job) else Progress(job) for job in plan]
     at_once = default_jobs(plan) if jobs is None else jobs
     if at_once < 1:
         raise ValueError(f"jobs is {at_once}; at least 1 run at a time is needed")
@@ -110,11 +108,20 @@ def run(
     return everything
 
 
+class RunError(RuntimeError):
+    """Runs of a plan failed; the message names each and why."""
+
+
+def check(everything: Iterable[Progress]) -> None:
+    """Raises RunError if a run failed. Call it last: what the others made can be drawn before."""
+    failed = [f"{progress.name}: {progress.reason}" for progress in everything if progress.state == "failed"]
+    if failed:
+        raise RunError("; ".join(failed))
+
+
 def seconds_left(everything: list[Progress], at_once: int) -> float | None:
     """Estimated seconds until a plan is finished; None before the first record of a run."""
-    rates = [
-        p.agent_steps_per_second for p in everything if p.state == "running" and p.agent_steps_per_second
-    ]
+    rates = [p.agent_steps_per_second for p in everything if p.state == "running" and p.agent_steps_per_second]
     if not rates:
         return None
     slots = [p.seconds_left or 0.0 for p in everything if p.state == "running"]

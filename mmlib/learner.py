@@ -77,7 +77,7 @@ class Learner:
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
         if self.agent.spec.transfer != "none":
             transfer = losses.transfer_cost(self.agent.spec.transfer, outputs.policies, weights)[:-1]
-            loss = loss + config.transfer_cost * losses.transfer_loss(transfer)
+            loss = loss + config.transfer_cost * losses.transfer_loss(transfer, config.num_envs)
             terms["transfer"] = transfer.mean((0, 2))
 
         for parameter in self.parameters.values():

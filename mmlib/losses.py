@@ -58,6 +58,10 @@ def transfer_cost(name: str, policies: list[Policy], weights: Tensor) -> Tensor:
     return torch.stack([before[:, i, None] * divergence(p, q) for i, (p, q) in enumerate(pairwise(policies))]).sum(0)
 
 
-def transfer_loss(cost: Tensor) -> Tensor:
-    """Eq. (1): the cost `[T, P, N]` summed over time, averaged over the |S| = N trajectories."""
-    return cost.sum(0).mean(-1)
+def transfer_loss(cost: Tensor, num_trajectories: int) -> Tensor:
+    """Eq. (1): the cost `[T, P, N]` summed over time, divided by |S|.
+
+    S is the set of trajectories of one unroll, one an environment of the member (stated choice): splitting an unroll
+    into several updates leaves the weight of the transfer cost beside the RL loss, which is summed, as it was.
+    """
+    return cost.sum((0, 2)) / num_trajectories

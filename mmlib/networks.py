@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
+HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, and no value error pushed into the torso by chance
+LSTM_GAIN = 0.58  # the deviation of PyTorch's uniform initialisation; larger states make the heads' steps too long
 CHUNK = 128  # frames a convolution call takes; larger ones thrash the CPU's allocator
 
 State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURES] each
@@ -51,7 +53,7 @@ class Torso(nn.Module):
         return F.relu(self.linear(torch.stack(members)))  # (P, M, 256)
 
     def _convolve(self, frames: Tensor, p: int) -> Tensor:
-        x = frames.to(self.conv1.dtype) * (1.0 / 255.0)
+        x = frames.to(self.conv1.dtype) * (1.0 / 255.0) - 0.5  # centred: see docs/performance.md
         x = F.relu(F.conv2d(x, self.conv1[p], self.bias1[p], stride=self.stride1))
         x = F.relu(F.conv2d(x, self.conv2[p], self.bias2[p], stride=self.stride2))
         return x.flatten(1)
@@ -77,10 +79,8 @@ class LSTM(nn.Module):
 
     def __init__(self, population: int, inputs: int):
         super().__init__()
-        self.input = Linear(population, inputs, 4 * FEATURES)  # gate order: input, forget, output, candidate
-        self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES))
-        with torch.no_grad():
-            self.input.bias[..., FEATURES : 2 * FEATURES] = 1.0
+        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN)  # gate order: input, forget, output, candidate
+        self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN))
 
     def initial_state(self, num_envs: int) -> State:
         """Zeros, `[P, N, 256]` twice."""

@@ -81,9 +81,9 @@ def learning_curves(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
         axes = figure.add_subplot()
+        alike = len({seeds[method] for method in curves}) == 1
         for method, curve in curves.items():
-            count = seeds[method]
-            label = f"{METHODS[method].label} ({count} seed{'s' if count != 1 else ''})"
+            label = METHODS[method].label + ("" if alike else f" ({_seeds(seeds[method])})")
             style = {"color": COLOURS[method], "linestyle": DASHES[method]}
             marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
             axes.plot(curve.frames, curve.mean, label=label, marker=marker, markersize=3, **style)
@@ -91,6 +91,8 @@ def learning_curves(
         for space, score in (random or {}).items():
             label = f"random policy, {SPACE_LABELS[space]}"
             axes.axhline(score.mean, color=COLOURS[space], lw=0.8, ls=(0, (1, 1.5)), label=label)
+        if alike and curves:
+            title = f"{title}, {_seeds(seeds[next(iter(curves))])}"
         axes.set(ylabel="episode return", title=title)
         _frame_axis(axes)
         if axes.dataLim.ymin >= 0:
@@ -122,6 +124,10 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
         return figure
 
 
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
 def _frame_axis(axes: Axes, labelled: bool = True) -> None:
     """An x axis of environment frames from 0, with ticks such as 500 k and 1 M."""
     axes.set_xlim(left=0)
@@ -151,9 +157,7 @@ def _diagnostic(axes: Axes, run: Run, column: str, style: dict[str, Any]) -> Non
 WALK = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and turning, neither back nor fire
 
 
-def level_gallery(
-    level: Level, views: int = 3, agent_steps: int = 150, seed: int = 0, scale: int = 4
-) -> Figure:
+def level_gallery(level: Level, views: int = 3, agent_steps: int = 150, seed: int = 0, scale: int = 4) -> Figure:
     """A level as its agent sees it, and its map from above.
 
     A random walk of the first environment's agent; of each part of it the frame with the most colours (others
@@ -184,9 +188,7 @@ def level_gallery(
     return _side_by_side([*pictures, overview], ["the agent's view"] * views + ["map"])
 
 
-def _side_by_side(
-    pictures: Sequence[np.ndarray], titles: Sequence[str], gap: int = 12, dpi: int = 100
-) -> Figure:
+def _side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str], gap: int = 12, dpi: int = 100) -> Figure:
     """Pictures of one height next to each other, each picture element one of the figure's."""
     above = 30
     width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
@@ -212,12 +214,10 @@ def _fit(picture: np.ndarray, height: int) -> np.ndarray:
     return np.pad(large, ((above, below), (0, 0), (0, 0)), constant_values=255)
 
 
-def save(
-    figure: Figure, directory: str | Path, name: str, formats: Sequence[str] = ("png", "svg")
-) -> list[Path]:
+def save(figure: Figure, directory: str | Path, name: str, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Writes the figure as `<directory>/<name>.<format>` and returns the paths.
 
-    The same figure gives the same bytes.
+    The same data give the same bytes.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)

@@ -54,9 +54,7 @@ class ResultsError(ValueError):
     """A results directory cannot be used; the message says which one, why, and what to do."""
 
 
-def config_differences(
-    first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()
-) -> list[str]:
+def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
     """Names of the fields in which two recorded configurations differ, but for `NOT_COMPARED` and `ignore`.
 
     A field that only one of them has counts as a difference.
@@ -139,9 +137,7 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._files:
-            reason = (
-                "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-            )
+            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
             self.finish("failed", reason=reason)
         self.close()
 
@@ -169,9 +165,7 @@ class RunWriter:
             if config.get("agent_steps", 0) < old.get("agent_steps", 0):
                 different.append("agent_steps")
             if different:
-                named = ", ".join(
-                    f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different
-                )
+                named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
                 raise ResultsError(
                     f"{self.directory} holds a run of another configuration: {named}; "
                     "choose another directory or delete that one"
@@ -191,13 +185,9 @@ class Run:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
         try:
-            self.config: dict[str, Any] = json.loads(
-                (self.directory / "config.json").read_text(encoding="utf-8")
-            )
+            self.config: dict[str, Any] = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
-            raise ResultsError(
-                f"{self.directory} holds no run: its config.json cannot be read ({error})"
-            ) from error
+            raise ResultsError(f"{self.directory} holds no run: its config.json cannot be read ({error})") from error
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r}, state={self.state!r})"
@@ -245,9 +235,7 @@ class Run:
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
 
 
-def run_directory(
-    root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int
-) -> Path:
+def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
     """Where the run of these five names lies under `root`."""
     return Path(root) / preset / figure / level / method / f"seed{seed}"
 
@@ -297,8 +285,7 @@ def _claim(directory: Path) -> int:
 
 def _unwritable(directory: Path, error: OSError) -> ResultsError:
     return ResultsError(
-        f"cannot write to the results directory {directory}: {error.strerror or error}; "
-        "choose another with --results"
+        f"cannot write to the results directory {directory}: {error.strerror or error}; choose another with --results"
     )
 
 

@@ -56,8 +56,7 @@ def _texels(red, green, blue, count: int) -> np.ndarray:
     """`count` surfaces of LEVELS equal levels; the colours are functions of (s, u, v)."""
     s, _, u, v = np.indices((count, LEVELS, SIZE, SIZE))
     packed = sum(
-        np.broadcast_to(f(s, u, v), s.shape).astype(np.uint32) << (8 * c)
-        for c, f in enumerate((red, green, blue))
+        np.broadcast_to(f(s, u, v), s.shape).astype(np.uint32) << (8 * c) for c, f in enumerate((red, green, blue))
     )
     return packed.astype(np.uint32).ravel()
 

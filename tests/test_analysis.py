@@ -19,10 +19,7 @@ def make_run(tmp_path):
             writer.metrics({"frames": 400, "member": 0})
             writer.timing({"frames": 400, "seconds": 30.0, "agent_steps_per_second": 3.5})
             ends = range(40, 401, 40)
-            rows = [
-                {"frames": f, "member": 0, "return": float(r), "length_frames": 40}
-                for f, r in zip(ends, returns)
-            ]
+            rows = [{"frames": f, "member": 0, "return": float(r), "length_frames": 40} for f, r in zip(ends, returns)]
             writer.episodes(rows)
             writer.finish()
         return Run(directory)
@@ -87,9 +84,7 @@ def test_claims_table_of_three_seeds(make_run):
     table = analysis.claims_table(runs).set_index("claim")
     assert table.loc[["1a", "1b", "2a", "2b"], "verdict"].tolist() == ["holds here"] * 4
     assert table.loc[["3a", "3b"], "verdict"].tolist() == ["not enough data"] * 2
-    assert table.loc["1b", "measured"].startswith(
-        "at the end: Big action space 9.02 [9.00, 9.04] (3 seeds) against"
-    )
+    assert table.loc["1b", "measured"].startswith("at the end: Big action space 9.02 [9.00, 9.04] (3 seeds) against")
     assert table.loc["1b", "difference"].startswith("4.00 [")
     assert "M&M (Masked KL) (no run)" in table.loc["3a", "measured"]
 

@@ -14,9 +14,7 @@ MINI = "explore_object_locations_small_mini"
 
 def record(job, state="done", **changed):
     """A run on disk as training would leave it."""
-    with RunWriter(
-        job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"} | changed
-    ) as w:
+    with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"} | changed) as w:
         w.episodes([{"frames": 1800, "member": 0, "return": 1.0, "length_frames": 1800}])
         w.finish(state)
 
@@ -38,9 +36,7 @@ def test_every_preset_can_be_planned(preset, tmp_path):
 
 
 def test_larger_presets_hold_all_five_methods_and_paper_its_population(tmp_path):
-    assert {job.config.method for job in plan("3", "workstation", results=tmp_path)} == set(
-        FIGURES["3"].methods
-    )
+    assert {job.config.method for job in plan("3", "workstation", results=tmp_path)} == set(FIGURES["3"].methods)
     paper = plan("3", "paper", results=tmp_path)[0].config
     assert (paper.population, paper.width, paper.height, paper.unroll) == (10, 96, 72, 100)
 
@@ -100,9 +96,7 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
 
 def test_a_directory_with_another_configuration_is_refused(tmp_path):
     record(plan("3", "quick", results=tmp_path, overrides={"unroll": 20})[0])
-    with pytest.raises(
-        ExperimentError, match=r"small/seed0 holds a run of another .*unroll \(20 there, 50 here\)"
-    ):
+    with pytest.raises(ExperimentError, match=r"small/seed0 holds a run of another .*unroll \(20 there, 50 here\)"):
         plan("3", "quick", results=tmp_path)
     plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
 

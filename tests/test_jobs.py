@@ -52,12 +52,13 @@ def test_runs_are_made_then_loaded(the_plan, monkeypatch):
 
 
 def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):
-    pretend(
-        monkeypatch, lambda job: write(job) if job.config.method != "small" else "raise SystemExit('no luck')"
-    )
+    pretend(monkeypatch, lambda job: write(job) if job.config.method != "small" else "raise SystemExit('no luck')")
     outcome = jobs.run(the_plan, 1, poll_seconds=0.05)
     assert [progress.state for progress in outcome] == ["failed", "done", "done"]
     assert outcome[0].reason == f"no luck (see {the_plan[0].directory / 'log.txt'})"
+    with pytest.raises(jobs.RunError, match="small seed 0: no luck"):
+        jobs.check(outcome)
+    jobs.check(outcome[1:])
 
 
 def test_a_killed_run_names_the_signal(the_plan, monkeypatch):
@@ -105,9 +106,7 @@ def test_children_that_ignore_an_interrupt_are_ended_too(the_plan, monkeypatch):
     monkeypatch.setattr(jobs, "GRACE", 0.2)
     ready = the_plan[0].directory / "ready"
     program = "import signal, time, pathlib; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    program += (
-        f"signal.signal(signal.SIGTERM, signal.SIG_IGN); pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
-    )
+    program += f"signal.signal(signal.SIGTERM, signal.SIG_IGN); pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
     pretend(monkeypatch, lambda job: program)
     children = []
 

@@ -23,7 +23,7 @@ def test_transfer_is_eq_1():
     _, _, p, q = policies()
     alpha = torch.tensor([0.25, 1.0], dtype=torch.float64)
     weights = torch.stack([1 - alpha, alpha], -1)
-    got = losses.transfer_loss(losses.transfer_cost("kl", [p, q], weights))
+    got = losses.transfer_loss(losses.transfer_cost("kl", [p, q], weights), 3)
     terms = p.probs * (p.joint_log_probs() - q.joint_log_probs())
     kl = torch.where(p.probs > 0, terms, torch.zeros_like(terms)).sum(-1)  # (T, P, N)
     torch.testing.assert_close(got, (1 - alpha) / 3 * kl.sum((0, 2)))
@@ -33,7 +33,7 @@ def test_transfer_is_eq_1():
 def test_transfer_flows_into_both_policies():
     small, big, p, q = policies()
     weights = torch.tensor([[0.5, 0.5]] * 2, dtype=torch.float64)
-    losses.transfer_loss(losses.transfer_cost("kl", [p, q], weights)).sum().backward()
+    losses.transfer_loss(losses.transfer_cost("kl", [p, q], weights), 3).sum().backward()
     assert small.grad.abs().min() > 0 and big.grad.abs().max() > 0
 
 

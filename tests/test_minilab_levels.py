@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,3 +245,20 @@ def test_layouts_that_are_not_closed_or_not_rectangular_are_refused():
         parse("***\n*P*")
     with pytest.raises(ValueError, match="odd"):
         parse("***\n*P**\n***")
+
+
+def test_kernels_are_cached_apart_for_every_state_of_the_sources(tmp_path, monkeypatch):
+    from mmlib.levels import minilab
+
+    monkeypatch.setattr(minilab, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(minilab._CONFIG, "CACHE_DIR", "")
+    (tmp_path / "physics.py").write_text("GRAVITY = 800")
+    first = minilab._cache_directory()
+    assert first == minilab._cache_directory()
+    assert tmp_path in Path(first).parents
+    (tmp_path / "physics.py").write_text("GRAVITY = 100")
+    second = minilab._cache_directory()
+    assert second != first
+    with minilab._kernels_cached_here():
+        assert second == minilab._CONFIG.CACHE_DIR
+    assert minilab._CONFIG.CACHE_DIR == ""

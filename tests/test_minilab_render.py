@@ -44,8 +44,9 @@ def test_every_pixel_shows_what_a_ray_caster_hits(seed):
     seen = (kind == hits.kind) & (kind != SKY)
     for channel, expected in ((1, hits.u), (2, hits.v)):
         texel = place[..., channel][seen] / np.maximum(place[..., 0][seen], 1) * 250 / 3
-        off = np.abs((texel + 0.5 - expected[seen] * 64 + 32) % 64 - 32)
-        assert (off > 2.5).sum() <= 0.01 * seen.sum()
+        off = (texel + 0.5 - expected[seen] * 64 + 32) % 64 - 32
+        assert (np.abs(off) > 2.5).sum() <= 0.01 * seen.sum()
+        assert np.abs(off.sum()) <= 0.6 * seen.sum()
 
 
 @pytest.mark.parametrize("seed", range(100, 120))
@@ -284,3 +285,15 @@ def test_apple_and_goal_can_be_told_from_every_theme():
         goal = scene.picture((150, 250, EYE, 0, 0), art).astype(int)
         assert (np.abs(goal - plain).max(-1) > 40).sum() > 60
         assert np.abs(goal - apple).max() > 100
+
+
+def test_only_the_free_end_of_a_wall_wears_a_dark_strip():
+    scene = Scene(5, 5)
+    scene.wall_x[0, 1:3, 3] = 1  # x = 300, y = 100..300: free at both ends, joined at y = 200
+    row = scene.picture((200, 200, EYE, 0, 0), KIND, 320, 240)[120, :, 0].astype(float)
+    y = 200 - 100 * (np.arange(320) + 0.5 - 160) / 160
+    wall, strip = (y > 100) & (y < 300), (y > 100) & (y < 102.5) | (y > 297.5) & (y < 300)
+    light = np.median(row[wall])
+    np.testing.assert_allclose(row[wall & ~strip], light, atol=1)
+    np.testing.assert_allclose(row[strip], 0.6 * light, atol=2)
+    assert strip.sum() == 8

@@ -19,12 +19,14 @@ def curve(*mean, spread=1.0):
     return Curve(np.arange(1.0, len(mean) + 1) * 1e6, values, values - spread, values + spread)
 
 
+def make_panel():
+    curves = {"small": curve(1, 2, 3), "mm": curve(2, 4, 6)}
+    return plots.learning_curves(curves, {"small": 3, "mm": 1}, {"small": RandomScore(1.5, 0.1, 9)}, "a_level")
+
+
 @pytest.fixture
 def panel():
-    curves = {"small": curve(1, 2, 3), "mm": curve(2, 4, 6)}
-    return plots.learning_curves(
-        curves, {"small": 3, "mm": 1}, {"small": RandomScore(1.5, 0.1, 9)}, "a_level"
-    )
+    return make_panel()
 
 
 def test_every_method_has_a_colour_of_its_own():
@@ -42,6 +44,12 @@ def test_panel_draws_curves_intervals_and_the_random_policy(panel):
     assert len(axes.collections) == 2  # two shaded intervals
     assert axes.get_xlabel() == "environment frames" and axes.get_ylabel() == "episode return"
     assert axes.get_xlim()[0] == 0 and axes.get_ylim()[0] == 0
+
+
+def test_seeds_are_stated_once_where_all_have_as_many():
+    same = plots.learning_curves({"small": curve(1), "mm": curve(2)}, {"small": 2, "mm": 2}, title="a_level").axes[0]
+    assert same.get_title() == "a_level, 2 seeds"
+    assert [line.get_label() for line in same.lines] == ["Small action space", "M&M"]
 
 
 def test_panel_of_negative_returns_shows_them():
@@ -64,7 +72,7 @@ def test_saved_files_hold_the_figure_and_repeat_bit_for_bit(panel, tmp_path):
     text = first[1].read_text()
     assert "episode return" in text and "M&amp;M (1 seed)" in text  # text, not outlines
     assert not re.search(r"\d{4}-\d\d-\d\dT", text)  # no date
-    again = plots.save(panel, tmp_path / "again", "figure")
+    again = plots.save(make_panel(), tmp_path / "again", "figure")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 

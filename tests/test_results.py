@@ -18,9 +18,7 @@ def episode(frames, value=1.0):
 
 def test_what_is_written_is_read_back(tmp_path):
     with RunWriter(tmp_path / "run", CONFIG) as writer:
-        writer.metrics(
-            {"frames": 400, "agent_steps": 100, "alpha": np.float32(0.5), "action_marginals": np.ones(2)}
-        )
+        writer.metrics({"frames": 400, "agent_steps": 100, "alpha": np.float32(0.5), "action_marginals": np.ones(2)})
         writer.episodes([episode(120), episode(160, np.float32(2.5))])
         writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
         assert Run(tmp_path / "run").state == "running"
@@ -122,9 +120,7 @@ def test_state_is_replaced_atomically(tmp_path, monkeypatch):
     seen = []
 
     def replace(source, target):
-        seen.append(
-            (json.loads(Path(source).read_text())["state"], json.loads(Path(target).read_text())["state"])
-        )
+        seen.append((json.loads(Path(source).read_text())["state"], json.loads(Path(target).read_text())["state"]))
         raise OSError("power failure")
 
     monkeypatch.setattr(os, "replace", replace)
@@ -197,9 +193,7 @@ def test_differences_leave_out_what_has_no_part_in_learning():
 
 
 def test_backends_in_force_differ():
-    assert config_differences({"backend_in_force": "minilab"}, {"backend_in_force": "dmlab"}) == [
-        "backend_in_force"
-    ]
+    assert config_differences({"backend_in_force": "minilab"}, {"backend_in_force": "dmlab"}) == ["backend_in_force"]
 
 
 def test_runs_are_found_by_name_in_natural_order(tmp_path):

@@ -55,9 +55,7 @@ def test_mean_curve_by_hand():
     curve = stats.mean_curve([[1.0, 2.0, np.nan], [3.0, 2.0, 5.0]], [0, 10, 20, 30])
     np.testing.assert_array_equal(curve.frames, [10, 20])  # the second seed alone has a point at 30
     np.testing.assert_array_equal(curve.mean, [2.0, 2.0])
-    np.testing.assert_array_equal(
-        curve.low, [1.0, 2.0]
-    )  # two equal draws of two have probability 1/4 > 2.5 %
+    np.testing.assert_array_equal(curve.low, [1.0, 2.0])  # two equal draws of two have probability 1/4 > 2.5 %
     np.testing.assert_array_equal(curve.high, [3.0, 2.0])
 
 
@@ -114,9 +112,7 @@ def test_bootstrap_of_the_iqm_uses_it():
 
 def test_mean_interval_by_hand():
     """1, 2, 3: standard error 1/sqrt(3), t(0.975, 2) = 4.3027."""
-    assert stats.mean_interval([1.0, 2.0, 3.0]) == pytest.approx(
-        (2.0, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5)
-    )
+    assert stats.mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
 
 
 def test_difference_interval_is_welchs():

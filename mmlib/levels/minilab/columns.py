@@ -22,7 +22,7 @@ U = np.uint32
 FLAGS = {"contract", "reassoc", "arcp", "nsz"}
 TEXELS = F(SIZE)
 MASK = U(SIZE - 1)
-TRIM = F(0.025)  # width of the strip at a wall's free end
+TRIM, SKIRTING = F(0.025), F(0.06)  # dark strips: width at a wall's free end, height along the floor
 PICTURE_LEFT, PICTURE_TOP, PICTURE_SIDE = F(0.2), F(0.16), F(0.6)  # where a picture hangs on its wall
 FACE_Y, FACE_STEP = F(0.80), F(0.66)  # brightness of walls that run along x, and of step faces
 
@@ -59,6 +59,7 @@ class Rows(NamedTuple):
     reciprocal: np.ndarray  # float32 [H] depth of a floor one cell below the eye
     level: np.ndarray  # uint32 [H] offset of the floor's mip level
     shade: np.ndarray  # uint32 [H] brightness of the floor, of 256
+    strip: np.ndarray  # uint32 [SIZE] one column of a wall's texels at its brightness
 
 
 class Rays(NamedTuple):
@@ -69,9 +70,7 @@ class Rays(NamedTuple):
     bottom: np.ndarray  # int64 [W] first row filled so far
     hits: np.ndarray  # int64 [W] edges met
     depth: np.ndarray  # float32 [W, L] of the edge
-    edge: (
-        np.ndarray
-    )  # int64 [W, L, 3] index (j, i) of the edge, and 1 for an edge along x (of wall_y), otherwise 0
+    edge: np.ndarray  # int64 [W, L, 3] index (j, i) of the edge, and 1 for an edge along x (of wall_y), otherwise 0
     code: np.ndarray  # int64 [W, L] wall code, 0 none
     floor: np.ndarray  # float32 [W, L + 1] height of the floor before the edge
     slot: np.ndarray  # int64 [W, L + 1] its texture slot
@@ -171,11 +170,9 @@ def fill_floors(rows, rays, world, art, eye, e):
             along_x, along_y = drop * dx * TEXELS, drop * dy * TEXELS
             top = min(row_of(eye.horizon + drop * eye.focal / depth, height), bottom)
             for row in range(top, bottom):
-                u = U(np.int32(x + reciprocal[row] * along_x)) & MASK
-                v = U(np.int32(y + reciprocal[row] * along_y)) & MASK
-                frame[row * width + column] = shaded(
-                    texels[base + levels[row] + (u << U(6) | v)], shades[row]
-                )
+                u = U(np.int32(x + reciprocal[U(row)] * along_x)) & MASK
+                v = U(np.int32(y + reciprocal[U(row)] * along_y)) & MASK
+                frame[U(row * width + column)] = shaded(texels[base + levels[U(row)] + (u << U(6) | v)], shades[U(row)])
             bottom = top
             rise = floors[column, n + 1] - floors[column, n]
             if n < hits[column] - 1 and rise > F(0.0):
@@ -189,7 +186,7 @@ def fill_floors(rows, rays, world, art, eye, e):
                 v = ((F(top) + F(0.5) - eye.horizon) * scale - drop) * TEXELS
                 shade = U(fade(depth) * FACE_STEP)
                 for row in range(top, bottom):
-                    frame[row * width + column] = shaded(steps[base + (U(np.int32(v)) & MASK)], shade)
+                    frame[U(row * width + column)] = shaded(steps[base + (U(np.int32(v)) & MASK)], shade)
                     v += scale * TEXELS
                 bottom = top
             filled[column, n] = bottom
@@ -202,6 +199,17 @@ def _free_end(wall_x, wall_y, e, i, j):
     cy, cx = wall_x.shape[1], wall_y.shape[2]
     walls = int(j > 0 and wall_x[e, j - 1, i] > 0) + int(j < cy and wall_x[e, j, i] > 0)
     return walls + int(i > 0 and wall_y[e, j, i - 1] > 0) + int(i < cx and wall_y[e, j, i] > 0) < 2
+
+
+@njit(nogil=True, cache=True, fastmath=FLAGS)
+def _fill_picture(frame, width, height, column, top, bottom, edge, scale, texels, base, shade):
+    """One column of a wall picture, its upper edge at row `edge`, within the wall's rows top..bottom-1."""
+    first = min(max(row_of(edge, height), top), bottom)
+    last = min(max(row_of(edge + PICTURE_SIDE / scale, height), first), bottom)
+    down = scale * TEXELS / PICTURE_SIDE
+    for row in range(first, last):
+        texel = U(int((F(row) + F(0.5) - edge) * down)) & MASK
+        frame[U(row * width + column)] = shaded(texels[base + texel], shade)
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)
@@ -218,7 +226,7 @@ def fill_walls(rows, rays, world, art, eye, e):
         rays.edge,
         rays.code,
     )
-    bottoms = rays.bottom
+    floors, bottoms, strip = rays.floor, rays.bottom, rows.strip
     for column in range(width):
         n = hits[column] - 1
         code, depth = codes[column, n] - 1, depths[column, n]
@@ -242,22 +250,23 @@ def fill_walls(rows, rays, world, art, eye, e):
         level = mip_level(TEXELS * TEXELS * scale * scale / max(abs(dy if along else dx), F(0.02)))
         base = U((int(surfaces[code & 7]) * LEVELS + level) * AREA + int(u * TEXELS) * SIZE)
         down = scale * TEXELS * F(65536.0)
-        v, dv = np.int64((F(top) + F(0.5) - edge) * down), np.int64(down)
-        for row in range(top, bottom):
-            frame[row * width + column] = shaded(texels[base + (U(v >> 16) & MASK)], shade)
+        v, dv = U(np.int64((F(top) + F(0.5) - edge) * down)), U(np.int64(down))
+        for texel in range(SIZE):
+            strip[texel] = shaded(texels[base + U(texel)], shade)
+        skirting = eye.horizon + (eye.z - floors[column, n] - SKIRTING) / scale
+        skirting = min(max(row_of(skirting, height), top), bottom)
+        for row in range(top, skirting):
+            frame[U(row * width + column)] = strip[v >> U(16) & MASK]
+            v += dv
+        for row in range(skirting, bottom):
+            frame[U(row * width + column)] = shaded(strip[v >> U(16) & MASK], U(100))
             v += dv
         bottoms[column] = top
         across = (u - PICTURE_LEFT) / PICTURE_SIDE
         if code >= 8 and across >= F(0.0) and across < F(1.0):
+            base = U((((code >> 3) - 1) % NUM_PICTURES * LEVELS + level) * AREA + int(across * TEXELS) * SIZE)
             edge += PICTURE_TOP / scale
-            first = min(max(row_of(edge, height), top), bottom)
-            last = min(max(row_of(edge + PICTURE_SIDE / scale, height), first), bottom)
-            picture = ((code >> 3) - 1) % NUM_PICTURES
-            base = U((picture * LEVELS + level) * AREA + int(across * TEXELS) * SIZE)
-            down = scale * TEXELS / PICTURE_SIDE
-            for row in range(first, last):
-                v = np.int64((F(row) + F(0.5) - edge) * down)
-                frame[row * width + column] = shaded(pictures[base + (U(v) & MASK)], shade)
+            _fill_picture(frame, width, height, column, top, bottom, edge, scale, pictures, base, shade)
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)
@@ -270,7 +279,7 @@ def fill_sky(rows, rays, world, art, eye, e):
         for row in range(len(rows.reciprocal)):
             for column in range(width):
                 if row < bottoms[column]:
-                    frame[row * width + column] = ceiling
+                    frame[U(row * width + column)] = ceiling
         return
     for column in range(width):
         k = (F(column) + F(0.5) - F(0.5) * F(width)) / eye.focal
@@ -280,4 +289,4 @@ def fill_sky(rows, rays, world, art, eye, e):
         dv = F(SKY_ROWS) / eye.focal * math.cos(angle)
         for row in range(bottoms[column]):
             v = min(max((eye.horizon - F(row) - F(0.5)) * dv, F(0.0)), F(SKY_ROWS - 1))
-            frame[row * width + column] = texels[base + U(v)]
+            frame[U(row * width + column)] = texels[base + U(v)]

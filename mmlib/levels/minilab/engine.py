@@ -75,7 +75,7 @@ class MiniLab:
         self._split(min(threads, num_envs))
         with _Notice():
             self.reset()
-            self._play(0, np.zeros((num_envs, 7), np.int32), 0, 0)
+            self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
 
     def _split(self, threads: int) -> None:
         """Shares the environments out to threads, each with its own scratch."""
@@ -95,10 +95,14 @@ class MiniLab:
         for future in futures:
             future.result()
 
-    def _play(self, k: int, actions: NDArray[np.int32], start: int, stop: int) -> None:
-        """Advances environments start..stop-1 with the scratch of range k."""
-        state, scratch = (self._rules, self._world, self._agents, self._outcome), self._scratch[k]
-        advance(actions, self.action_repeat, *state, self._cells[k], scratch, start, stop)
+    def _begin(self, k: int, anew: bool) -> None:
+        """Begins the episodes that are due in range k, or the first of every environment."""
+        begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], anew, *self._ranges[k])
+
+    def _advance(self, actions: NDArray[np.int32], start: int, stop: int) -> bool:
+        """Plays one level step of environments start..stop-1; whether an episode ended."""
+        state = self._rules, self._world, self._agents, self._outcome
+        return advance(actions, self.action_repeat, *state, start, stop)
 
     def _draw(self, out: NDArray[np.uint8], pose: NDArray, first: int, start: int, stop: int) -> None:
         """Renders environments first+start..first+stop-1 seen from `pose[start:stop]` into `out`."""
@@ -123,9 +127,8 @@ class MiniLab:
         """See `Level.reset`."""
 
         def work(k: int) -> None:
-            start, stop = self._ranges[k]
-            begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], start, stop)
-            self._draw(self._frames, self._agents.pose, 0, start, stop)
+            self._begin(k, anew=True)
+            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
 
         self._over_ranges(work)
         return self._frames
@@ -136,9 +139,9 @@ class MiniLab:
         actions = np.ascontiguousarray(actions)
 
         def work(k: int) -> None:
-            start, stop = self._ranges[k]
-            self._play(k, actions, start, stop)
-            self._draw(self._frames, self._agents.pose, 0, start, stop)
+            if self._advance(actions, *self._ranges[k]):
+                self._begin(k, anew=False)
+            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
 
         self._over_ranges(work)
         outcome = self._outcome

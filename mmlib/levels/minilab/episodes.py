@@ -186,16 +186,26 @@ def _frame(e, action, rules, world, agents):
 
 
 @njit(nogil=True, cache=True)
-def begin(rules, world, agents, cells, scratch, start, stop):
-    """Starts episode 0 of environments start..stop-1."""
+def begin(rules, world, agents, cells, scratch, anew, start, stop):
+    """Begins episodes in environments start..stop-1: episode 0 everywhere if `anew`, else after a finished one."""
     for e in range(start, stop):
-        agents.episode[e] = 0
+        if anew:
+            agents.episode[e] = 0
+        elif agents.frame[e] >= rules.episode_frames:
+            agents.episode[e] += 1
+        else:
+            continue
         _begin_episode(e, rules, world, agents, cells, scratch)
 
 
 @njit(nogil=True, cache=True)
-def advance(actions, repeat, rules, world, agents, outcome, cells, scratch, start, stop):
-    """One level step of environments start..stop-1: `repeat` frames, fewer if the episode ends."""
+def advance(actions, repeat, rules, world, agents, outcome, start, stop):
+    """One level step of environments start..stop-1: `repeat` frames, fewer if the episode ends.
+
+    Returns:
+      Whether an episode ended; `begin` is due before the next step then.
+    """
+    ended = False
     for e in range(start, stop):
         reward = 0.0
         outcome.done[e] = False
@@ -204,12 +214,11 @@ def advance(actions, repeat, rules, world, agents, outcome, cells, scratch, star
         for _ in range(repeat):
             reward += _frame(e, actions[e], rules, world, agents)
             if agents.frame[e] >= rules.episode_frames:
-                outcome.done[e] = True
+                outcome.done[e] = ended = True
                 break
         outcome.reward[e] = reward
         agents.score[e] += reward
         if outcome.done[e]:
             outcome.episode_return[e] = agents.score[e]
             outcome.episode_frames[e] = agents.frame[e]
-            agents.episode[e] += 1
-            _begin_episode(e, rules, world, agents, cells, scratch)
+    return ended

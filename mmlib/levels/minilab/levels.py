@@ -67,15 +67,15 @@ _ALL = (
     ),
     LevelSpec(
         name="explore_object_locations_small_mini",
-        description="a new maze of 7 x 7 cells every episode, up to two rooms, four apples (+1) in each",
+        description="a new maze within 5 x 7 cells every episode, up to two rooms, four apples (+1) in each",
         seconds=30,
         miniature=True,
         ceiling=100.0,
         sky=True,
-        maze=_EXPLORE._replace(height=9, width=9, max_rooms=2, room_max=3),
+        maze=_EXPLORE._replace(height=7, width=9, max_rooms=2, room_max=3),
         object_share=1.0,
         restart_when_empty=True,
-        themes=(1,),
+        themes=(6,),
     ),
 )
 

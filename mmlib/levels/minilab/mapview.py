@@ -94,9 +94,7 @@ def _mean_colours(texels: NDArray[np.uint32]) -> Image:
     return np.stack([(coarse >> np.uint32(8 * c) & np.uint32(255)).mean(1) for c in range(3)], -1)
 
 
-def _floors(
-    x: Image, y: Image, reachable: NDArray, floor_z: NDArray, slots: NDArray, theme: int, art: Art
-) -> Image:
+def _floors(x: Image, y: Image, reachable: NDArray, floor_z: NDArray, slots: NDArray, theme: int, art: Art) -> Image:
     """Floors in their surfaces' colours, darker where they lie deeper; cells out of reach all dark."""
     cy, cx = floor_z.shape
     i, j = np.clip(x.astype(int), 0, cx - 1), np.clip(y.astype(int), 0, cy - 1)
@@ -114,9 +112,7 @@ def _draw_walls(
     colours = _mean_colours(art.walls)[art.theme_walls[theme]]
     half = max(1.0, 0.05 * scale)  # pixels
     for margin, inner in ((half, False), (half - max(1.0, 0.3 * half), True)):
-        for j, i, along_x in [(*e, False) for e in np.argwhere(wall_x)] + [
-            (*e, True) for e in np.argwhere(wall_y)
-        ]:
+        for j, i, along_x in [(*e, False) for e in np.argwhere(wall_x)] + [(*e, True) for e in np.argwhere(wall_y)]:
             code = int(wall_y[j, i] if along_x else wall_x[j, i]) - 1
             colour = colours[code & 7] if inner else np.array(OUTLINE, float)
             reach = margin / scale

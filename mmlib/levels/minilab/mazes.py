@@ -210,31 +210,29 @@ def fill_dead_ends(cells):
 
 
 @njit(nogil=True, cache=True)
-def _row_is(cells, j, i, dj, di, first, last, wanted):
-    """Whether cells (j, i) + u (dj, di), u = first..last, all are `wanted`; outside the map is wall."""
-    for u in range(first, last + 1):
-        row, column = j + u * dj, i + u * di
-        inside = 0 <= row < cells.shape[0] and 0 <= column < cells.shape[1]
-        if (cells[row, column] if inside else WALL) != wanted:
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True)
 def _is_detour(cells, j, i, k, size):
-    """Whether a corridor runs around the `size` wall cells from (j, i), bulging in direction k."""
-    vj, vi = _direction(k)  # outwards
-    uj, ui = vi, -vj  # along the block
-    return (
-        _row_is(cells, j, i, uj, ui, 0, size - 1, WALL)
-        and _row_is(cells, j - vj, i - vi, uj, ui, 0, size - 1, WALL)
-        and _row_is(cells, j + vj, i + vi, uj, ui, -1, size, CORRIDOR)
-        and _row_is(cells, j + 2 * vj, i + 2 * vi, uj, ui, -1, size, WALL)
-        and _row_is(cells, j + vj, i + vi, uj, ui, -2, -2, WALL)
-        and _row_is(cells, j + vj, i + vi, uj, ui, size + 1, size + 1, WALL)
-        and _row_is(cells, j, i, uj, ui, -1, -1, CORRIDOR)
-        and _row_is(cells, j, i, uj, ui, size, size, CORRIDOR)
-    )
+    """Whether a corridor runs around the `size` wall cells from (j, i), bulging in direction k.
+
+    With u along the block and v outwards, o corridor, * wall, ? anything, it looks so for size 3:
+
+        v = 2   ? * * * * * ?
+        v = 1   * o o o o o *
+        v = 0   ? o * * * o ?
+        v = -1  ? ? * * * ? ?
+    """
+    vj, vi = _direction(k)
+    uj, ui = vi, -vj
+    for v in range(-1, 3):
+        for u in range(-2, size + 2):
+            outer, beside = u == -2 or u == size + 1, u == -1 or u == size
+            if (outer and v != 1) or (beside and v == -1):
+                continue
+            wanted = CORRIDOR if (v == 1 and not outer) or (v == 0 and beside) else WALL
+            row, column = j + u * uj + v * vj, i + u * ui + v * vi
+            inside = 0 <= row < cells.shape[0] and 0 <= column < cells.shape[1]
+            if (cells[row, column] if inside else WALL) != wanted:
+                return False
+    return True
 
 
 @njit(nogil=True, cache=True)

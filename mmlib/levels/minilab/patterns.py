@@ -54,9 +54,7 @@ def _cells(columns: int, rows: int, shift: float, seed: int) -> tuple[np.ndarray
     """Rectangles, every second row moved by `shift`: distance to the border (0..0.5), a value for each."""
     row = np.floor(_V * rows)
     across = _U * columns + shift * (row % 2)
-    border = np.minimum(
-        np.abs((across % 1) - 0.5) * -1 + 0.5, (0.5 - np.abs((_V * rows % 1) - 0.5)) * columns / rows
-    )
+    border = np.minimum(np.abs((across % 1) - 0.5) * -1 + 0.5, (0.5 - np.abs((_V * rows % 1) - 0.5)) * columns / rows)
     value = np.random.RandomState(seed).rand(rows, columns)
     return border, value[row.astype(int), np.floor(across).astype(int) % columns]
 
@@ -126,7 +124,7 @@ PATTERNS: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
 
 
 def surface(pattern: str, colour: str, accent: str, *, wall: bool) -> np.ndarray:
-    """A tileable surface [SIZE, SIZE, 3]; a wall gets a skirting and a light cap."""
+    """A surface [SIZE, SIZE, 3] that can be tiled; a wall is lighter at its top."""
     seed = sum(ord(c) * (n + 1) for n, c in enumerate(pattern + colour))
     light, mix = PATTERNS[pattern](seed)
     light = light + 0.05 * _noise(seed, SIZE, SIZE)
@@ -134,7 +132,6 @@ def surface(pattern: str, colour: str, accent: str, *, wall: bool) -> np.ndarray
     image = image + (_colour(accent) - image) * mix[..., None]
     if wall:
         image *= (1.06 - 0.16 * _V)[..., None]
-        image[58:] = _colour(accent) * 0.8
         image[:3] *= 1.15
     return np.clip(image, 0.0, 1.0)
 

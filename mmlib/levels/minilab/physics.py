@@ -42,13 +42,13 @@ REACH = 15.125  # half hull 15 and the gap 0.125 that is kept from every surface
 REACH_WALL = REACH + 1.0  # the same to a wall's edge line: wall sheets are 2 units thick
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def _first_row(side):
     """First of the rows of cells that the hull touches with its centre at `side`."""
     return max(0, math.floor((side - REACH) / CELL))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def _last_row(side, rows):
     """Last of the rows of cells that the hull touches with its centre at `side`."""
     return min(rows - 1, math.ceil((side + REACH) / CELL) - 1)
@@ -69,10 +69,10 @@ def _end_or_ledge(across, floor_z, side, cell, climb):
     edge = math.floor(side / CELL + 0.5)
     if abs(side - CELL * edge) < REACH_WALL and across[edge, cell] != 0:
         return True
+    hit = False
     for row in range(_first_row(side), _last_row(side, floor_z.shape[0]) + 1):
-        if floor_z[row, cell] > climb:
-            return True
-    return False
+        hit = hit or floor_z[row, cell] > climb
+    return hit
 
 
 @njit(nogil=True, cache=True)

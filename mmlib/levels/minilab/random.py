@@ -21,7 +21,7 @@ _SHIFT_32 = np.uint64(32)
 _SHIFT_11 = np.uint64(11)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True)
 def _mix(z):
     z = (z ^ (z >> _SHIFT_30)) * _FACTOR_1
     z = (z ^ (z >> _SHIFT_27)) * _FACTOR_2

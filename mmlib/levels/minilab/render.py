@@ -66,6 +66,7 @@ def render(
         np.empty(height, np.float32),
         np.empty(height, np.uint32),
         np.empty(height, np.uint32),
+        np.empty(SIZE, np.uint32),
     )
     rays = _make_rays(width, floor_z.shape[1] + floor_z.shape[2] + 1)
     order = np.empty(sprites.shape[1], np.int64)
@@ -175,7 +176,7 @@ def _draw_sprite(rows, rays, sprites, m, art, eye, e):
             v = min(int((F(row) + F(0.5) - top) * down), SPRITE_SIZE - 1)
             texel = texels[U(base + u * SPRITE_SIZE + v)]
             if texel >> U(24):
-                frame[row * width + column] = _blend(frame[row * width + column], texel, shade)
+                frame[U(row * width + column)] = _blend(frame[U(row * width + column)], texel, shade)
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)

@@ -56,8 +56,7 @@ class Art(NamedTuple):
 
 THEMES = (
     Theme(  # the static mazes
-        "panel green teal, tile red navy, brick green teal, "
-        "brick blue navy, tile yellow brown, panel steel navy",
+        "panel green teal, tile red navy, brick green teal, brick blue navy, tile yellow brown, panel steel navy",
         "honeycomb orange brown, tile orange brown",
         "noon",
     ),

@@ -1,0 +1,146 @@
+"""The command line: what works, and what a user who errs is told."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mmlib import bench
+from mmlib.cli import app
+from mmlib.experiments import PRESETS
+from mmlib.levels import LEVELS
+from mmlib.results import Run, find_runs
+
+MINI = "explore_object_locations_small_mini"
+TINY = ["-p", "agent_steps=40", "-p", "num_envs=2", "-p", "unroll=10", "-p", "log_every=20"]
+
+
+def mmlib(*arguments, **options):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments], **options)
+
+
+def test_help_gives_examples():
+    for command in ("train", "figure", "bench"):
+        result = mmlib(command, "--help")
+        assert result.exit_code == 0
+        assert f"mmlib {command} " in result.output and "Examples:" in result.output
+    assert all(name in mmlib("figure", "--help").output for name in PRESETS)
+
+
+def test_levels_and_presets_are_listed():
+    listed = mmlib("levels").output
+    assert all(name in listed for name in LEVELS)
+    assert listed.count("miniature;") == sum(info.miniature for info in LEVELS.values())
+    listed = mmlib("presets").output
+    assert all(name in listed for name in PRESETS) and "600,000 agent steps" in listed
+
+
+def test_train_writes_a_run_and_goes_on_from_its_end(tmp_path):
+    result = mmlib("train", "--preset", "smoke", "--method", "small", *TINY, "--results", tmp_path)
+    assert result.exit_code == 0, result.output
+    (run,) = find_runs(tmp_path)
+    assert run.done and run.directory == tmp_path / "smoke" / "runs" / MINI / "small" / "seed0"
+    assert run.metrics()["agent_steps"].tolist() == [20, 40]
+    assert "160 of 160 frames" in result.output
+
+    longer = [argument.replace("=40", "=60") for argument in TINY]
+    assert mmlib("train", "--preset", "smoke", "--method", "small", *longer, "--results", tmp_path).exit_code == 0
+    assert run.metrics()["agent_steps"].tolist() == [20, 40, 60]
+
+
+def test_train_repeats_a_run_from_the_config_beside_it(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert mmlib("train", "--preset", "smoke", *TINY, "--seed", 7, "--directory", first).exit_code == 0
+    result = mmlib("train", "--config", first / "config.json", "--directory", second)
+    assert result.exit_code == 0, result.output
+    assert Run(second).config == Run(first).config
+    assert (second / "metrics.jsonl").read_text() == (first / "metrics.jsonl").read_text()
+
+
+def test_train_reads_its_configuration_from_standard_input(tmp_path):
+    assert mmlib("train", "--preset", "smoke", *TINY, "--directory", tmp_path / "a").exit_code == 0
+    text = (tmp_path / "a" / "config.json").read_text()
+    assert mmlib("train", "--config", "-", "--directory", tmp_path / "b", input=text).exit_code == 0
+    assert Run(tmp_path / "b").done
+
+
+BAD = {
+    "level": (["train", "--level", "nav_maze"], "unknown level 'nav_maze'; levels: nav_maze_static_01"),
+    "method": (["train", "--method", "huge"], "unknown method 'huge'; methods: small, big756, mm"),
+    "preset": (["train", "--preset", "fast"], "unknown preset 'fast'; presets: smoke, quick"),
+    "backend": (["train", "-p", "backend=doom"], "unknown backend 'doom'; backends: auto, minilab"),
+    "device": (["train", "--device", "tpu"], "unknown device 'tpu'; devices: cpu, cuda"),
+    "setting": (["train", "-p", "lr=1"], "unknown setting 'lr'; settings:"),
+    "form": (["train", "-p", "unroll"], "setting 'unroll' is not of the form NAME=VALUE"),
+    "alpha": (["train", "-p", "alpha=[[0, 1.5]]"], "1.5"),
+    "population": (["train", "-p", "population=0"], "population = 0"),
+    "unroll": (["train", "-p", "unroll=0"], "unroll = 0"),
+    "config": (["train", "--config", "nowhere.json", "--directory", "x"], "cannot read the configuration nowhere"),
+    "config alone": (["train", "--config", "-"], "--config needs --directory"),
+    "figure": (["figure", "33"], "unknown figure '33'; figures: 3"),
+    "figure's level": (["figure", "3", "--level", "nav_maze"], "unknown level 'nav_maze'"),
+    "figure's method": (["figure", "3", "--method", "big"], "unknown method of figure 3 'big'; "),
+    "figure's seeds": (["figure", "3", "--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
+    "figure's jobs": (["figure", "3", "--jobs", "0"], "--jobs 0: at least 1 run at a time"),
+    "bench": (["bench", "--method", "huge"], "unknown method 'huge'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[name]
+    result = mmlib(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []  # before any work
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
+def test_cuda_without_a_device_names_the_alternative(tmp_path):
+    result = mmlib("train", "--device", "cuda", "--results", tmp_path)
+    assert result.exit_code == 2 and "no CUDA device; use --device cpu" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["train", "--preset", "smoke"], ["figure", "3", "--preset", "smoke"]])
+def test_results_that_cannot_be_written_are_refused(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = mmlib(*command, "--results", tmp_path / "file" / "results")
+    assert result.exit_code == 2
+    assert "cannot write to the results directory" in result.stderr and "--results" in result.stderr
+
+
+def test_a_run_of_another_configuration_is_refused(tmp_path):
+    assert mmlib("train", "--preset", "smoke", *TINY, "--directory", tmp_path).exit_code == 0
+    result = mmlib("train", "--preset", "smoke", *TINY, "-p", "entropy_cost=0.5", "--directory", tmp_path)
+    assert result.exit_code == 2 and "entropy_cost (0.002 there, 0.5 here)" in result.stderr
+
+
+def test_the_module_runs_and_bad_input_has_no_traceback(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "mmlib", "train", "--level", "nav_maze"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("mmlib: unknown level 'nav_maze'; levels: ") and result.stderr.count("\n") == 1
+
+
+def test_bench_passes_its_options_on(monkeypatch):
+    seen = {}
+
+    def run(*arguments):
+        seen["arguments"] = arguments
+        return {"speed": 1}
+
+    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(bench, "format", lambda result: f"speed {result['speed']}")
+    assert mmlib("bench", "--width", 48, "--height", 36, "--seconds", 0.5).output == "speed 1\n"
+    assert seen["arguments"][:3] == ("explore_object_locations_small", 48, 36)
+    assert seen["arguments"][-2:] == (0.5, "cpu")
+    assert json.loads(mmlib("bench", "--json").output) == {"speed": 1}

@@ -1,0 +1,138 @@
+"""The notebooks, from top to bottom, as papermill and JupyterLab run them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+from matplotlib.image import imread
+from papermill.iorw import load_notebook_node
+from papermill.utils import find_first_tagged_cell_index
+
+from mmlib.experiments import FIGURES
+from mmlib.results import find_runs
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = [ROOT / "notebooks" / figure.notebook for figure in FIGURES.values()]
+LEVEL = "explore_object_locations_small_mini"
+SHORT = {"agent_steps": 1_000, "num_envs": 2, "unroll": 50, "log_every": 200}  # an episode of each environment
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    assert notebook.cells[0].source.startswith("# Figure")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_typed_and_explained(path):
+    notebook = load_notebook_node(str(path))
+    cell = notebook.cells[find_first_tagged_cell_index(notebook, "parameters")]
+    for line in cell.source.splitlines():
+        assert re.fullmatch(r"\w+: (str|int|float|bool|list|dict) = .+  # .+", line), line
+    assert set(papermill.inspect_notebook(str(path))) == {
+        *("level", "preset", "methods", "seeds", "results", "jobs", "overrides")
+    }
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Notebook 01, executed by papermill from the repository's root as short as can be."""
+    folder = tmp_path_factory.mktemp("papermill")
+    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(folder / "results")}
+    papermill.execute_notebook(
+        str(NOTEBOOKS[0]), str(folder / "out.ipynb"), parameters, cwd=str(ROOT), progress_bar=False
+    )
+    return folder
+
+
+def printed(path):
+    """All text of a notebook's outputs."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    return "\n".join(output.get("text", "") or output.get("data", {}).get("text/html", "") for output in outputs)
+
+
+def test_notebook_01_leaves_figures_table_and_runs(executed):
+    where = executed / "results" / "smoke" / "figure3" / LEVEL
+    assert imread(where / "figure.png").shape[0] > 400
+    svg = (where / "figure.svg").read_text()
+    labels = [f"{LEVEL}, 1 seed", "Small action space", "Big action space", "M&amp;M", "random policy, Big"]
+    assert all(f">{label}<" in svg for label in labels)
+    assert imread(where / "level.png").shape[0] == 72 * 4 + 30
+    assert imread(where / "diagnostics.png").shape[0] > 400
+    claims = pd.read_csv(where / "claims.csv")
+    assert claims["claim"].tolist() == ["1a", "1b", "2a", "2b", "3a", "3b"]
+    assert set(claims["verdict"]) == {"not enough data"}
+    runs = find_runs(executed / "results", "smoke", "figure3", LEVEL)
+    assert [(run.method, run.seed, run.state) for run in runs] == [
+        ("big756", 0, "done"),
+        ("mm", 0, "done"),
+        ("small", 0, "done"),
+    ]
+    assert all(len(run.episodes()) == 2 for run in runs)
+    scores = json.loads((executed / "results" / "baselines" / f"{LEVEL}.json").read_text())
+    assert set(scores["minilab"]) == {"small", "big756"}
+
+
+def test_notebook_01_shows_progress_figures_and_verdicts(executed):
+    text = printed(executed / "out.ipynb")
+    assert "small seed 0: started" in text and "4,000 of 4,000 frames" in text
+    assert "not enough data" in text and "the paper says" in text
+    cells = nbformat.read(executed / "out.ipynb", as_version=4).cells
+    pictures = [o for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 3  # the level, the panel, the diagnostics
+
+
+def test_notebook_01_loads_what_is_there_when_started_in_its_own_directory(executed, tmp_path):
+    """As JupyterLab does; the figure is the same to the last bit."""
+    where = executed / "results" / "smoke" / "figure3" / LEVEL
+    before = (where / "figure.png").read_bytes()
+    copy = tmp_path / "out.ipynb"
+    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(executed / "results")}
+    papermill.execute_notebook(
+        str(NOTEBOOKS[0]), str(copy), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
+    )
+    text = printed(copy)
+    assert text.count("on disk") == 3 and "started" not in text
+    assert (where / "figure.png").read_bytes() == before
+
+
+def test_figure_command_executes_the_notebook_and_prints_where_things_are(executed):
+    settings = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", *settings]
+    result = subprocess.run(
+        [*command, "--results", str(executed / "results")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr
+    where = executed / "results" / "smoke" / "figure3" / LEVEL
+    for name in ("notebook.ipynb", "figure.png", "figure.svg", "mm"):
+        assert str(where / name) in result.stdout
+    notebook = nbformat.read(where / "notebook.ipynb", as_version=4)
+    assert notebook.metadata.papermill.input_path == f"notebooks/{NOTEBOOKS[0].name}"  # no path of this machine
+    assert "on disk" in printed(where / "notebook.ipynb")
+
+
+def test_notebook_01_says_which_runs_it_does_not_show(executed, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(executed / "results", results)
+    runs = results / "smoke" / "figure3" / LEVEL / "mm"
+    shutil.copytree(runs / "seed0", runs / "seed1")
+    config = json.loads((runs / "seed1" / "config.json").read_text())
+    (runs / "seed1" / "config.json").write_text(json.dumps({**config, "seed": 1, "entropy_cost": 0.5}))
+    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(results)}
+    papermill.execute_notebook(
+        str(NOTEBOOKS[0]), str(tmp_path / "out.ipynb"), parameters, cwd=str(ROOT), progress_bar=False
+    )
+    text = printed(tmp_path / "out.ipynb")
+    assert "seed1: entropy_cost (0.5 there, 0.002 here)" in text
+    assert f"{LEVEL}, 1 seed" in (runs.parent / "figure.svg").read_text()
