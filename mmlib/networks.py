@@ -2,7 +2,8 @@
 
 Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P; convolutions loop
 over members, because a grouped convolution is slower on a CPU and they are never launch-bound on a GPU.
-Initialisation (stated choice): He-normal torso, 1/sqrt(fan-in) normal elsewhere, zero biases, LSTM forget bias 1.
+Initialisation (stated choice): normal with zero biases; He's deviation in the torso, PyTorch's in the LSTM, near zero in
+the heads.
 Shape letters: T time, P population, N environments of a member, M any number of rows.
 """
 
@@ -33,7 +34,11 @@ class Linear(nn.Module):
 
 
 class Torso(nn.Module):
-    """Two convolutions and a linear layer, each with a ReLU (appendix A): `[P, M, 3, H, W]` bytes to `[P, M, 256]`."""
+    """Two convolutions and a linear layer, each with a ReLU (appendix A): `[P, M, 3, H, W]` bytes to `[P, M, 256]`.
+
+    Frames are centred, x / 255 - 1/2 (stated choice): uncentred, the features' common part grows until the core
+    saturates and the policy is blind.
+    """
 
     def __init__(self, population: int, height: int, width: int, conv1: tuple[int, int] = (8, 4)):
         super().__init__()
@@ -53,8 +58,11 @@ class Torso(nn.Module):
         return F.relu(self.linear(torch.stack(members)))  # (P, M, 256)
 
     def _convolve(self, frames: Tensor, p: int) -> Tensor:
-        x = frames.to(self.conv1.dtype) * (1.0 / 255.0) - 0.5  # centred: see docs/performance.md
-        x = F.relu(F.conv2d(x, self.conv1[p], self.bias1[p], stride=self.stride1))
+        # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the frames for it.
+        weight, bias = self.conv1[p] / 255.0, self.bias1[p] - 0.5 * self.conv1[p].sum((1, 2, 3))
+        autocast = torch.is_autocast_enabled(frames.device.type)
+        x = frames.to(torch.get_autocast_dtype(frames.device.type) if autocast else weight.dtype)
+        x = F.relu(F.conv2d(x, weight, bias, stride=self.stride1))
         x = F.relu(F.conv2d(x, self.conv2[p], self.bias2[p], stride=self.stride2))
         return x.flatten(1)
 
@@ -79,7 +87,8 @@ class LSTM(nn.Module):
 
     def __init__(self, population: int, inputs: int):
         super().__init__()
-        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN)  # gate order: input, forget, output, candidate
+        # Gate order: output, input, forget, candidate.
+        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN)
         self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN))
 
     def initial_state(self, num_envs: int) -> State:
@@ -116,19 +125,19 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx, gates, weight, keep, hidden, cell):
         n = weight.shape[1]
         activations = torch.empty_like(gates)  # after their nonlinearities
-        hiddens = gates.new_empty(gates.shape[0] + 1, *hidden.shape)  # entering step t, after the reset
+        hiddens = gates.new_empty(gates.shape[0], *hidden.shape)  # entering step t, after the reset
         cells = torch.empty_like(hiddens)
-        outputs = gates.new_empty(gates.shape[0], *hidden.shape)
-        squashed = torch.empty_like(outputs)  # tanh(c_t)
+        outputs, squashed = torch.empty_like(hiddens), torch.empty_like(hiddens)  # h_t and tanh(c_t)
         for t in range(gates.shape[0]):
-            hiddens[t] = hidden * keep[t]
-            cells[t] = cell * keep[t]
+            torch.mul(hidden, keep[t], out=hiddens[t])
+            torch.mul(cell, keep[t], out=cells[t])
             a = torch.baddbmm(gates[t], hiddens[t], weight, out=activations[t])
             a[..., : 3 * n].sigmoid_()
             a[..., 3 * n :].tanh_()
-            cell = a[..., n : 2 * n] * cells[t] + a[..., :n] * a[..., 3 * n :]
+            o, i, f, g = a.split(n, dim=-1)
+            cell = (f * cells[t]).addcmul_(i, g)
             torch.tanh(cell, out=squashed[t])
-            hidden = torch.mul(a[..., 2 * n : 3 * n], squashed[t], out=outputs[t])
+            hidden = torch.mul(o, squashed[t], out=outputs[t])
         ctx.save_for_backward(weight, keep, activations, hiddens, cells, squashed)
         return outputs, hidden.clone(), cell
 
@@ -137,20 +146,22 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx, d_outputs, d_hidden, d_cell):
         weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
         n, steps = weight.shape[1], activations.shape[0]
+        o, i, f, g = activations.split(n, dim=-1)
+        # What does not depend on the gradients to come, for all steps at once.
+        cell_of_hidden = o * (1 - squashed.square())  # d c_t / d h_t
+        gate_of_hidden = squashed * o * (1 - o)
+        gates_of_cell = torch.stack([g * i * (1 - i), cells * f * (1 - f), i * (1 - g.square())], dim=-2)
+        cell_of_cell = f * keep
         d_gates = torch.empty_like(activations)
         transposed = weight.transpose(1, 2)
         for t in reversed(range(steps)):
-            i, f, o, g = activations[t].split(n, dim=-1)
             d_hidden = d_hidden + d_outputs[t]
-            d_cell = d_cell + d_hidden * o * (1 - squashed[t].square())
-            d = d_gates[t]
-            d[..., :n] = d_cell * g * i * (1 - i)
-            d[..., n : 2 * n] = d_cell * cells[t] * f * (1 - f)
-            d[..., 2 * n : 3 * n] = d_hidden * squashed[t] * o * (1 - o)
-            d[..., 3 * n :] = d_cell * i * (1 - g.square())
-            d_hidden = torch.bmm(d, transposed) * keep[t]
-            d_cell = d_cell * f * keep[t]
-        d_weight = flatten_time(hiddens[:steps]).transpose(1, 2) @ flatten_time(d_gates)
+            d_cell = torch.addcmul(d_cell, d_hidden, cell_of_hidden[t])
+            torch.mul(d_hidden, gate_of_hidden[t], out=d_gates[t, ..., :n])
+            torch.mul(d_cell[..., None, :], gates_of_cell[t], out=d_gates[t, ..., n:].unflatten(-1, (3, n)))
+            d_hidden = torch.bmm(d_gates[t], transposed).mul_(keep[t])
+            d_cell = d_cell * cell_of_cell[t]
+        d_weight = flatten_time(hiddens).transpose(1, 2) @ flatten_time(d_gates)
         return d_gates, d_weight, None, d_hidden, d_cell
 
 

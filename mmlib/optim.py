@@ -26,7 +26,7 @@ class RMSProp:
 
     @torch.no_grad()
     def step(self, parameters: Mapping[str, Tensor], learning_rate: Tensor) -> None:
-        """Updates `parameters` in place from their gradients with `learning_rate` `[P]`."""
+        """Updates `parameters` in place with `learning_rate` `[P]`; their gradients are used up."""
         trained = [(name, p, p.grad) for name, p in parameters.items() if p.grad is not None]
         params, grads = [p for _, p, _ in trained], [g for _, _, g in trained]
         squares = [self.mean_square[name] for name, _, _ in trained]
@@ -34,9 +34,8 @@ class RMSProp:
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - self.decay)
         denominators = torch._foreach_add(squares, self.epsilon)
         torch._foreach_sqrt_(denominators)
-        steps = [g / d for g, d in zip(grads, denominators, strict=True)]
-        torch._foreach_mul_(steps, [-_per_member(learning_rate, p) for p in params])
-        torch._foreach_add_(params, steps)
+        torch._foreach_mul_(grads, [_per_member(learning_rate, p) for p in params])
+        torch._foreach_addcdiv_(params, grads, denominators, value=-1.0)
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:

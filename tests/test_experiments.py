@@ -95,8 +95,10 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
 
 
 def test_a_directory_with_another_configuration_is_refused(tmp_path):
-    record(plan("3", "quick", results=tmp_path, overrides={"unroll": 20})[0])
-    with pytest.raises(ExperimentError, match=r"small/seed0 holds a run of another .*unroll \(20 there, 50 here\)"):
+    record(plan("3", "quick", results=tmp_path, overrides={"discount": 0.5})[0])
+    with pytest.raises(
+        ExperimentError, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"
+    ):
         plan("3", "quick", results=tmp_path)
     plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
 
@@ -108,7 +110,7 @@ def test_finished_is_done_and_long_enough(tmp_path):
     assert not finished(job)
     record(job)
     assert finished(job)
-    longer = plan("3", "quick", results=tmp_path, overrides={"agent_steps": 700_000})[0]
+    longer = plan("3", "quick", results=tmp_path, overrides={"agent_steps": job.config.agent_steps + 1})[0]
     assert not finished(longer)
 
 
@@ -122,13 +124,13 @@ def test_collect_takes_whatever_seeds_there_are(tmp_path):
 
 
 def test_collect_never_mixes_configurations(tmp_path):
-    for seed, changed in ((1, {}), (2, {"entropy_cost": 0.5}), (3, {"backend_in_force": "dmlab"})):
+    for seed, changed in ((1, {}), (2, {"discount": 0.5}), (3, {"backend_in_force": "dmlab"})):
         record(plan("3", "quick", seeds=[seed], results=tmp_path)[0], **changed)
     record(plan("3", "quick", seeds=[4], results=tmp_path)[0], state="failed")
     found = collect(plan("3", "quick", results=tmp_path))
     assert [run.seed for run in found.runs["small"]] == [1]
     left_out = "\n".join(sorted(found.left_out))
-    assert "seed2: entropy_cost (0.5 there, 0.002 here)" in left_out
+    assert "seed2: discount (0.5 there, 0.99 here)" in left_out
     assert "seed3: backend_in_force ('dmlab' there, 'minilab' here)" in left_out
     assert "seed4: failed" in left_out
     assert len(found.left_out) == 3

@@ -13,7 +13,7 @@ from mmlib.experiments import plan
 from mmlib.jobs import Progress
 from mmlib.results import ResultsError, Run
 
-OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10}
+OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10, "learner_batches": 1}
 
 WRITE = """
 import json, sys

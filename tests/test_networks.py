@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mmlib.agent import METHODS, MixMatchAgent, parameter_count
 from mmlib.networks import LSTM, Torso, _Recurrence
@@ -25,9 +26,9 @@ def test_lstm_gradient():
 def test_lstm_agrees_with_pytorch():
     lstm, T, N, H = small_lstm(population=1), 6, 2, 256
     theirs = torch.nn.LSTM(3, H)
-    i, f, o, g = lstm.input.weight[0].T.split(H)
-    bi, bf, bo, bg = lstm.input.bias[0, 0].split(H)
-    ri, rf, ro, rg = lstm.recurrent[0].T.split(H)
+    o, i, f, g = lstm.input.weight[0].T.split(H)
+    bo, bi, bf, bg = lstm.input.bias[0, 0].split(H)
+    ro, ri, rf, rg = lstm.recurrent[0].T.split(H)
     with torch.no_grad():  # PyTorch's gate order: input, forget, candidate, output
         theirs.weight_ih_l0.copy_(torch.cat([i, f, g, o]))
         theirs.weight_hh_l0.copy_(torch.cat([ri, rf, rg, ro]))
@@ -61,6 +62,18 @@ def test_torso_does_not_depend_on_chunks(monkeypatch):
     monkeypatch.setattr("mmlib.networks.CHUNK", 3)
     torch.testing.assert_close(torso(frames), whole)
     assert whole.shape == (2, 7, 256)
+
+
+def test_torso_centres_bytes():
+    """The first convolution's scaled weights are the plain network on x / 255 - 1/2."""
+    torch.manual_seed(0)
+    torso = Torso(1, 36, 48, (4, 2)).double()
+    torch.nn.init.normal_(torso.bias1)
+    frames = torch.randint(0, 256, (1, 3, 3, 36, 48), dtype=torch.uint8)
+    x = F.relu(F.conv2d(frames[0].double() / 255 - 0.5, torso.conv1[0], torso.bias1[0], stride=2))
+    x = F.relu(F.conv2d(x, torso.conv2[0], torso.bias2[0], stride=2))
+    expected = F.relu(x.flatten(1) @ torso.linear.weight[0] + torso.linear.bias[0])
+    torch.testing.assert_close(torso(frames)[0], expected)
 
 
 def count(inputs: int, logits: int, values: int) -> int:
