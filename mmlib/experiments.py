@@ -73,6 +73,8 @@ FIGURES = {
 _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
 # Many small updates rather than few large ones: 160 samples each, see docs/performance.md.
 _LEARNING: dict[str, Any] = {"learning_rate": 1.5e-3, "num_envs": 32, "unroll": 20, "learner_batches": 4}
+# Rewards of the full levels are rarer, and so are gradients smaller: a longer step, a cheaper entropy.
+_FULL_LEVELS: dict[str, Any] = {"learning_rate": 4e-3, "entropy_cost": 5e-4, "num_envs": 64, "learner_batches": 8}
 
 PRESETS = {
     preset.name: preset
@@ -95,14 +97,16 @@ PRESETS = {
             levels=("explore_object_locations_small",),
             settings=_SMALL_FRAMES
             | _LEARNING
-            | {"agent_steps": 5_000_000, "entropy_cost": 1e-3, "log_every": 50_000, "checkpoint_every": 250_000},
+            | _FULL_LEVELS
+            | {"agent_steps": 5_000_000, "log_every": 50_000, "checkpoint_every": 250_000},
         ),
         Preset(
             name="workstation",
             description="a day on 16 cores: full levels, 100 M frames, three seeds, all methods, 96x72",
             levels=("explore_object_locations_small", "nav_maze_static_01"),
             settings=_LEARNING
-            | {"agent_steps": 25_000_000, "entropy_cost": 1e-3, "lag": 1, "log_every": 250_000},
+            | _FULL_LEVELS
+            | {"agent_steps": 25_000_000, "lag": 1, "log_every": 250_000},
             ablations=True,
             seeds=(1, 2, 3),
         ),

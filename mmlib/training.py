@@ -211,7 +211,7 @@ class Recorder:
             "updates": loop.learner.updates,
         }
         for p, returns in enumerate(self.returns):
-            hyper = {name: float(value[p]) for name, value in vars(loop.hyper).items()}
+            hyper = {name: float(f"{float(value[p]):.6g}") for name, value in vars(loop.hyper).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
             marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
             self.writer.metrics(
