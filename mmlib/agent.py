@@ -17,7 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmlib.networks import CORES, FEATURES, HEAD_GAIN, LSTM, FeedForward, Linear, State, Torso, flatten_time, unflatten_time
+from mmlib.networks import (
+    CORES,
+    FEATURES,
+    HEAD_GAIN,
+    LSTM,
+    FeedForward,
+    Linear,
+    State,
+    Torso,
+    flatten_time,
+    unflatten_time,
+)
 from mmlib.policies import Factorised, Masked, Mixture, OnSupport, Policy
 from mmlib.spaces import BIG_756, SMALL, ActionSpace, embedding
 
@@ -112,8 +123,12 @@ class MixMatchAgent(nn.Module):
         core_names = _names(name for c in parts for name in c.cores)
         self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs) for n in core_names})
         head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
-        self.heads = nn.ModuleDict({n: Linear(population, FEATURES, size, gain=HEAD_GAIN) for n, size in head_sizes.items()})
-        self.baselines = nn.ModuleDict({n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)})
+        self.heads = nn.ModuleDict(
+            {n: Linear(population, FEATURES, size, gain=HEAD_GAIN) for n, size in head_sizes.items()}
+        )
+        self.baselines = nn.ModuleDict(
+            {n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)}
+        )
         self.register_buffer("action_features", torch.as_tensor(self.space.features), persistent=False)
         for i, c in enumerate(parts):
             support = torch.as_tensor(embedding(c.space, self.space))

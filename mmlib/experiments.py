@@ -83,7 +83,9 @@ PRESETS = {
             name="smoke",
             description="seconds: shows that everything runs; nothing is learned (48x36 frames)",
             levels=("explore_object_locations_small_mini",),
-            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600, "entropy_cost": 2e-3},
+            settings=_SMALL_FRAMES
+            | _LEARNING
+            | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600, "entropy_cost": 2e-3},
         ),
         Preset(
             name="quick",
@@ -104,9 +106,7 @@ PRESETS = {
             name="workstation",
             description="a day on 16 cores: full levels, 100 M frames, three seeds, all methods, 96x72",
             levels=("explore_object_locations_small", "nav_maze_static_01"),
-            settings=_LEARNING
-            | _FULL_LEVELS
-            | {"agent_steps": 25_000_000, "lag": 1, "log_every": 250_000},
+            settings=_LEARNING | _FULL_LEVELS | {"agent_steps": 25_000_000, "lag": 1, "log_every": 250_000},
             ablations=True,
             seeds=(1, 2, 3),
         ),

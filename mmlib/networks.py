@@ -2,8 +2,8 @@
 
 Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P; convolutions loop
 over members, because a grouped convolution is slower on a CPU and they are never launch-bound on a GPU.
-Initialisation (stated choice): normal with zero biases; He's deviation in the torso, PyTorch's in the LSTM, near zero in
-the heads.
+Initialisation (stated choice): normal with zero biases; He's deviation in the torso, PyTorch's in the LSTM, near zero
+in the heads.
 Shape letters: T time, P population, N environments of a member, M any number of rows.
 """
 

@@ -319,9 +319,7 @@ def marginals(policy: Policy, sizes: Sequence[int]) -> Tensor:
       ValueError: the product of the sizes is not the policy's number of actions.
     """
     if math.prod(sizes) != policy.num_actions:
-        raise ValueError(
-            f"group sizes {tuple(sizes)} make {math.prod(sizes)} joint actions, not {policy.num_actions}"
-        )
+        raise ValueError(f"group sizes {tuple(sizes)} make {math.prod(sizes)} joint actions, not {policy.num_actions}")
     probs = policy.support_log_probs().exp()
     columns = logspace.group_layout(tuple(sizes), probs.device).columns
     columns = columns if policy.support_actions is None else columns[policy.support_actions]

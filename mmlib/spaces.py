@@ -194,9 +194,7 @@ def embedding(small: ActionSpace, big: ActionSpace) -> npt.NDArray[np.int64]:
       ValueError: `big` lacks one of `small`'s actions.
     """
     index = {tuple(vector): i for i, vector in enumerate(big.vectors.tolist())}
-    missing = [
-        label for label, vector in zip(small.labels, small.vectors.tolist()) if tuple(vector) not in index
-    ]
+    missing = [label for label, vector in zip(small.labels, small.vectors.tolist()) if tuple(vector) not in index]
     if missing:
         raise ValueError(
             f"space {small.name!r} is no subset of {big.name!r}, which lacks {len(missing)} of its actions: "

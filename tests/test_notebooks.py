@@ -53,13 +53,13 @@ def test_parameters_are_typed_and_explained(path):
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """Notebook 01, executed by papermill from the repository's root as short as can be."""
-    folder = tmp_path_factory.mktemp("papermill")
-    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(folder / "results")}
-    papermill.execute_notebook(
-        str(NOTEBOOKS[0]), str(folder / "out.ipynb"), parameters, cwd=str(ROOT), progress_bar=False
-    )
-    return folder
+    """The folder of figure 3 as `mmlib figure` makes it, as short as can be, and what the command printed."""
+    results = tmp_path_factory.mktemp("executed") / "results"
+    settings = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", *settings, "--results", str(results)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return results / "smoke" / "figure3" / LEVEL, result.stdout
 
 
 def printed(path):
@@ -69,8 +69,9 @@ def printed(path):
     return "\n".join(output.get("text", "") or output.get("data", {}).get("text/html", "") for output in outputs)
 
 
-def test_notebook_01_leaves_figures_table_and_runs(executed):
-    where = executed / "results" / "smoke" / "figure3" / LEVEL
+def test_figure_3_leaves_pictures_table_and_runs(executed):
+    where, _ = executed
+    results = where.parents[2]
     assert imread(where / "figure.png").shape[0] > 400
     svg = (where / "figure.svg").read_text()
     labels = [f"{LEVEL}, 1 seed", "Small action space", "Big action space", "M&amp;M", "random policy, Big"]
@@ -80,66 +81,45 @@ def test_notebook_01_leaves_figures_table_and_runs(executed):
     claims = pd.read_csv(where / "claims.csv")
     assert claims["claim"].tolist() == ["1a", "1b", "2a", "2b", "3a", "3b"]
     assert set(claims["verdict"]) == {"not enough data"}
-    runs = find_runs(executed / "results", "smoke", "figure3", LEVEL)
+    runs = find_runs(results, "smoke", "figure3", LEVEL)
     assert [(run.method, run.seed, run.state) for run in runs] == [
         ("big756", 0, "done"),
         ("mm", 0, "done"),
         ("small", 0, "done"),
     ]
     assert all(len(run.episodes()) == 2 for run in runs)
-    scores = json.loads((executed / "results" / "baselines" / f"{LEVEL}.json").read_text())
+    scores = json.loads((results / "baselines" / f"{LEVEL}.json").read_text())
     assert set(scores["minilab"]) == {"small", "big756"}
 
 
-def test_notebook_01_shows_progress_figures_and_verdicts(executed):
-    text = printed(executed / "out.ipynb")
-    assert "small seed 0: started" in text and "4,000 of 4,000 frames" in text
-    assert "not enough data" in text and "the paper says" in text
-    cells = nbformat.read(executed / "out.ipynb", as_version=4).cells
-    pictures = [o for cell in cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) == 3  # the level, the panel, the diagnostics
-
-
-def test_notebook_01_loads_what_is_there_when_started_in_its_own_directory(executed, tmp_path):
-    """As JupyterLab does; the figure is the same to the last bit."""
-    where = executed / "results" / "smoke" / "figure3" / LEVEL
-    before = (where / "figure.png").read_bytes()
-    copy = tmp_path / "out.ipynb"
-    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(executed / "results")}
-    papermill.execute_notebook(
-        str(NOTEBOOKS[0]), str(copy), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
-    )
-    text = printed(copy)
-    assert text.count("on disk") == 3 and "started" not in text
-    assert (where / "figure.png").read_bytes() == before
-
-
-def test_figure_command_executes_the_notebook_and_prints_where_things_are(executed):
-    settings = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", *settings]
-    result = subprocess.run(
-        [*command, "--results", str(executed / "results")], capture_output=True, text=True, cwd=ROOT
-    )
-    assert result.returncode == 0, result.stderr
-    where = executed / "results" / "smoke" / "figure3" / LEVEL
+def test_figure_3_says_what_it_does_and_where_things_are(executed):
+    where, said = executed
+    assert "small seed 0: started" in said and "4,000 of 4,000 frames" in said
     for name in ("notebook.ipynb", "figure.png", "figure.svg", "mm"):
-        assert str(where / name) in result.stdout
-    notebook = nbformat.read(where / "notebook.ipynb", as_version=4)
+        assert str(where / name) in said
+
+
+def test_executed_notebook_holds_figures_and_verdicts(executed):
+    path = executed[0] / "notebook.ipynb"
+    assert "not enough data" in printed(path) and "the paper says" in printed(path)
+    notebook = nbformat.read(path, as_version=4)
+    pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 3  # the level, the panel, the diagnostics
     assert notebook.metadata.papermill.input_path == f"notebooks/{NOTEBOOKS[0].name}"  # no path of this machine
-    assert "on disk" in printed(where / "notebook.ipynb")
 
 
-def test_notebook_01_says_which_runs_it_does_not_show(executed, tmp_path):
-    results = tmp_path / "results"
-    shutil.copytree(executed / "results", results)
-    runs = results / "smoke" / "figure3" / LEVEL / "mm"
-    shutil.copytree(runs / "seed0", runs / "seed1")
-    config = json.loads((runs / "seed1" / "config.json").read_text())
-    (runs / "seed1" / "config.json").write_text(json.dumps({**config, "seed": 1, "entropy_cost": 0.5}))
-    parameters = {"level": LEVEL, "preset": "smoke", "overrides": SHORT, "results": str(results)}
-    papermill.execute_notebook(
-        str(NOTEBOOKS[0]), str(tmp_path / "out.ipynb"), parameters, cwd=str(ROOT), progress_bar=False
-    )
-    text = printed(tmp_path / "out.ipynb")
+def test_notebook_01_loads_what_is_there_and_says_what_it_does_not_show(executed, tmp_path):
+    """Started by papermill in its own directory, as JupyterLab does; the figure is the same to the last bit."""
+    where, _ = executed
+    before = (where / "figure.png").read_bytes()
+    foreign = where / "mm" / "seed1"
+    shutil.copytree(where / "mm" / "seed0", foreign)
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps({**config, "seed": 1, "entropy_cost": 0.5}))
+    parameters = {"preset": "smoke", "overrides": SHORT, "results": str(where.parents[2])}
+    out = tmp_path / "out.ipynb"
+    papermill.execute_notebook(str(NOTEBOOKS[0]), str(out), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False)
+    text = printed(out)
+    assert text.count("on disk") == 3 and "started" not in text
     assert "seed1: entropy_cost (0.5 there, 0.002 here)" in text
-    assert f"{LEVEL}, 1 seed" in (runs.parent / "figure.svg").read_text()
+    assert (where / "figure.png").read_bytes() == before

@@ -149,9 +149,7 @@ def test_a_support_is_distinct_actions_of_the_space(support):
 
 def test_a_mask_outside_the_base_is_refused():
     base = OnSupport(torch.zeros(2), torch.tensor([0, 1]), 4)
-    with pytest.raises(
-        ValueError, match=r"cannot mask to support \[2, 3\]: the base has no probability there"
-    ):
+    with pytest.raises(ValueError, match=r"cannot mask to support \[2, 3\]: the base has no probability there"):
         Masked(base, torch.tensor([2, 3]))
 
 
