@@ -67,16 +67,21 @@ def run(
     loop.close()
     for lag in (0, 1):
         rates[f"loop_lag{lag}"] = _loop_rate(config.model_copy(update={"lag": lag}), seconds)
-    serial = 1 / sum(1 / rates[name] for name in ("engine", "acting", "learning"))
-    overlapped = min(1 / (1 / rates["engine"] + 1 / rates["acting"]), rates["learning"])
     return {
         "setting": {**setting, "dtype": dtype, "device": device},
         "machine": machine(),
         "agent_steps_per_second": {name: round(rate, 1) for name, rate in rates.items()},
-        "share_of_ceiling": {
-            "loop_lag0": round(rates["loop_lag0"] / serial, 3),
-            "loop_lag1": round(rates["loop_lag1"] / overlapped, 3),
-        },
+        "share_of_ceiling": _shares(rates),
+    }
+
+
+def _shares(rates: dict[str, float]) -> dict[str, float]:
+    """The whole loop's speed as shares of what its parts allow: in turn (lag 0), at once in two threads (lag 1)."""
+    serial = 1 / sum(1 / rates[name] for name in ("engine", "acting", "learning"))
+    overlapped = min(1 / (1 / rates["engine"] + 1 / rates["acting"]), rates["learning"])
+    return {
+        "loop_lag0": round(rates["loop_lag0"] / serial, 3),
+        "loop_lag1": round(rates["loop_lag1"] / overlapped, 3),
     }
 
 

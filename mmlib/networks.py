@@ -123,6 +123,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, gates, weight, keep, hidden, cell):
+        """`gates [T, P, N, 4 * 256]` before h W, `keep [T, P, N, 1]` 0 where an episode begins: outputs and state."""
         n = weight.shape[1]
         activations = torch.empty_like(gates)  # after their nonlinearities
         hiddens = gates.new_empty(gates.shape[0], *hidden.shape)  # entering step t, after the reset
@@ -144,6 +145,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, d_outputs, d_hidden, d_cell):
+        """Back through time; checked against finite differences by tests/test_networks.py."""
         weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
         n, steps = weight.shape[1], activations.shape[0]
         o, i, f, g = activations.split(n, dim=-1)
