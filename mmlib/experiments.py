@@ -71,7 +71,7 @@ FIGURES = {
 }
 
 _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
-# Many small updates rather than few large ones: 160 samples each, see docs/performance.md.
+# Many small updates rather than few large ones: 160 samples each, see docs/learning.md.
 _LEARNING: dict[str, Any] = {"learning_rate": 1.5e-3, "num_envs": 32, "unroll": 20, "learner_batches": 4}
 # Rewards of the full levels are rarer, and so are gradients smaller: a longer step, a cheaper entropy.
 _FULL_LEVELS: dict[str, Any] = {"learning_rate": 4e-3, "entropy_cost": 5e-4, "num_envs": 64, "learner_batches": 8}
