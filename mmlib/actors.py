@@ -120,7 +120,7 @@ class Actor:
     def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
         return [
             Episode(b // self.shape[1], self.agent_steps, float(returns[b]), int(lengths[b]))
-            for b in np.flatnonzero(done)
+            for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
         ]
 
     def _next_buffers(self) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ class RunConfig(BaseModel):
     unroll: int = Field(100, ge=1, description="T, agent steps of a trajectory")
     learner_batches: int = Field(1, ge=1, description="updates an unroll is split into, by environments")
     action_repeat: int = Field(4, ge=1, description="environment frames an action lasts")
+    staggered: bool = Field(False, description="cut each environment's first episode at a random frame")
     width: int = Field(96, ge=16, le=1024)
     height: int = Field(72, ge=16, le=1024)
     conv1: tuple[int, int] = Field((8, 4), description="kernel size and stride of the first convolution")
@@ -97,6 +98,11 @@ class RunConfig(BaseModel):
     def steps_per_iteration(self) -> int:
         """Agent steps that one unroll of all of a member's environments takes."""
         return self.num_envs * self.unroll
+
+
+SETTING_DEFAULTS: dict[str, Any] = {
+    name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()
+}
 
 
 def check_device(device: str) -> None:

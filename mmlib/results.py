@@ -57,9 +57,12 @@ class ResultsError(ValueError):
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
     """Names of the fields in which two recorded configurations differ, but for `NOT_COMPARED` and `ignore`.
 
-    A field that only one of them has counts as a difference.
+    A setting that one of them lacks, because it was recorded before there was such a setting, counts with its default
+    (a new setting's default is what was done before it); any other field that only one of them has is a difference.
     """
-    one, two, missing = _plain(first), _plain(second), object()
+    from mmlib.config import SETTING_DEFAULTS  # late: pydantic
+
+    one, two, missing = _plain({**SETTING_DEFAULTS, **first}), _plain({**SETTING_DEFAULTS, **second}), object()
     names = {*one, *two} - NOT_COMPARED.union(ignore)
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 

@@ -83,6 +83,7 @@ class TrainingLoop:
             action_repeat=config.action_repeat,
             width=config.width,
             height=config.height,
+            staggered=config.staggered,
         )
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
         self.actor = Actor(level, acting, unroll=config.unroll, reward_clip=config.reward_clip, seed=seeds[2])

@@ -51,9 +51,9 @@ def make(
       action_repeat: frames that a step holds its action for.
       width: of the observation, pixels.
       height: of the observation, pixels.
-      **settings: the backend's own. minilab: `threads` (worker threads, default 1), `episode_seconds` (length
-        of
-        an episode in place of the level's own).
+      **settings: the backend's own. minilab: `threads` (worker threads, default 1), `episode_seconds` (length of
+        an episode in place of the level's own), `staggered` (each environment's first episode is cut at a random
+        frame, so that episodes do not end all at once; default False).
 
     Raises:
       ValueError: an unknown level, backend or setting, or an argument outside its range; names the choices.

@@ -34,7 +34,7 @@ class Step(NamedTuple):
     observation: NDArray[np.uint8]  # [B, 3, H, W], planar RGB; a buffer that the next step overwrites
     reward: NDArray[np.float32]  # [B], summed over the repeated frames, not clipped
     done: NDArray[np.bool_]  # [B], an episode ended; its successor's first frame is in `observation`
-    episode_return: NDArray[np.float32]  # [B], of the episode that ended in this step, else NaN
+    episode_return: NDArray[np.float32]  # [B], of the episode that ended in this step; NaN if none did or it was cut
     episode_frames: NDArray[np.int32]  # [B], its length in frames, else 0
 
 
@@ -62,8 +62,9 @@ class LevelInfo:
 class Level(Protocol):
     """A batch of B environments of one level.
 
-    Episodes end by time only. When one ends inside a step, the rest of that step's frames are not played,
-    `done` is set, and the observation is the first of the next episode.
+    Episodes end by time only; one that ends earlier, for a reason outside the level, is *cut* and has no return.
+    When an episode ends inside a step, the rest of that step's frames are not played, `done` is set, and the
+    observation is the first of the next episode.
     """
 
     name: str

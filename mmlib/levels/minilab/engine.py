@@ -21,7 +21,7 @@ from mmlib.levels.minilab.render import render
 from mmlib.levels.minilab.textures import load_art
 from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
 
-SETTINGS = ("episode_seconds", "threads")  # of `MiniLab`, beyond the arguments that every backend has
+SETTINGS = ("episode_seconds", "staggered", "threads")  # of `MiniLab`, beyond the arguments that every backend has
 
 
 class MiniLab:
@@ -43,6 +43,7 @@ class MiniLab:
         *,
         threads: int = 1,
         episode_seconds: float | None = None,
+        staggered: bool = False,
     ):
         """Makes the level; the first one on a machine compiles the engine.
 
@@ -56,6 +57,7 @@ class MiniLab:
           height: of the observation, pixels.
           threads: worker threads of `reset` and `step`; they change the speed and nothing else.
           episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
+          staggered: see `mmlib.levels.make`.
 
         Raises:
           ValueError: an argument outside its range.
@@ -65,7 +67,7 @@ class MiniLab:
         self.width, self.height = width, height
         self._spec = SPECS[name]
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
-        self._rules = make_rules(self._spec, seed, frames)
+        self._rules = make_rules(self._spec, seed, frames, staggered)
         self.episode_frames = self._rules.episode_frames
         self._world = make_world(self._spec, num_envs)
         self._agents = make_agents(num_envs)

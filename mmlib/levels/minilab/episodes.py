@@ -27,7 +27,7 @@ RESTART_DELAY = 2  # frames between the event and the restart of the map
 
 _CORRIDOR_SLOT, _ROOM_SLOT = 0, 1
 _MAZE, _OBJECTS, _SPAWN = random.MAZE, random.OBJECTS, random.SPAWN
-_THEME, _SURFACE = random.THEME, random.SURFACE
+_THEME, _SURFACE, _LENGTH = random.THEME, random.SURFACE, random.LENGTH
 
 
 @njit(nogil=True, cache=True)
@@ -134,6 +134,10 @@ def _begin_episode(e, rules, world, agents, cells, scratch):
         key = random.stream(rules.seed, e, episode, _OBJECTS)
         _place_apples(cells, world, e, key, rules.object_share, scratch.stack)
     agents.frame[e] = 0
+    agents.length[e] = rules.episode_frames
+    if rules.staggered and episode == 0:
+        key = random.stream(rules.seed, e, episode, _LENGTH)
+        agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
     agents.restarts[e] = 0
     agents.score[e] = 0.0
     _begin_map(e, rules, world, agents)
@@ -191,7 +195,7 @@ def begin(rules, world, agents, cells, scratch, anew, start, stop):
     for e in range(start, stop):
         if anew:
             agents.episode[e] = 0
-        elif agents.frame[e] >= rules.episode_frames:
+        elif agents.frame[e] >= agents.length[e]:
             agents.episode[e] += 1
         else:
             continue
@@ -213,12 +217,13 @@ def advance(actions, repeat, rules, world, agents, outcome, start, stop):
         outcome.episode_frames[e] = 0
         for _ in range(repeat):
             reward += _frame(e, actions[e], rules, world, agents)
-            if agents.frame[e] >= rules.episode_frames:
+            if agents.frame[e] >= agents.length[e]:
                 outcome.done[e] = ended = True
                 break
         outcome.reward[e] = reward
         agents.score[e] += reward
         if outcome.done[e]:
-            outcome.episode_return[e] = agents.score[e]
             outcome.episode_frames[e] = agents.frame[e]
+            if agents.length[e] == rules.episode_frames:  # a cut episode has no return
+                outcome.episode_return[e] = agents.score[e]
     return ended

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 # What a stream is for.
-MAZE, OBJECTS, SPAWN, THEME, SURFACE = 1, 2, 3, 4, 5
+MAZE, OBJECTS, SPAWN, THEME, SURFACE, LENGTH = 1, 2, 3, 4, 5, 6
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -39,6 +39,7 @@ class Agents(NamedTuple):
     episode: NDArray[np.int64]  # [B] number of the episode
     restarts: NDArray[np.int64]  # [B] map restarts in the episode
     frame: NDArray[np.int32]  # [B] frames played in the episode
+    length: NDArray[np.int32]  # [B] frames that the episode lasts
     restart_in: NDArray[np.int32]  # [B] frames until the map restarts, 0 no restart
     apples_left: NDArray[np.int32]  # [B]
     score: NDArray[np.float64]  # [B] return of the episode so far
@@ -49,6 +50,7 @@ class Rules(NamedTuple):
 
     seed: int
     episode_frames: int
+    staggered: bool  # the first episode is cut at a random frame
     generated: bool
     maze: MazeRules
     object_share: float
@@ -70,11 +72,12 @@ class Outcome(NamedTuple):
 _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
 
 
-def make_rules(spec: LevelSpec, seed: int, episode_frames: int | None = None) -> Rules:
+def make_rules(spec: LevelSpec, seed: int, episode_frames: int | None = None, staggered: bool = False) -> Rules:
     """The kernels' view of a level."""
     return Rules(
         seed=seed,
         episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
+        staggered=staggered,
         generated=spec.maze is not None,
         maze=spec.maze or _NO_MAZE,
         object_share=spec.object_share,
@@ -136,6 +139,7 @@ def make_agents(num_envs: int) -> Agents:
         episode=np.zeros(num_envs, np.int64),
         restarts=np.zeros(num_envs, np.int64),
         frame=np.zeros(num_envs, np.int32),
+        length=np.zeros(num_envs, np.int32),
         restart_in=np.zeros(num_envs, np.int32),
         apples_left=np.zeros(num_envs, np.int32),
         score=np.zeros(num_envs, np.float64),
