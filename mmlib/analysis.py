@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib import stats
-from mmlib.agent import METHODS
+from mmlib.methods import METHODS
 from mmlib.results import Run
 
 Runs = Mapping[str, Sequence[Run]]

@@ -186,7 +186,7 @@ def configure(
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
     values = {**preset.settings, **overrides, "level": level, "method": method, "seed": seed}
     config = make_config(values)  # checks every setting before the schedule is made from them
-    from mmlib.agent import METHODS  # late: torch
+    from mmlib.methods import METHODS
 
     if len(METHODS[method].constituents) > 1 and "alpha" not in overrides:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from mmlib.agent import METHODS
 from mmlib.baselines import RandomScore
 from mmlib.levels.base import Level
+from mmlib.methods import METHODS
 from mmlib.results import Run
 from mmlib.spaces import SMALL
 from mmlib.stats import Curve

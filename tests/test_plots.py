@@ -7,9 +7,9 @@ import pytest
 from matplotlib.image import imread
 
 from mmlib import levels, plots
-from mmlib.agent import METHODS
 from mmlib.baselines import RandomScore
 from mmlib.experiments import FIGURES
+from mmlib.methods import METHODS
 from mmlib.results import Run, RunWriter
 from mmlib.stats import Curve
 
