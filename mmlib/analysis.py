@@ -49,6 +49,57 @@ def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:
     return {name: table[table["level"] == name] if "level" in table else table.iloc[:0] for name in names}
 
 
+def multitask_curves(runs: Runs) -> dict[str, dict[str, stats.Curve]]:
+    """Figure 9: curves by level, then by line: each method's acting policy, and M&M's central policy alone."""
+    lines: dict[str, list[dict[str, pd.DataFrame]]] = {}
+    for method, group in runs.items():
+        if group:
+            lines[method] = [by_level(run) for run in group]
+        if group and len(METHODS[method].active()) > 1:
+            lines[f"{method}/target"] = [by_level(run, "evaluations") for run in group]
+    total = max((total_frames(run) for group in runs.values() for run in group), default=0)
+    names = list(dict.fromkeys(name for tables in lines.values() for table in tables for name in table))
+    return {
+        name: curves_of({line: [table[name] for table in tables] for line, tables in lines.items()}, total)
+        for name in names
+    }
+
+
+def multitask_table(runs: Runs, normalise: Callable[[str, stats.Floats], stats.Floats]) -> pd.DataFrame:
+    """One row a run and policy: normalised return on each level at the end, and the lowest of them."""
+    rows = []
+    for method, group in runs.items():
+        for run in group:
+            for record, label in (("episodes", ""), ("evaluations", ", target alone")):
+                tables, total = by_level(run, record), total_frames(run)
+                if not all(len(table) for table in tables.values()):
+                    continue
+                values = {
+                    name: float(normalise(name, np.array(_mean_between(table, END, total))))
+                    for name, table in tables.items()
+                }
+                row = {"method": METHODS[method].label + label, "seed": run.seed}
+                rows.append({**row, "lowest": min(values.values()), **values})
+    return pd.DataFrame(rows, columns=None if rows else ["method", "seed", "lowest"])
+
+
+def _mean_between(table: pd.DataFrame, share: tuple[float, float], total: int) -> float:
+    return stats.mean_return_between(table["frames"], table["return"], share[0] * total, share[1] * total)
+
+
+def growth_table(levels: Mapping[str, Runs], method: str, column: str, share: float = 0.1) -> pd.DataFrame:
+    """One row a run of `method`: a metric's mean (over members) in the first and last `share` of the run."""
+    rows = []
+    for level, runs in levels.items():
+        for run in runs.get(method, ()):
+            metrics, total = run.metrics(), total_frames(run)
+            early = metrics[metrics["frames"] <= share * total][column].mean()
+            late = metrics[metrics["frames"] > (1 - share) * total][column].mean()
+            rows.append({"level": level, "seed": run.seed, "first tenth": early, "last tenth": late})
+            rows[-1]["grows"] = "yes" if late > early else "no"
+    return pd.DataFrame(rows, columns=["level", "seed", "first tenth", "last tenth", "grows"])
+
+
 def normalised_curves(
     levels: Mapping[str, Runs], normalise: Callable[[str, stats.Floats], stats.Floats], points: int = 20
 ) -> dict[str, stats.Curve]:
@@ -92,9 +143,7 @@ def returns_in(runs: Sequence[Run], share: tuple[float, float]) -> np.ndarray:
     """Mean return of each run's episodes that ended in a share of each run, `[S]` (of those with any)."""
     values = []
     for run in runs:
-        episodes, total = run.episodes(), total_frames(run)
-        start, stop = share[0] * total, share[1] * total
-        values.append(stats.mean_return_between(episodes["frames"], episodes["return"], start, stop))
+        values.append(_mean_between(run.episodes(), share, total_frames(run)))
     array = np.asarray(values, dtype=float)
     return array[~np.isnan(array)]
 

@@ -59,9 +59,8 @@ def tasks(
         plan = experiments.plan(figure, preset, levels, methods, seeds, overrides, results)
         found = [_level(figure, level, plan, root, results, common) for level in _levels(plan)]
     else:
-        known = sorted(
-            {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}, key=lambda name: (not name.isdigit(), len(name), name)
-        )
+        names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}
+        known = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
         raise ExperimentError(f"unknown figure {figure!r}; figures: {', '.join(known)}")
     for task in found:
         if not task.notebook.exists():

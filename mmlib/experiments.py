@@ -187,6 +187,26 @@ def collect(jobs: Iterable[Job]) -> Collection:
     return found
 
 
+def collect_levels(
+    figure: str,
+    preset: str,
+    methods: Iterable[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+) -> dict[str, dict[str, list[Run]]]:
+    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing."""
+    found = {}
+    chosen = choose("preset", preset, PRESETS)
+    for level in figure_named(figure).level_names(chosen.miniature):
+        try:
+            runs = collect(plan(figure, preset, [level], methods, None, overrides, results)).runs
+        except ExperimentError:  # a run of another configuration lies where one of these would
+            continue
+        if any(runs.values()):
+            found[level] = {method: group for method, group in runs.items() if group}
+    return found
+
+
 def _as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
     from mmlib import levels

@@ -108,23 +108,74 @@ def learning_curves(
         figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
         axes = figure.add_subplot()
         alike = len({seeds[method] for method in curves}) == 1
-        for method, curve in curves.items():
-            name = label(method) + ("" if alike else f" ({_seeds(seeds[method])})")
-            marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
-            axes.plot(curve.frames, curve.mean, label=name, marker=marker, markersize=3, **style(method))
-            axes.fill_between(curve.frames, curve.low, curve.high, color=LINES[method][0], alpha=0.18, lw=0)
-        for space, score in (random or {}).items():
-            name = f"random policy, {SPACE_LABELS[space]}"
-            axes.axhline(score.mean, color=SPACE_COLOURS[space], lw=0.8, ls=(0, (1, 1.5)), label=name)
+        _draw_curves(axes, curves, {} if alike else seeds, random or {})
         if alike and curves:
             title = f"{title}, {_seeds(seeds[next(iter(curves))])}"
         axes.set(ylabel="episode return", title=title)
-        frame_axis(axes)
-        if axes.dataLim.ymin >= 0:
-            axes.set_ylim(bottom=0)
-        if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handlelength=1.8)
+        _legend_below(figure, axes, columns=2)
         return figure
+
+
+def normalised_panel(curves: Mapping[str, Curve], levels: int, what: str) -> Figure:
+    """Figures 4 and 7: normalised return averaged over levels, in percent of the run.
+
+    Args:
+      curves: by method, from `analysis.normalised_curves`.
+      levels: how many levels are averaged.
+      what: what 0 and 1 mean, for the axis.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        _draw_curves(axes, curves, {}, {})
+        axes.set(xlabel="share of the run (%)", ylabel=f"normalised return\n({what})")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_title(f"mean over {levels} level{'s' if levels > 1 else ''}")
+        _legend_below(figure, axes, columns=2)
+        return figure
+
+
+def level_panels(
+    curves: Mapping[str, Mapping[str, Curve]], random: Mapping[str, Mapping[str, RandomScore]] | None = None
+) -> Figure:
+    """Figure 9: a panel a level, the same methods in each.
+
+    Args:
+      curves: by level, then by method.
+      random: the random policy's score by level, then by action space.
+    """
+    with mpl.rc_context(STYLE):
+        count = len(curves)
+        figure = Figure(figsize=(2 * COLUMN, 2.7), layout="constrained")
+        for axes, (name, lines) in zip(figure.subplots(1, count, squeeze=False)[0], curves.items()):
+            _draw_curves(axes, lines, {}, (random or {}).get(name, {}))
+            axes.set_title(name.replace("_", "_\u200b"), fontsize=7)
+        figure.axes[0].set_ylabel("episode return")
+        _legend_below(figure, figure.axes[0], columns=4)
+        return figure
+
+
+def _draw_curves(
+    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, int], random: Mapping[str, RandomScore]
+) -> None:
+    """One line a method with its shaded interval, dotted lines for random policies, frames on the x axis."""
+    for method, curve in curves.items():
+        name = label(method) + (f" ({_seeds(seeds[method])})" if seeds else "")
+        marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
+        axes.plot(curve.frames, curve.mean, label=name, marker=marker, markersize=3, **style(method))
+        axes.fill_between(curve.frames, curve.low, curve.high, color=LINES[method][0], alpha=0.18, lw=0)
+    for space, score in random.items():
+        name = f"random policy, {SPACE_LABELS[space]}"
+        axes.axhline(score.mean, color=SPACE_COLOURS[space], lw=0.8, ls=(0, (1, 1.5)), label=name)
+    frame_axis(axes)
+    if axes.dataLim.ymin >= 0:
+        axes.set_ylim(bottom=0)
+
+
+def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
 
 
 def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
