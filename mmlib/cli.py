@@ -82,12 +82,19 @@ def train(
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
+    from mmlib.learner import DivergedError
     from mmlib.reports import TrainingReport
+    from mmlib.signals import Stopped
     from mmlib.training import train as run_training
 
     print(f"{chosen.method} on {chosen.level}, seed {chosen.seed}; records in {where}", flush=True)
-    with bad_input(), TrainingReport(chosen.frames) as report:
-        run_training(chosen, where, report)
+    try:
+        with bad_input(), TrainingReport(chosen.frames) as report:
+            run_training(chosen, where, report)
+    except Stopped as stop:
+        fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
+    except (DivergedError, OSError) as error:  # a disk that is full, for instance
+        fail(f"{type(error).__name__}: {error}", code=1)
 
 
 def _preset_run(
@@ -256,14 +263,16 @@ class UsageError(ValueError):
 @contextmanager
 def bad_input() -> Iterator[None]:
     """Turns errors that the user can cause into their sentence and exit code 2."""
+    from mmlib.checkpoint import CheckpointError
     from mmlib.config import ConfigError
     from mmlib.experiments import ExperimentError
     from mmlib.results import ResultsError
     from mmlib.schedules import ScheduleError
 
+    known = (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError, CheckpointError)
     try:
         yield
-    except (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError) as error:
+    except known as error:
         fail(str(error), code=2)
 
 

@@ -17,6 +17,10 @@ from mmlib.policies import Policy
 from mmlib.vtrace import VTrace, vtrace
 
 
+class DivergedError(RuntimeError):
+    """No member is left whose loss is finite; the message says when each stopped."""
+
+
 @dataclass
 class Hyperparameters:
     """What differs between members and may change while they train, `[P]` each (appendix B)."""
@@ -40,6 +44,7 @@ class Learner:
         self.parameters = dict(agent.named_parameters())
         self.optimiser = RMSProp(self.parameters, decay=config.rms_decay, epsilon=config.rms_epsilon)
         self.updates = 0
+        self.stopped: dict[int, str] = {}  # members whose loss or gradient was not finite, and the reason
 
     def update(self, trajectories: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
         """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
@@ -59,9 +64,23 @@ class Learner:
         loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up, as samples do
         loss.sum().backward()  # members are independent: the sum's gradient is each member's own
         grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
+        self._stop_the_diverged(loss.detach(), grad_norm)
         self.optimiser.step(self.parameters, hyper.learning_rate)
         self.updates += 1
         return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
+
+    def _stop_the_diverged(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Leaves members whose loss or gradient is not finite as they were before, from now on."""
+        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
+        if not self.stopped and bool(finite.all()):
+            return
+        for member in torch.nonzero(~finite).flatten().tolist():
+            number = float(loss[member]) if not torch.isfinite(loss[member]) else float(grad_norm[member])
+            what = "loss" if not torch.isfinite(loss[member]) else "gradient norm"
+            self.stopped.setdefault(member, f"member {member}: {what} {number} at update {self.updates}")
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad[list(self.stopped)] = 0.0
 
     def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each member `[P]` on level `task`, and diagnostics."""
@@ -107,6 +126,7 @@ class Learner:
         for tensors in (self.parameters, self.optimiser.mean_square):
             for value in tensors.values():
                 value[member] = value[donor]
+        self.stopped.pop(member, None)
 
     def state_dict(self) -> dict:
         """Parameters, optimiser and counter."""
@@ -114,6 +134,7 @@ class Learner:
             "agent": self.agent.state_dict(),
             "mean_square": self.optimiser.mean_square,
             "updates": self.updates,
+            "stopped": self.stopped,
         }
 
     def load_state_dict(self, saved: dict) -> None:
@@ -121,7 +142,7 @@ class Learner:
         self.agent.load_state_dict(saved["agent"])
         for name, value in saved["mean_square"].items():
             self.optimiser.mean_square[name].copy_(value)
-        self.updates = saved["updates"]
+        self.updates, self.stopped = saved["updates"], saved["stopped"]
 
 
 def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ Shape letters: P population.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,19 +103,22 @@ def better(opponent: np.ndarray, member: np.ndarray) -> float:
     return float(scipy.stats.ttest_ind(opponent, member, equal_var=False, alternative="greater").pvalue)
 
 
-def decide(state: PopulationState, config: PBTConfig, member: int) -> Decision:
+def decide(state: PopulationState, config: PBTConfig, member: int, stopped: Collection[int] = frozenset()) -> Decision:
     """Exploit and explore for a member that is ready; changes nothing.
 
     Exploit: a random other member; if the T-test says it is better with p below `p_value`, its weights, optimiser
     state and hyperparameters are copied. Explore, with `explore_probability`: learning rate and entropy cost are
     multiplied by one of `factors` each, alpha moves by `alpha_step` up or down within [0, 1].
+    Members that have `stopped` (their loss was not finite) are nobody's opponents, and copy whomever they meet.
     """
     random = np.random.default_rng([state.seed, 1, state.decisions])
-    others = [other for other in range(len(state.hyper)) if other != member]
+    others = [other for other in range(len(state.hyper)) if other != member and other not in stopped]
+    if not others:
+        return _stay(state, member)
     opponent = int(random.choice(others))
     mine, theirs = (scores(state.windows[m], config.window) for m in (member, opponent))
     p = better(theirs, mine)
-    copied = p < config.p_value
+    copied = p < config.p_value or member in stopped
     old = state.hyper[member]
     start = state.hyper[opponent] if copied else old
     explored = bool(random.random() < config.explore_probability)
@@ -130,6 +133,12 @@ def decide(state: PopulationState, config: PBTConfig, member: int) -> Decision:
         dict(old),
         explore(start, config, random) if explored else dict(start),
     )
+
+
+def _stay(state: PopulationState, member: int) -> Decision:
+    """The decision of a member that has nobody to meet."""
+    nan, old = float("nan"), state.hyper[member]
+    return Decision(member, member, nan, nan, nan, False, False, dict(old), dict(old))
 
 
 def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Generator) -> Hyper:

@@ -24,9 +24,9 @@ Report = Callable[[dict[str, Any]], None]
 class Recorder:
     """Gathers what happens between two rows of metrics and writes them."""
 
-    def __init__(self, config: RunConfig, writer: RunWriter, report: Report | None, agent_steps: int):
+    def __init__(self, config: RunConfig, writer: RunWriter, report: Report | None):
         self.config, self.writer, self.report = config, writer, report
-        self.written = agent_steps  # agent steps of the last row
+        self.written = self.resumed = 0  # agent steps of the last row, and at which this process began
         self.started = self.last = time.monotonic()
         self.features = METHODS[config.method].space.features
         self._clear()
@@ -82,7 +82,7 @@ class Recorder:
                 | row
                 | {"action_marginals": [round(float(x), 5) for x in marginals]}
             )
-        steps = (loop.agent_steps - self.written) * self.config.population
+        steps = (loop.agent_steps - max(self.written, self.resumed)) * self.config.population
         seconds = {name: round(value, 3) for name, value in loop.timer.take().items()}
         timing = {
             "frames": common["frames"],
@@ -96,3 +96,17 @@ class Recorder:
             self.report({**timing, "return": float(np.mean(everything)) if everything else None})
         self.written, self.last = loop.agent_steps, now
         self._clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been gathered since the last row."""
+        return {
+            "diagnostics": self.diagnostics,
+            "counts": torch.as_tensor(self.counts),
+            "returns": self.returns,
+            "written": self.written,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any], agent_steps: int) -> None:
+        """Continues where `state_dict` was taken, at `agent_steps` agent steps."""
+        self.diagnostics, self.returns, self.written = saved["diagnostics"], saved["returns"], saved["written"]
+        self.counts, self.resumed = saved["counts"].numpy(), agent_steps

@@ -8,7 +8,7 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     evaluations.jsonl  one row an episode of the target policy alone, where it is played beside training
     decisions.jsonl one row a decision of population based training: who copied whom, old and new hyperparameters
     timing.jsonl    throughput and the share of each stage
-    state.json      {"state": "running" | "done" | "failed", ...}, replaced atomically
+    state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
 
 Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
 line, which the readers ignore and the next writer removes.
@@ -17,18 +17,21 @@ line, which the readers ignore and the next writer removes.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pandas as pd
 
-STATES = ("running", "done", "failed")
+from mmlib.signals import Stopped
+
+STATES = ("running", "done", "stopped", "failed")
 RECORDS = {
     "metrics": (
         *(
@@ -59,6 +62,10 @@ NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "
 
 class ResultsError(ValueError):
     """A results directory cannot be used; the message says which one, why, and what to do."""
+
+
+class DamagedRecord(ResultsError):
+    """A record that has been altered or cut."""
 
 
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
@@ -121,16 +128,29 @@ class RunWriter:
         """Appends one row of timing: frames, seconds since the start, agent_steps_per_second, stages."""
         self._append("timing", [row])
 
-    def truncate_to(self, frames: int) -> None:
-        """Drops every record later than `frames` environment frames: what follows a checkpoint."""
+    def positions(self) -> dict[str, list[Any]]:
+        """Length in bytes and SHA-256 of each record so far, for a checkpoint."""
+        content = {name: self._path(name).read_bytes() for name in RECORDS}
+        return {name: [len(text), hashlib.sha256(text).hexdigest()] for name, text in content.items()}
+
+    def restore(self, positions: Mapping[str, Sequence[Any]]) -> None:
+        """Drops every record later than `positions`: what follows a checkpoint will be made again.
+
+        Raises DamagedRecord, having changed nothing, if a record is not what it was then.
+        """
+        kept = {}
         for name in RECORDS:
-            kept = [row for row in _read_rows(self._path(name)) if row["frames"] <= frames]
+            length, digest = positions.get(name, (0, hashlib.sha256().hexdigest()))
+            kept[name] = self._path(name).read_bytes()[:length]
+            if hashlib.sha256(kept[name]).hexdigest() != digest:
+                raise DamagedRecord(f"{self._path(name)} is damaged: it is not what it was at the checkpoint")
+        for name, text in kept.items():
             self._files.pop(name).close()
-            replace_text(self._path(name), "".join(_line(row) for row in kept))
+            replace_text(self._path(name), text.decode("utf-8"))
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
-        """Writes the run's last state ("done" or "failed") with any facts (`reason=...`) and closes it.
+        """Writes the run's last state ("done", "stopped" or "failed") with any facts (`reason=...`) and closes it.
 
         Raises ValueError for an unknown state.
         """
@@ -155,8 +175,11 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._files:
-            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-            self.finish("failed", reason=reason)
+            if isinstance(error, Stopped):
+                self.finish("stopped", reason=str(error))
+            else:
+                reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+                self.finish("failed", reason=reason)
         self.close()
 
     def _path(self, name: str) -> Path:
@@ -213,15 +236,11 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
-        try:
-            facts: dict[str, Any] = json.loads((self.directory / "state.json").read_text(encoding="utf-8"))
-            return facts
-        except (OSError, json.JSONDecodeError):
-            return {"state": "failed", "reason": "no state was written"}
+        return _state(self.directory)
 
     @property
     def state(self) -> str:
-        """ "running", "done" or "failed". A run that was killed still says "running"."""
+        """ "running", "done", "stopped" or "failed". A run that was killed still says "running"."""
         return str(self.facts["state"])
 
     @property
@@ -259,6 +278,16 @@ class Run:
     def _frame(self, name: str) -> pd.DataFrame:
         rows = _read_rows(self.directory / f"{name}.jsonl")
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+
+
+def _state(directory: Path) -> dict[str, Any]:
+    """state.json; a directory without a readable one counts as failed."""
+    try:
+        facts = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        facts = None
+    readable = isinstance(facts, dict) and facts.get("state") in STATES
+    return facts if readable else {"state": "failed", "reason": "no state was written"}
 
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
@@ -303,9 +332,8 @@ def _claim(directory: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise ResultsError(
-            f"another process is writing {directory}; wait for it or choose another directory"
-        ) from error
+        holder = f"process {pid}" if (pid := _state(directory).get("pid")) else "another process"
+        raise ResultsError(f"{holder} is writing {directory}; wait for it or choose another directory") from error
     return descriptor
 
 

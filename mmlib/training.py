@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from mmlib import checkpoint, levels, pbt
 from mmlib.actors import Actor, Episode, Trajectory
 from mmlib.agent import MixMatchAgent
 from mmlib.config import RunConfig
-from mmlib.learner import Hyperparameters, Learner
+from mmlib.learner import DivergedError, Hyperparameters, Learner
 from mmlib.methods import METHODS
 from mmlib.recorder import Recorder, Report
-from mmlib.results import RunWriter
+from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter
 from mmlib.schedules import piecewise
+from mmlib.signals import Stopped, StopRequests
 from mmlib.timing import StageTimer
 
 
@@ -34,26 +36,66 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
 
     Raises:
       results.ResultsError: the directory cannot be written, is in use, or holds another configuration's run.
+      checkpoint.CheckpointError: no checkpoint of the run can be used.
+      signals.Stopped: SIGINT or SIGTERM came; the run is checkpointed and goes on the next time.
+      learner.DivergedError: the loss of every member is not finite.
     """
     resolved = {**config.model_dump(mode="json"), "backend_in_force": levels.resolve_backend(config.backend)}
-    with RunWriter(directory, resolved) as writer:
+    check_resumable(config, directory)
+    with RunWriter(directory, resolved) as writer, StopRequests() as requests:
         loop = TrainingLoop(config)
-        saved = checkpoint.load(directory)
-        if saved is not None:
-            loop.load_state_dict(saved)
-        writer.truncate_to(loop.agent_steps * config.action_repeat)
-        record = Recorder(config, writer, report, loop.agent_steps)
+        record = Recorder(config, writer, report)
         try:
+            resume(loop, record, writer)
             while loop.agent_steps < config.agent_steps:
                 record.add(loop.iterate(), loop.agent_steps)
-                checkpoint_due = loop.drained or loop.agent_steps >= config.agent_steps
-                if checkpoint_due or record.due(loop.agent_steps):
+                if record.due(loop.agent_steps):
                     record.write(loop)
-                if checkpoint_due:
-                    checkpoint.save(directory, loop.state_dict())
+                ending = requests.received is not None or loop.agent_steps >= config.agent_steps
+                if ending or loop.passed(config.checkpoint_every):
+                    parts = {"loop": loop.state_dict(), "record": record.state_dict(), "positions": writer.positions()}
+                    checkpoint.save(directory, parts)
+                if requests.received is not None and loop.agent_steps < config.agent_steps:
+                    raise Stopped(requests.received)
         finally:
             loop.close()
-        writer.finish("done", frames=loop.agent_steps * config.action_repeat)
+        writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
+
+
+def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
+    """Puts a new loop and its records where the newest checkpoint that fits the records was taken.
+
+    Without any the run starts from the beginning: it was stopped before its first.
+
+    Raises:
+      checkpoint.CheckpointError: there are checkpoints, and none can be used.
+    """
+    damaged = ""
+    for saved in checkpoint.candidates(writer.directory):
+        try:
+            writer.restore(saved["positions"])
+        except DamagedRecord as error:
+            damaged = str(error)
+            print(f"mmlib: {error}; trying the checkpoint before it", file=sys.stderr)
+            continue
+        loop.load_state_dict(saved["loop"])
+        record.load_state_dict(saved["record"], loop.agent_steps)
+        return
+    if damaged:
+        raise checkpoint.CheckpointError(f"{damaged}; delete the run's directory to start over")
+    writer.restore({})
+
+
+def check_resumable(config: RunConfig, directory: Path) -> None:
+    """Raises ResultsError if a run got past its first checkpoint and has none: what it recorded would be lost."""
+    if checkpoint.exists(directory) or not (directory / "config.json").exists():
+        return
+    rows = Run(directory).metrics()
+    if len(rows) and rows["agent_steps"].max() >= min(config.checkpoint_every, config.agent_steps):
+        raise ResultsError(
+            f"{directory} holds a run but no checkpoint to go on from; "
+            "choose another directory, or delete that one to start over"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,8 +114,8 @@ class TrainingLoop:
 
     With lag 0 the loop acts and then learns from what it saw. With lag 1 it learns from the last trajectory while it
     acts with the parameters from before that, in a thread each; V-trace corrects for the difference. The lag is a
-    number, not a matter of speed: a seed gives one curve on any machine. The pipeline drains at each checkpoint and
-    before each decision of population based training.
+    number, not a matter of speed: a seed gives one curve on any machine. The pipeline drains before each decision of
+    population based training and at the end.
     """
 
     def __init__(self, config: RunConfig):
@@ -122,9 +164,15 @@ class TrainingLoop:
         return sum(actor.agent_steps for actor in self.actors)
 
     @property
-    def drained(self) -> bool:
-        """Whether a checkpoint is due: agent steps have just passed a multiple of `checkpoint_every`."""
-        return self._passes(self.config.checkpoint_every, self.agent_steps - self.config.steps_per_iteration)
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the run's state should know: members that stopped, and why."""
+        stopped = {str(member): reason for member, reason in self.learner.stopped.items()}
+        return {"stopped_members": stopped} if stopped else {}
+
+    def passed(self, interval: int) -> bool:
+        """Whether the last iteration reached or passed a multiple of `interval` agent steps."""
+        before = self.agent_steps - self.config.steps_per_iteration
+        return self.agent_steps // interval > before // interval
 
     def iterate(self) -> Iteration:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
@@ -134,14 +182,13 @@ class TrainingLoop:
             trajectories, episodes, evaluations = self._act(weights)
             diagnostics = [self._learn(trajectories)]
         else:
-            draining = self._passes(self.config.checkpoint_every, self.agent_steps)
             self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
             future = self._thread.submit(self._act, weights)
             diagnostics = [] if self.pending is None else [self._learn(self.pending)]
             with self.timer("wait"):
                 trajectories, episodes, evaluations = future.result()
             self.pending = trajectories
-            if draining or self.agent_steps >= self.config.agent_steps or self._deciding(episodes, evaluations):
+            if self.agent_steps >= self.config.agent_steps or self._deciding(episodes, evaluations):
                 diagnostics.append(self._learn(trajectories))
                 self.pending = None
         decisions = self._decide(episodes, evaluations)
@@ -162,13 +209,12 @@ class TrainingLoop:
         episodes, evaluations = ([e for _, ended in rolled for e in ended] for rolled in (made, watched))
         return [trajectory for trajectory, _ in made], episodes, evaluations
 
-    def _passes(self, interval: int, before: int) -> bool:
-        """Whether the iteration that starts at `before` agent steps reaches or passes a multiple of `interval`."""
-        return (before + self.config.steps_per_iteration) // interval > before // interval
-
     def _learn(self, trajectories: list[Trajectory]) -> dict[str, Tensor]:
         with self.timer("learn"):
-            return self.learner.update(trajectories, self.hyper)
+            diagnostics = self.learner.update(trajectories, self.hyper)
+        if len(self.learner.stopped) == self.config.population:
+            raise DivergedError("; ".join(self.learner.stopped.values()))
+        return diagnostics
 
     def _deciding(self, episodes: list[Episode], evaluations: list[Episode]) -> bool:
         """Whether these episodes make a member ready."""
@@ -186,7 +232,7 @@ class TrainingLoop:
         pbt.observe(self.population, self.config.pbt, ((e.member, e.task, e.episode_return) for e in watched))
         decisions = []
         for member in pbt.ready(self.population, self.config.pbt):
-            decision = pbt.decide(self.population, self.config.pbt, member)
+            decision = pbt.decide(self.population, self.config.pbt, member, self.learner.stopped)
             if decision.copied:
                 self._copy_member(decision.opponent, member)
             pbt.apply(self.population, decision)
@@ -208,8 +254,9 @@ class TrainingLoop:
         self.hyper = Hyperparameters(**tensors)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the run's future depends on (between iterations, with the pipeline drained)."""
+        """Everything the run's future depends on (between iterations)."""
         return {
+            "pending": None if self.pending is None else [vars(trajectory) for trajectory in self.pending],
             "learner": self.learner.state_dict(),
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
             "hyper": {name: value.clone() for name, value in vars(self.hyper).items()},
@@ -218,6 +265,7 @@ class TrainingLoop:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continues where `state_dict` was taken."""
+        self.pending = None if saved["pending"] is None else [Trajectory(**fields) for fields in saved["pending"]]
         self.learner.load_state_dict(saved["learner"])
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
             actor.load_state_dict(state)

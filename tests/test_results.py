@@ -84,18 +84,31 @@ def test_opening_again_appends_and_says_running(tmp_path):
     assert run.config["agent_steps"] == 200
 
 
-def test_truncation_drops_what_followed_the_checkpoint(tmp_path):
+def test_restoring_drops_what_followed_the_checkpoint(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(frames) for frames in (100, 200, 300, 400)])
+        writer.episodes([episode(frames) for frames in (100, 200)])
         writer.metrics({"frames": 200, "alpha": 0.1})
+        positions = writer.positions()
+        writer.episodes([episode(frames) for frames in (300, 400)])
         writer.metrics({"frames": 400, "alpha": 0.2})
         writer.timing({"frames": 400, "seconds": 2.0})
-        writer.truncate_to(200)
+        writer.restore(positions)
         writer.episodes([episode(250)])
     run = Run(tmp_path)
     assert run.episodes()["frames"].tolist() == [100, 200, 250]
     assert run.metrics()["alpha"].tolist() == [0.1]
     assert len(run.timing()) == 0
+
+
+@pytest.mark.parametrize("harm", [lambda text: text[:-3], lambda text: text.replace("100", "101"), lambda text: ""])
+def test_a_record_that_was_altered_is_not_restored(tmp_path, harm):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.episodes([episode(100), episode(200)])
+        positions = writer.positions()
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(harm(path.read_text()))
+    with RunWriter(tmp_path, CONFIG) as writer, pytest.raises(ResultsError, match=r"episodes\.jsonl is damaged"):
+        writer.restore(positions)
 
 
 def test_leaving_through_an_exception_says_why(tmp_path):
@@ -166,7 +179,7 @@ def test_a_run_of_another_configuration_is_not_appended_to(tmp_path):
 
 
 def test_two_writers_do_not_share_a_directory(tmp_path):
-    with RunWriter(tmp_path, CONFIG), pytest.raises(ResultsError, match="another process is writing"):
+    with RunWriter(tmp_path, CONFIG), pytest.raises(ResultsError, match=f"process {os.getpid()} is writing"):
         RunWriter(tmp_path, CONFIG)
     RunWriter(tmp_path, CONFIG).close()
 

@@ -57,7 +57,7 @@ def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, method):
     train(config(lag=lag, method=method), tmp_path / "broken")
 
     assert records(tmp_path / "broken") == records(tmp_path / "whole")
-    one, two = (checkpoint.load(tmp_path / name)["learner"] for name in ("broken", "whole"))
+    one, two = (checkpoint.load(tmp_path / name)["loop"]["learner"] for name in ("broken", "whole"))
     for group in ("agent", "mean_square"):
         assert all(torch.equal(value, two[group][name]) for name, value in one[group].items())
 

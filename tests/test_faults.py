@@ -1,0 +1,220 @@
+"""What goes wrong, tried for real: signals, kills at any moment, diverging members, full disks, two writers."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from mmlib import checkpoint
+from mmlib.config import make_config
+from mmlib.learner import DivergedError
+from mmlib.results import ResultsError, Run, RunWriter
+from mmlib.training import TrainingLoop, train
+
+RECORDS = ("metrics", "episodes", "decisions", "evaluations")
+
+
+def config(**overrides):
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=60)
+    base |= dict(learner_batches=1, width=48, height=36, conv1=(4, 2), staggered=True, lag=1)
+    base |= dict(pbt={"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6})
+    base |= dict(agent_steps=120 * 26, log_every=250, checkpoint_every=120 * 3)
+    return make_config(base | overrides)
+
+
+def start(config, directory):
+    path = directory.with_name(f"{directory.name}.config.json")
+    path.write_text(config.model_dump_json())
+    command = [sys.executable, "-m", "mmlib", "train", "--config", str(path), "--directory", str(directory)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+
+
+def records(directory):
+    return {name: (directory / f"{name}.jsonl").read_text() for name in RECORDS}
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition(), process.stderr.read() if process.poll() is not None else "too slow"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that is never interrupted."""
+    directory = tmp_path_factory.mktemp("whole")
+    train(config(), directory)
+    assert len(Run(directory).decisions()) >= 4
+    return directory
+
+
+def parameters(directory):
+    return checkpoint.load(directory)["loop"]["learner"]["agent"]
+
+
+def assert_same(directory, whole):
+    assert records(directory) == records(whole)
+    mine, theirs = parameters(directory), parameters(whole)
+    assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+    assert Run(directory).state == "done"
+
+
+def test_killed_at_random_moments_it_goes_on_as_if_never_interrupted(tmp_path, whole):
+    """SIGKILL, again and again, until it gets through; the benchmark in docs/reliability.md does it 50 times."""
+    random, kills, directory = np.random.default_rng(0), 0, tmp_path / "killed"
+    timing = directory / "timing.jsonl"
+
+    def recorded():
+        return timing.stat().st_size if timing.exists() else 0
+
+    process = start(config(), directory)
+    while kills < 3:
+        deadline, before = time.monotonic() + 120, recorded()
+        while recorded() <= before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(float(random.uniform(0, 0.3)))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        process = start(config(), directory)
+    process.wait(timeout=240)
+    assert process.returncode == 0, process.stderr.read()
+    assert kills >= 1
+    assert_same(directory, whole)
+
+
+@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_with_a_checkpoint(tmp_path, whole, which, code):
+    process = start(config(), tmp_path / "run")
+    timing = tmp_path / "run" / "timing.jsonl"
+    wait_for(lambda: timing.exists() and timing.stat().st_size > 0, process)
+    process.send_signal(which)
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == code and "goes on from there" in said and "Traceback" not in said
+    run = Run(tmp_path / "run")
+    assert run.state == "stopped" and which.name in run.facts["reason"]
+    train(config(), tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("name", [checkpoint.FILE, "metrics.jsonl", "episodes.jsonl"])
+def test_a_run_with_a_damaged_file_goes_on(tmp_path, whole, monkeypatch, name, capsys):
+    """The newest checkpoint is flipped, or a record is cut inside a line: the run ends as the whole one."""
+    iterate, calls = TrainingLoop.iterate, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 11:
+            raise KeyboardInterrupt
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(), tmp_path)
+    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    if name == checkpoint.FILE:
+        content[-100] ^= 4
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[:-7])
+    train(config(), tmp_path)
+    assert_same(tmp_path, whole)
+    assert name != checkpoint.FILE or "damaged" in capsys.readouterr().err
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, whole):
+    """As a run that comes from a repository: continuing it would lose what was recorded."""
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt"))
+    longer = config(agent_steps=120 * 30)
+    with pytest.raises(ResultsError, match="no checkpoint to go on from"):
+        train(longer, tmp_path / "run")
+    assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done
+
+
+def diverge(loop, member):
+    with torch.no_grad():
+        for value in loop.learner.parameters.values():
+            value[member] = float("nan")
+
+
+def test_a_diverged_member_stops_and_the_rest_goes_on():
+    loop = TrainingLoop(config(pbt=None, lag=0))
+    try:
+        loop.iterate()
+        diverge(loop, 0)
+        before = {name: value[1].clone() for name, value in loop.learner.parameters.items()}
+        loop.iterate()
+        loop.iterate()
+        assert "member 0: loss nan" in loop.facts["stopped_members"]["0"] and 1 not in loop.learner.stopped
+        moved = [not torch.equal(value[1], before[name]) for name, value in loop.learner.parameters.items()]
+        assert any(moved) and all(torch.isfinite(value[1]).all() for value in loop.learner.parameters.values())
+    finally:
+        loop.close()
+
+
+def test_population_based_training_revives_a_diverged_member():
+    loop = TrainingLoop(config(lag=0))
+    try:
+        loop.iterate()
+        diverge(loop, 1)
+        for _ in range(16):
+            decisions = loop.iterate().decisions
+            if any(d.copied and d.member == 1 for d in decisions):
+                break
+            assert not any(d.opponent == 1 and d.copied for d in decisions)
+        assert 1 not in loop.learner.stopped
+        assert all(torch.isfinite(value).all() for value in loop.learner.parameters.values())
+    finally:
+        loop.close()
+
+
+def test_when_nobody_is_left_the_run_fails_and_says_why(tmp_path, monkeypatch):
+    iterate = TrainingLoop.iterate
+
+    def poisoned(self):
+        for member in range(2):
+            diverge(self, member)
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", poisoned)
+    with pytest.raises(DivergedError, match="member 0: loss nan at update 0; member 1"):
+        train(config(lag=0), tmp_path)
+    assert Run(tmp_path).state == "failed" and "member 0: loss nan" in Run(tmp_path).facts["reason"]
+
+
+def test_a_second_process_is_told_who_is_writing(tmp_path):
+    with RunWriter(tmp_path, config().model_dump(mode="json")):
+        process = start(config(), tmp_path)
+        said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 2 and f"process {os.getpid()}" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+def test_a_full_disk_is_an_error_and_what_was_recorded_stays(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine does not allow a small disk to be mounted")
+    try:
+        process = start(config(), disk / "run")
+        said = process.communicate(timeout=240)[1].decode()
+        assert process.returncode == 1 and "No space left on device" in said and "Traceback" not in said
+        for name in RECORDS:
+            for line in (disk / "run" / f"{name}.jsonl").read_text().splitlines()[:-1]:
+                json.loads(line)
+        checkpoint.load(disk / "run")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
