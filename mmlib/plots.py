@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mmlib.agent import METHODS
-from mmlib.baselines import RandomScore
+from mmlib.baselines import Score
 from mmlib.levels.base import Level
 from mmlib.results import Run
 from mmlib.spaces import SMALL
@@ -67,7 +67,7 @@ DIAGNOSTICS = {
 def learning_curves(
     curves: Mapping[str, Curve],
     seeds: Mapping[str, int],
-    random: Mapping[str, RandomScore] | None = None,
+    random: Mapping[str, Score] | None = None,
     title: str = "",
 ) -> Figure:
     """Figure 3's panel: episode return over environment frames, one line a method, shaded 95 % intervals.
