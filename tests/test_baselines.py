@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from typer.testing import CliRunner
+
 from mmlib import baselines, levels
 from mmlib.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
+from mmlib.cli import app
 from mmlib.results import ResultsError
 
 MINI = "explore_object_locations_small_mini"
@@ -129,3 +132,20 @@ def test_deepmind_lab_has_a_published_scale_for_one_level(monkeypatch):
     assert normalised_score(74.45, published) == 1.0
     with pytest.raises(ResultsError, match="no normalised score for nav_maze_static_01 on dmlab; there is for minilab"):
         scale(COMMITTED, "nav_maze_static_01")
+
+
+def test_the_command_prints_what_is_on_record_and_refuses_bad_input(monkeypatch):
+    def mmlib(*arguments):
+        return CliRunner().invoke(app, ["baselines", "--results", str(COMMITTED), *arguments])
+
+    monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
+    printed = mmlib("--level", MINI, "--episodes", "100").output
+    assert f"{scores(COMMITTED, MINI)['expert'].mean:.2f} ± " in printed and printed.count("\n") == 2
+    for message, arguments in {
+        "unknown level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
+        "unknown backend 'doom'; backends: auto, minilab": ["--backend", "doom"],
+        "--episodes 1: a standard error needs at least 2": ["--episodes", "1"],
+    }.items():
+        result = mmlib(*arguments)
+        assert result.exit_code == 2
+        assert message in " ".join(result.stderr.split())
