@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from mmlib.baselines import RandomScore
+from mmlib.baselines import Score
 from mmlib.levels.base import Level
 from mmlib.methods import METHODS
 from mmlib.results import Run
@@ -93,7 +93,7 @@ def label(method: str) -> str:
 def learning_curves(
     curves: Mapping[str, Curve],
     seeds: Mapping[str, int],
-    random: Mapping[str, RandomScore] | None = None,
+    random: Mapping[str, Score] | None = None,
     title: str = "",
 ) -> Figure:
     """Figure 3's panel: episode return over environment frames, one line a method, shaded 95 % intervals.
@@ -136,7 +136,7 @@ def normalised_panel(curves: Mapping[str, Curve], levels: int, what: str) -> Fig
 
 
 def level_panels(
-    curves: Mapping[str, Mapping[str, Curve]], random: Mapping[str, Mapping[str, RandomScore]] | None = None
+    curves: Mapping[str, Mapping[str, Curve]], random: Mapping[str, Mapping[str, Score]] | None = None
 ) -> Figure:
     """Figure 9: a panel a level, the same methods in each.
 
@@ -156,7 +156,7 @@ def level_panels(
 
 
 def _draw_curves(
-    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, int], random: Mapping[str, RandomScore]
+    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, int], random: Mapping[str, Score]
 ) -> None:
     """One line a method with its shaded interval, dotted lines for random policies, frames on the x axis."""
     for method, curve in curves.items():

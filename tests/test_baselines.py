@@ -1,28 +1,33 @@
-"""The random policy's scores: measured by playing whole episodes, kept with how they were made."""
+"""Reference scores: measured by playing whole episodes, kept with how they were made; the scale that they make."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mmlib import baselines, levels
-from mmlib.baselines import random_return, random_scores
+from mmlib.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
+from mmlib.cli import app
 from mmlib.results import ResultsError
-from mmlib.spaces import BIG_756, SMALL
 
 MINI = "explore_object_locations_small_mini"
+COMMITTED = Path(__file__).parents[1] / "results"
 
 
-def test_random_return_is_repeatable_and_larger_in_big():
-    small, again = (random_return(MINI, SMALL, episodes=16, seed=3) for _ in range(2))
-    big = random_return(MINI, BIG_756, episodes=16, seed=3)
+def test_random_play_is_repeatable_and_scores_more_in_big():
+    small, again = (measure(MINI, "small", episodes=16, seed=3) for _ in range(2))
+    big = measure(MINI, "big756", episodes=16, seed=3)
     assert small == again and small.episodes == 16
     assert 0 < small.mean < big.mean  # holding strafe and jump covers more ground
     assert 0 < small.standard_error < small.mean
 
 
-class TwoFrameLevel:
-    """Pays 1 for looking left; an episode is two steps."""
+class TwoStepLevel:
+    """Pays 1 for looking left; an episode is two steps, and the first of each environment is cut."""
+
+    name, backend = "two_steps", "elsewhere"
 
     def __init__(self, num_envs):
         self.total, self.steps, self.closed = np.zeros(num_envs, np.float32), 0, False
@@ -35,7 +40,7 @@ class TwoFrameLevel:
         self.steps += 1
         self.total += actions[:, 0] < 0
         done = np.full(len(self.total), self.steps % 2 == 0)
-        returned = np.where(done, self.total, np.nan).astype(np.float32)
+        returned = np.where(done & (self.steps > 2), self.total, np.nan).astype(np.float32)
         self.total[done] = 0
         return levels.Step(None, self.total, done, returned, None)
 
@@ -43,41 +48,103 @@ class TwoFrameLevel:
         self.closed = True
 
 
-def test_random_return_by_hand(monkeypatch):
-    """Small looks left in 2 of 9 actions, so two steps pay 4/9 on average."""
+@pytest.fixture
+def made(monkeypatch):
+    """Levels that were made: all are `TwoStepLevel`."""
     made = []
 
     def make(name, backend, *, num_envs, **settings):
-        made.append(TwoFrameLevel(num_envs))
-        return made[0]
+        made.append(TwoStepLevel(num_envs))
+        return made[-1]
 
     monkeypatch.setattr(levels, "make", make)
-    score = random_return("any", SMALL, episodes=4000)
+    return made
+
+
+def test_a_random_score_by_hand(made):
+    """Small looks left in 2 of 9 actions, so two steps pay 4/9 on average."""
+    score = measure("any", "small", episodes=4000)
     assert score.mean == pytest.approx(4 / 9, abs=0.05) and score.episodes == 4000
     assert score.standard_error == pytest.approx(np.sqrt(2 * 2 / 9 * 7 / 9 / 4000), rel=0.1)
-    assert made[0].closed
+    assert made[0].closed and made[0].steps == 2 * (1 + 4000 // 16)
+
+
+def test_policies_that_do_not_exist_or_cannot_play_say_so(made):
+    with pytest.raises(ResultsError, match="unknown policy 'medium'; policies: small, big540, big756, expert"):
+        measure(MINI, "medium")
+    assert not made
+    with pytest.raises(ResultsError, match="minilab's levels only, not two_steps of elsewhere"):
+        measure("any", "expert")
 
 
 def test_scores_are_measured_once_and_kept(tmp_path, monkeypatch):
     calls = []
 
-    def measure(level, space, **settings):
-        calls.append(space.name)
-        return baselines.RandomScore(len(calls), 0.5, 16)
+    def fake(level, policy, episodes, **settings):
+        calls.append(policy)
+        return Score(len(calls), 0.5, episodes)
 
-    monkeypatch.setattr(baselines, "random_return", measure)
+    monkeypatch.setattr(baselines, "measure", fake)
     first = random_scores(tmp_path, MINI)
     assert (first["small"].mean, first["big756"].mean) == (1, 2)
     assert random_scores(tmp_path, MINI) == first
-    assert random_scores(tmp_path, MINI, ("small", "big540"))["big540"].mean == 3
-    assert calls == ["small", "big756", "big540"]
+    assert scores(tmp_path, MINI)["expert"].mean == 3
+    assert calls == ["small", "big756", "expert"]
     recorded = json.loads((tmp_path / "baselines" / f"{MINI}.json").read_text())
     assert recorded["minilab"]["small"]["mean"] == 1
-    assert "seed 0" in recorded["minilab"]["small"]["made_by"]
+    assert "uniform actions of small" in recorded["minilab"]["small"]["made_by"]
+    assert "scripted expert" in recorded["minilab"]["expert"]["made_by"]
+    assert scores(tmp_path, MINI, ["small"], episodes=500)["small"] == Score(4, 0.5, 500)  # too few were kept
+    assert scores(tmp_path, MINI, ["small"], again=True)["small"].mean == 5
+    assert scale(tmp_path, MINI)[:2] == (5, 3)
 
 
 def test_scores_that_cannot_be_kept_are_not_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(baselines, "random_return", lambda *a, **k: pytest.fail("measured"))
+    monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
     (tmp_path / "baselines").write_text("a file where a directory should be")
     with pytest.raises(ResultsError, match="cannot write"):
         random_scores(tmp_path, MINI)
+
+
+@pytest.mark.parametrize("level", levels.LEVELS)
+def test_the_committed_table_has_every_level_and_the_expert_is_ahead(level):
+    table = json.loads((COMMITTED / "baselines" / f"{level}.json").read_text())["minilab"]
+    assert set(table) >= set(baselines.POLICIES)
+    assert all(score["episodes"] >= 100 and score["made_by"] for score in table.values())
+    margin = 5 * (table["expert"]["standard_error"] + table["big756"]["standard_error"])
+    assert table["expert"]["mean"] > max(table["big756"]["mean"], table["small"]["mean"]) + margin
+
+
+def test_the_scale_of_a_level():
+    small, expert = scores(COMMITTED, MINI, ("small", "expert")).values()
+    measured = scale(COMMITTED, MINI)
+    assert (measured.zero, measured.one) == (small.mean, expert.mean)
+    assert normalised_score([small.mean, expert.mean], measured).tolist() == [0, 1]
+    by_hand = normalised_score([[2.0, 4.0], [0.0, 10.0]], Scale(2.0, 6.0, ""))
+    np.testing.assert_array_equal(by_hand, [[0.0, 0.5], [-0.5, 2.0]])
+
+
+def test_deepmind_lab_has_a_published_scale_for_one_level(monkeypatch):
+    monkeypatch.setattr(levels, "resolve_backend", lambda backend: "dmlab")
+    published = scale(COMMITTED, "explore_object_locations_small")
+    assert (published.zero, published.one) == (3.575, 74.45)
+    assert normalised_score(74.45, published) == 1.0
+    with pytest.raises(ResultsError, match="no normalised score for nav_maze_static_01 on dmlab; there is for minilab"):
+        scale(COMMITTED, "nav_maze_static_01")
+
+
+def test_the_command_prints_what_is_on_record_and_refuses_bad_input(monkeypatch):
+    def mmlib(*arguments):
+        return CliRunner().invoke(app, ["baselines", "--results", str(COMMITTED), *arguments])
+
+    monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
+    printed = mmlib("--level", MINI, "--episodes", "100").output
+    assert f"{scores(COMMITTED, MINI)['expert'].mean:.2f} ± " in printed and printed.count("\n") == 2
+    for message, arguments in {
+        "unknown level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
+        "unknown backend 'doom'; backends: auto, minilab": ["--backend", "doom"],
+        "--episodes 1: a standard error needs at least 2": ["--episodes", "1"],
+    }.items():
+        result = mmlib(*arguments)
+        assert result.exit_code == 2
+        assert message in " ".join(result.stderr.split())

@@ -41,6 +41,17 @@ def test_the_static_maze_is_the_measured_layout():
     assert {(250, 50), (350, 50), (450, 50), (350, 150), (450, 150)}.isdisjoint(spawns)
 
 
+def test_the_second_static_maze_is_the_measured_layout():
+    layout = parse(SPECS["nav_maze_static_02"].layout)
+    assert (layout.walls_x.shape, layout.walls_y.shape) == ((9, 16), (10, 15))
+    assert (len(layout.apples), len(layout.spawns)) == (13, 128)
+    assert layout.goals.tolist() == [[1450, 450]]
+    apples = {tuple(a) for a in layout.apples.tolist()}
+    assert {(150, 50), (1350, 50), (1450, 150), (850, 350), (1250, 550), (350, 750)} < apples
+    # The open hall in the west: no walls between cells 200 <= x < 800, 300 <= y < 700.
+    assert not layout.walls_x[3:7, 3:8].any() and not layout.walls_y[4:7, 2:8].any()
+
+
 def reachable(layout) -> np.ndarray:
     """Cells connected to the first spawn point, [CY, CX]."""
     seen = np.zeros((layout.walls_x.shape[0], layout.walls_y.shape[1]), bool)
@@ -67,17 +78,28 @@ def test_fixed_layouts_are_closed_and_every_object_can_be_reached(name):
         assert seen[int(y // 100), int(x // 100)]
 
 
-def test_the_miniature_maze_has_eight_cells_three_apples_and_a_goal():
-    layout = parse(SPECS["nav_maze_static_01_mini"].layout)
-    assert reachable(layout).sum() == 8
-    assert len(layout.apples) == 3
+@pytest.mark.parametrize(("number", "cells", "apples"), [("01", 8, 3), ("02", 7, 1)])
+def test_the_miniature_mazes_are_crops_with_a_near_goal(number, cells, apples):
+    layout = parse(SPECS[f"nav_maze_static_{number}_mini"].layout)
+    assert reachable(layout).sum() == cells
+    assert len(layout.apples) == apples
     assert len(layout.goals) == 1
+
+
+def test_the_second_miniature_is_cut_out_of_its_maze():
+    maze, mini = (parse(SPECS[f"nav_maze_static_02{name}"].layout) for name in ("", "_mini"))
+    assert np.array_equal(mini.walls_x[:, 1:], maze.walls_x[2:6, 14:])
+    assert np.array_equal(mini.walls_y[1:-1], maze.walls_y[3:6, 13:])
+    corner = np.array([1300, 200])
+    assert np.array_equal(mini.goals + corner, maze.goals)
+    assert (mini.apples + corner).tolist() == [[1450, 350]]
 
 
 @pytest.mark.parametrize(
     ("name", "frames"),
     [
         ("nav_maze_static_01", 3600), ("nav_maze_static_01_mini", 1800),
+        ("nav_maze_static_02", 9000), ("nav_maze_static_02_mini", 1800),
         ("explore_object_locations_small", 5400), ("explore_object_locations_small_mini", 1800),
     ],
 )  # fmt: skip

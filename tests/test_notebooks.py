@@ -20,6 +20,7 @@ from mmlib.results import find_runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [ROOT / "notebooks" / figure.notebook for figure in FIGURES.values()]
+LEVELS_NOTEBOOK = ROOT / "notebooks" / "00_levels.ipynb"
 LEVEL = "explore_object_locations_small_mini"
 SHORT = {  # an episode of each environment, whatever the preset
     "agent_steps": 1_000,
@@ -31,7 +32,7 @@ SHORT = {  # an episode of each environment, whatever the preset
 }
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_notebooks_are_committed_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -40,12 +41,16 @@ def test_notebooks_are_committed_clean(path):
     assert notebook.cells[0].source.startswith("# Figure")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_parameters_are_typed_and_explained(path):
     notebook = load_notebook_node(str(path))
     cell = notebook.cells[find_first_tagged_cell_index(notebook, "parameters")]
     for line in cell.source.splitlines():
         assert re.fullmatch(r"\w+: (str|int|float|bool|list|dict) = .+  # .+", line), line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_of_runs_have_the_same_parameters(path):
     assert set(papermill.inspect_notebook(str(path))) == {
         *("level", "preset", "methods", "seeds", "results", "jobs", "overrides")
     }
@@ -123,3 +128,19 @@ def test_notebook_01_loads_what_is_there_and_says_what_it_does_not_show(executed
     assert text.count("on disk") == 3 and "started" not in text
     assert "seed1: entropy_cost (0.5 there, 0.002 here)" in text
     assert (where / "figure.png").read_bytes() == before
+
+
+def test_notebook_00_shows_every_level_asked_for(tmp_path):
+    names = [LEVEL, "nav_maze_static_02_mini"]
+    out = tmp_path / "out.ipynb"
+    parameters = {"levels": names, "preset": "smoke", "results": str(tmp_path)}
+    papermill.execute_notebook(
+        str(LEVELS_NOTEBOOK), str(out), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
+    )
+    text = printed(out)
+    assert all(text.count(f"{name}/expert.mp4") == 1 and f"<h4>{name}</h4>" in text for name in names)
+    assert text.count("data:video/mp4;base64") == 2
+    assert "nav_maze_static_01" not in text
+    where = tmp_path / "smoke" / "figure10"
+    assert imread(where / "levels.png").shape[0] == 2 * (168 + 44)
+    assert all((where / name / "expert.mp4").stat().st_size > 10_000 for name in names)

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from mmlib import levels, plots
-from mmlib.baselines import RandomScore
+from mmlib.baselines import Score
 from mmlib.methods import METHODS
 from mmlib.presets import FIGURES
 from mmlib.results import Run, RunWriter
@@ -21,7 +21,7 @@ def curve(*mean, spread=1.0):
 
 def make_panel():
     curves = {"small": curve(1, 2, 3), "mm": curve(2, 4, 6)}
-    return plots.learning_curves(curves, {"small": 3, "mm": 1}, {"small": RandomScore(1.5, 0.1, 9)}, "a_level")
+    return plots.learning_curves(curves, {"small": 3, "mm": 1}, {"small": Score(1.5, 0.1, 9)}, "a_level")
 
 
 @pytest.fixture

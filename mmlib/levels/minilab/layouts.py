@@ -2,7 +2,7 @@
 
 A picture of CY x CX cells has 2 CY + 1 lines of 2 CX + 1 characters. Odd columns and lines (from 0) are cell
 centres, even ones the boundaries between cells; the top line is the largest y. `*` wall, `P` spawn, `A` apple
-(and spawn), `G` goal; a blank centre is open floor. Walls lie on cell edges, as thin sheets.
+(and spawn), `a` apple alone, `G` goal; a blank centre is open floor. Walls lie on cell edges, as thin sheets.
 """
 
 from __future__ import annotations
@@ -43,6 +43,43 @@ NAV_MAZE_STATIC_01_MINI = """
 *****
 """
 
+# The measured layout: 15 x 9 cells, 13 apples, 1 goal, 128 spawn points.
+NAV_MAZE_STATIC_02 = """
+*******************************
+*P P P P P*P P P P P P P*P P P*
+* ******* *** * ***** *** *** *
+*P*P P A P P P*P*P P*P*P P P*P*
+* *********** *** * *** ***** *
+*P P*P P P P P P*P*P P P*P P P*
+* * *           * ******* *****
+*P*P*A P P A P A*P*P P P*A*   *
+*** *           * *     * *** *
+*P P P P P P P P*P*P A P*P P*G*
+* ***           * *     ***** *
+*P P*A P P P P A*A*P P P P  *a*
+* * * *********** ******* * * *
+*P*P P*P P P P P*P*P P*P P*   *
+* * * * ***** *** * * * *******
+*P*P*P*P*P P P*P P*P*P*P P P A*
+* * *** * ***** *** * ******* *
+*P*A P P*P P P P P P*P P P A P*
+*******************************
+"""
+
+# The same maze's cells x >= 1300, 200 <= y < 600, closed off: a bent corridor of 7 cells around the goal, which
+# is at most 4 cells from any spawn point, with the apple beside it. Cells without a spawn point there have one here.
+NAV_MAZE_STATIC_02_MINI = """
+*****
+*P P*
+*** *
+* *G*
+*** *
+*P*A*
+* * *
+*P P*
+*****
+"""
+
 
 class Layout(NamedTuple):
     """A map's arrays. S spawn points, M objects; positions in units, centres of cells."""
@@ -77,6 +114,6 @@ def parse(picture: str) -> Layout:
         walls_x=text[1::2, 0::2] == "*",
         walls_y=text[0::2, 1::2] == "*",
         spawns=where("PA"),
-        apples=where("A"),
+        apples=where("Aa"),
         goals=where("G"),
     )
