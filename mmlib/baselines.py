@@ -64,7 +64,7 @@ def random_scores(
     """
     path = Path(results) / "baselines" / f"{level}.json"
     recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    in_force = levels.resolve_backend(backend)
+    in_force = levels.resolve_backend(backend, level)
     scores = recorded.setdefault(in_force, {})
     missing = [name for name in spaces if name not in scores]
     if missing:

@@ -75,10 +75,12 @@ def train(
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
+    from mmlib.levels import resolve_backend
     from mmlib.reports import TrainingReport
     from mmlib.training import train as run_training
 
-    print(f"{chosen.method} on {chosen.level}, seed {chosen.seed}; records in {where}", flush=True)
+    backend = resolve_backend(chosen.backend, chosen.level)
+    print(f"{chosen.method} on {chosen.level} ({backend}), seed {chosen.seed}; records in {where}", flush=True)
     with bad_input(), TrainingReport(chosen.frames) as report:
         run_training(chosen, where, report)
 

@@ -70,12 +70,13 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
         from mmlib.agent import METHODS  # late: the table of methods imports torch
+        from mmlib.fitting import fit
 
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; methods: {', '.join(METHODS)}")
         from mmlib import levels
 
-        levels.check(self.level, self.backend)
+        fit(self.method, levels.interface(self.level, self.backend).spaces)
         if self.num_envs % self.learner_batches:
             raise ValueError(
                 f"learner_batches {self.learner_batches} does not divide num_envs {self.num_envs}; "

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mmlib import checkpoint, levels
 from mmlib.actors import Actor, Episode, Trajectory
-from mmlib.agent import METHODS, MixMatchAgent, mixture_weights
+from mmlib.agent import MixMatchAgent, mixture_weights
 from mmlib.config import RunConfig
+from mmlib.fitting import fit
 from mmlib.learner import Hyperparameters, Learner
 from mmlib.results import RunWriter
 from mmlib.schedules import piecewise
@@ -36,7 +37,8 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
     Raises:
       results.ResultsError: the directory cannot be written, is in use, or holds another configuration's run.
     """
-    resolved = {**config.model_dump(mode="json"), "backend_in_force": levels.resolve_backend(config.backend)}
+    in_force = levels.resolve_backend(config.backend, config.level)
+    resolved = {**config.model_dump(mode="json"), "backend_in_force": in_force}
     with RunWriter(directory, resolved) as writer:
         loop = TrainingLoop(config)
         saved = checkpoint.load(directory)
@@ -154,12 +156,15 @@ class TrainingLoop:
 
 def make_agent(config: RunConfig) -> MixMatchAgent:
     """The population of agents that a configuration describes, freshly initialised."""
+    level = levels.interface(config.level, config.backend, config.width, config.height)
+    shape = level.observation_shape
     return MixMatchAgent(
-        METHODS[config.method],
+        fit(config.method, level.spaces),
         config.population,
         height=config.height,
         width=config.width,
         conv1=config.conv1,
+        vector=shape[0] if len(shape) == 1 else None,
         dtype=config.dtype,
     )
 
@@ -171,7 +176,8 @@ class Recorder:
         self.config, self.writer, self.report = config, writer, report
         self.written = agent_steps  # agent steps of the last row
         self.started = self.last = time.monotonic()
-        self.features = METHODS[config.method].space.features
+        spaces = levels.interface(config.level, config.backend).spaces
+        self.features = fit(config.method, spaces).space.features
         self._clear()
 
     def _clear(self) -> None:
