@@ -28,8 +28,9 @@ class Trajectory:
     first: Tensor  # bool [T+1, P, N], the observation begins an episode
     action: Tensor  # int64 [T, P, N], joint index in the agent's space
     reward: Tensor  # float32 [T, P, N], clipped
-    log_prob: Tensor  # float32 [T, P, N], of the action under the mixture that acted
-    weights: Tensor  # float32 [P, K], the mixture's weights when it acted
+    log_prob: Tensor  # float32 [T, P, N], of the action under the policy that acted
+    selected: Tensor  # int64 [T, P, N], the constituent that acted under sampled mixing, else 0
+    weights: Tensor  # float32 [P, K], the constituents' weights when they acted
     cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
 
     def environments(self, start: int, stop: int) -> Trajectory:
@@ -48,6 +49,7 @@ class Episode:
     agent_steps: int
     episode_return: float
     length_frames: int
+    task: int = 0  # the level's place in the run's list
 
 
 class Actor:
@@ -59,27 +61,30 @@ class Actor:
       unroll: T.
       reward_clip: rewards for learning are clipped to [-c, c]; episode returns are not.
       seed: of the action sampling.
+      task: the level's place in the run's list; it decides which constituents act.
     """
 
-    def __init__(self, level: Level, agent: MixMatchAgent, *, unroll: int, reward_clip: float, seed: int):
-        self.level, self.agent, self.unroll, self.reward_clip = level, agent, unroll, reward_clip
+    def __init__(
+        self, level: Level, agent: MixMatchAgent, *, unroll: int, reward_clip: float, seed: int, task: int = 0
+    ):
+        self.level, self.agent, self.unroll, self.reward_clip, self.task = level, agent, unroll, reward_clip, task
         self.device = agent.device
         self.shape = (agent.population, level.num_envs // agent.population)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.steps = 0  # agent steps of each environment
         self.observation = self._frames(level.reset()).clone()
         self.first = torch.ones(self.shape, dtype=torch.bool)
-        self.state = agent.initial_state(self.shape[1])
+        self.state = agent.initial_state(self.shape[1], task)
         self._buffers: list[dict[str, Tensor]] = []
 
     @property
     def agent_steps(self) -> int:
-        """Agent steps of each member so far, over its N environments."""
+        """Agent steps of each member on this level so far, over its N environments."""
         return self.steps * self.shape[1]
 
     @torch.no_grad()
     def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
-        """Acts for T agent steps in every environment with mixture `weights` `[P, K]`.
+        """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
 
         The trajectory's tensors are one of two alternating sets of buffers: they stay valid until the second
         rollout after this one, so that a learner may read one while the next is made.
@@ -91,21 +96,28 @@ class Actor:
             with timer("act"):
                 observation = buffers["observation"][t].to(self.device)
                 first = self.first.to(self.device)
-                action, log_prob, after = self.agent.step(observation, first, self.state, weights, self.generator)
-                joint = action.cpu().numpy()
+                acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
+                joint = acted.action.cpu().numpy()
                 vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
             with timer("engine"):
                 step = self.level.step(vectors)
             self.steps += 1
             episodes += self._finished(step.episode_return, step.episode_frames, step.done)
             reward = torch.from_numpy(step.reward.reshape(self.shape)).clamp(-self.reward_clip, self.reward_clip)
-            buffers["action"][t], buffers["reward"][t], buffers["log_prob"][t] = action, reward, log_prob
-            self.state = AgentState(action, reward.to(self.device), after)
+            buffers["action"][t], buffers["reward"][t] = acted.action, reward
+            buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
+            self.state = AgentState(acted.action, reward.to(self.device), acted.cores)
             self.observation = self._frames(step.observation)
             self.first = torch.from_numpy(step.done.reshape(self.shape).copy())
         self._record(buffers, self.unroll)
         self.observation = buffers["observation"][self.unroll]
         return Trajectory(**buffers, weights=weights, cores=cores), episodes
+
+    def forget(self, member: int) -> None:
+        """Zeroes the recurrent states of a member's environments: its weights are somebody else's now."""
+        for state in self.state.cores.values():
+            for tensor in state or ():
+                tensor[member] = 0.0
 
     def _frames(self, observation: np.ndarray) -> Tensor:
         return torch.from_numpy(observation).unflatten(0, self.shape)
@@ -119,7 +131,7 @@ class Actor:
 
     def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
         return [
-            Episode(b // self.shape[1], self.agent_steps, float(returns[b]), int(lengths[b]))
+            Episode(b // self.shape[1], self.agent_steps, float(returns[b]), int(lengths[b]), self.task)
             for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
         ]
 
@@ -140,6 +152,7 @@ class Actor:
             "action": torch.zeros(steps, *shape, dtype=torch.int64),
             "reward": torch.zeros(steps, *shape),
             "log_prob": torch.zeros(steps, *shape),
+            "selected": torch.zeros(steps, *shape, dtype=torch.int64),
         }
 
     def state_dict(self) -> dict:

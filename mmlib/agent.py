@@ -1,22 +1,18 @@
-"""Mix & Match agents as data: which constituents an agent has, and what they share (figure 2).
+"""A population of agents built from a specification of `methods.METHODS`: acting, and running over time.
 
-An agent is a list of constituents from easy to hard to train. Each names a torso, its cores, a policy head and a
-baseline head; two constituents that name the same module share it. The part of a core's name before "/" is its kind
-(`networks.CORES`); the activations of several cores are added (FF+LSTM of section 4.2). A constituent whose action
-space is smaller than its head's is the head's policy masked to that space and renormalised (shared head).
 Shape letters: T time, P population, N environments of a member, A joint actions, K constituents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmlib.methods import AgentSpec, Constituent
 from mmlib.networks import (
     CORES,
     FEATURES,
@@ -31,49 +27,7 @@ from mmlib.networks import (
     unflatten_time,
 )
 from mmlib.policies import Factorised, Masked, Mixture, OnSupport, Policy
-from mmlib.spaces import BIG_756, SMALL, ActionSpace, embedding
-
-
-@dataclass(frozen=True)
-class Constituent:
-    """One policy pi_i: the modules that it names, and the actions that it may take."""
-
-    space: ActionSpace
-    head: str
-    baseline: str
-    cores: tuple[str, ...] = ("lstm",)
-    torso: str = "torso"
-
-
-@dataclass(frozen=True)
-class AgentSpec:
-    """An agent: constituents from simple to target, the action space of each head, and the transfer cost."""
-
-    label: str
-    constituents: tuple[Constituent, ...]
-    heads: Mapping[str, ActionSpace]
-    transfer: str = "none"  # a key of losses.TRANSFER_COSTS
-
-    @property
-    def space(self) -> ActionSpace:
-        """The target's action space, in which the mixture acts."""
-        return self.constituents[-1].space
-
-
-_SMALL = Constituent(SMALL, head="small", baseline="small")
-_BIG = Constituent(BIG_756, head="big", baseline="big")
-_SMALL_OF_BIG = Constituent(SMALL, head="big", baseline="big")
-_BOTH = {"small": SMALL, "big": BIG_756}
-
-METHODS: dict[str, AgentSpec] = {
-    # Wiring (a), figure 3: everything is shared but the last linear layers to policy and value.
-    "small": AgentSpec("Small action space", (_SMALL,), {"small": SMALL}),
-    "big756": AgentSpec("Big action space", (_BIG,), {"big": BIG_756}),
-    "mm": AgentSpec("M&M", (_SMALL, _BIG), _BOTH, transfer="kl"),
-    "mm_masked_kl": AgentSpec("M&M (Masked KL)", (_SMALL, _BIG), _BOTH, transfer="masked_kl"),
-    # pi_1 has no weights of its own, nor has its value (stated choice).
-    "mm_shared_head": AgentSpec("M&M (Shared Head)", (_SMALL_OF_BIG, _BIG), {"big": BIG_756}, transfer="kl"),
-}
+from mmlib.spaces import embedding
 
 
 class AgentState(NamedTuple):
@@ -82,6 +36,15 @@ class AgentState(NamedTuple):
     last_action: Tensor  # int64 [P, N], joint index in the agent's space
     last_reward: Tensor  # float32 [P, N], clipped
     cores: dict[str, State | None]  # by core name
+
+
+class Acted(NamedTuple):
+    """One step of the control policy."""
+
+    action: Tensor  # int64 [P, N]
+    log_prob: Tensor  # [P, N], of the action under the policy that the RL loss is on
+    selected: Tensor  # int64 [P, N], the constituent that acted under sampled mixing, else 0
+    cores: dict[str, State | None]  # the cores' new state
 
 
 class Outputs(NamedTuple):
@@ -136,27 +99,33 @@ class MixMatchAgent(nn.Module):
             {n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)}
         )
         self.register_buffer("action_features", torch.as_tensor(self.space.features), persistent=False)
-        for i, c in enumerate(parts):
-            support = torch.as_tensor(embedding(c.space, self.space))
-            self.register_buffer(f"support_{i}", support, persistent=False)
+        for space in dict.fromkeys(c.space for c in parts):
+            support = torch.as_tensor(embedding(space, self.space))
+            self.register_buffer(f"support_{space.name}", support, persistent=False)
 
-    @property
-    def num_constituents(self) -> int:
-        """K."""
-        return len(self.spec.constituents)
+    def control_weights(self, alpha: Tensor) -> Tensor:
+        """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""
+        weights = self.mixture_weights(alpha)
+        target = torch.eye(weights.shape[-1]).to(weights)[-1]
+        return target.expand_as(weights) if self.spec.mixing == "none" else weights
+
+    def mixture_weights(self, alpha: Tensor) -> Tensor:
+        """Weights `[P, K]` of the constituents in pi_mm, from alpha `[P]`."""
+        fixed = alpha if self.spec.alpha is None else torch.full_like(alpha, self.spec.alpha)
+        return mixture_weights(fixed, len(self.spec.active()))
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self.action_features.device
 
-    def initial_state(self, num_envs: int) -> AgentState:
-        """The state before an episode, for N = `num_envs` environments of each member."""
-        shape, device = (self.population, num_envs), self.device
+    def initial_state(self, num_envs: int, task: int = 0) -> AgentState:
+        """The state before an episode of level `task`, for N = `num_envs` environments of each member."""
+        shape, device, parts = (self.population, num_envs), self.device, self.spec.active(task)
         return AgentState(
             last_action=torch.zeros(shape, dtype=torch.int64, device=device),
             last_reward=torch.zeros(shape, device=device),
-            cores={name: self._core(name).initial_state(num_envs) for name in self.cores},
+            cores={n: self._core(n).initial_state(num_envs) for n in _names(n for c in parts for n in c.cores)},
         )
 
     def unroll(
@@ -166,8 +135,9 @@ class MixMatchAgent(nn.Module):
         last_reward: Tensor,
         first: Tensor,
         cores: Mapping[str, State | None],
+        task: int = 0,
     ) -> Outputs:
-        """Runs the agent over time.
+        """Runs the constituents of level `task` over time.
 
         Args:
           observation: uint8 `[T, P, N, 3, H, W]`.
@@ -175,24 +145,24 @@ class MixMatchAgent(nn.Module):
           first: bool `[T, P, N]`, the step is the first of an episode.
           cores: each core's state before step 0.
         """
-        steps = observation.shape[0]
+        steps, parts = observation.shape[0], self.spec.active(task)
         begun = (~first).to(torch.float32)[..., None]
         features = self.action_features[last_action] * begun
         reward = last_reward[..., None] * begun
         with torch.autocast(observation.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
             inputs = {}
-            for name, torso in self.torsos.items():
-                seen = unflatten_time(torso(flatten_time(observation)), steps).float()
+            for name in _names(c.torso for c in parts):
+                seen = unflatten_time(self.torsos[name](flatten_time(observation)), steps).float()
                 inputs[name] = torch.cat([seen, features, reward], dim=-1)  # (T, P, N, inputs)
             outputs: dict[str, Tensor] = {}
             after: dict[str, State | None] = {}
-            for c in self.spec.constituents:
+            for c in parts:
                 for name in c.cores:
                     if name not in outputs:
                         outputs[name], after[name] = self._core(name)(inputs[c.torso], first, cores[name])
-        hidden = [flatten_time(_add(outputs[name].float() for name in c.cores)) for c in self.spec.constituents]
-        policies = [self._policy(i, h, steps) for i, h in enumerate(hidden)]
-        values = torch.stack([self._value(c, h, steps) for c, h in zip(self.spec.constituents, hidden, strict=True)])
+        hidden = [flatten_time(_add(outputs[name].float() for name in c.cores)) for c in parts]
+        policies = [self._policy(c, h, steps) for c, h in zip(parts, hidden, strict=True)]
+        values = torch.stack([self._value(c, h, steps) for c, h in zip(parts, hidden, strict=True)])
         return Outputs(policies, values, after)
 
     def step(
@@ -202,34 +172,49 @@ class MixMatchAgent(nn.Module):
         state: AgentState,
         weights: Tensor,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor, dict[str, State | None]]:
-        """Acts once with the mixture.
+        task: int = 0,
+    ) -> Acted:
+        """Acts once on level `task` with the mixture.
 
         Args:
           observation: uint8 `[P, N, 3, H, W]`; first: bool `[P, N]`; state: before this step.
-          weights: `[P, K]`, the mixture's.
-
-        Returns:
-          action int64 `[P, N]`, its log-probability under the mixture `[P, N]`, and the cores' new state.
+          weights: `[P, K]`, the control policy's.
         """
         last_action, last_reward = state.last_action[None], state.last_reward[None]
-        out = self.unroll(observation[None], last_action, last_reward, first[None], state.cores)
-        policy = mix(out.policies, weights)
-        action = policy.sample(generator=generator)
-        return action[0], policy.log_prob(action)[0], out.cores
+        out = self.unroll(observation[None], last_action, last_reward, first[None], state.cores, task)
+        if self.spec.mixing == "sampled":
+            shape = (*first.shape, weights.shape[-1])
+            noise = torch.rand(shape, generator=generator, device=weights.device)
+            selected = (weights[:, None].log() - (-noise.log()).log()).argmax(-1)[None]  # (1, P, N), c ~ Cat(alpha)
+            actions = torch.stack([policy.sample(generator=generator) for policy in out.policies])
+            action = actions.gather(0, selected[None])[0]
+        else:
+            selected = torch.zeros_like(last_action)
+            action = mix(out.policies, weights).sample(generator=generator)
+        log_prob = self.control_log_probs(out.policies, weights, action, selected)
+        return Acted(action[0], log_prob[0], selected[0], out.cores)
+
+    def control_log_probs(self, policies: list[Policy], weights: Tensor, action: Tensor, selected: Tensor) -> Tensor:
+        """log-probability `[T, P, N]` of actions under the policy that the RL loss is on (`methods.MIXINGS`)."""
+        if self.spec.mixing == "sampled":
+            return torch.stack([policy.log_prob(action) for policy in policies]).gather(0, selected[None])[0]
+        return mix(policies, weights).log_prob(action)
 
     def _core(self, name: str) -> LSTM | FeedForward:
         return cast("LSTM | FeedForward", self.cores[name])
 
-    def _policy(self, i: int, hidden: Tensor, steps: int) -> Policy:
-        c = self.spec.constituents[i]
-        support: Tensor = getattr(self, f"support_{i}")
+    def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
+        support: Tensor = getattr(self, f"support_{c.space.name}")
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
         head_space = self.spec.heads[c.head]
         if len(head_space.group_sizes) == 1:
             return OnSupport(logits, support, self.space.num_actions, validate_args=False)
         policy = Factorised(logits, head_space.group_sizes, validate_args=False)
-        return policy if c.space == head_space else Masked(policy, support, validate_args=False)
+        if c.space != head_space:
+            return Masked(policy, support, validate_args=False)
+        if c.space != self.space:  # a factorised space inside the agent's
+            return OnSupport(policy.joint_log_probs(), support, self.space.num_actions, validate_args=False)
+        return policy
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)
@@ -246,12 +231,16 @@ def mix_values(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
-    """Weights `[P, K]` from alpha `[P]`: all on pi_1 if K = 1, (1 - alpha, alpha) if K = 2 (PAPER: alpha = alpha_2)."""
-    if num_constituents == 1:
-        return torch.ones_like(alpha)[:, None]
+    """Weights `[P, K]` from alpha `[P]` in [0, 1], which walks along the chain of constituents.
+
+    K = 2: (1 - alpha, alpha), the paper's. K = 1: all on pi_1. K > 2: the two constituents around
+    alpha (K - 1) share the weight linearly (stated choice).
+    """
+    places = torch.arange(num_constituents, device=alpha.device)  # (K,)
     if num_constituents == 2:
         return torch.stack([1 - alpha, alpha], dim=-1)
-    raise ValueError(f"a single alpha mixes one or two constituents, not {num_constituents}")
+    distance = (alpha[:, None] * (num_constituents - 1) - places).abs()
+    return (1 - distance).clamp(min=0)
 
 
 def parameter_count(agent: nn.Module) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mmlib import stats
-from mmlib.agent import METHODS
+from mmlib.methods import CONTROL_METHODS, METHODS
 from mmlib.results import Run
 
 Runs = Mapping[str, Sequence[Run]]
@@ -25,19 +25,112 @@ def curves(runs: Runs, points: int = 40) -> dict[str, stats.Curve]:
     All methods share one grid of at most `points` bins of environment frames; a population's members count
     together. Intervals are over seeds.
     """
-    episodes = {run: run.episodes() for group in runs.values() for run in group}
-    if not episodes:
+    tables = {method: [run.episodes() for run in group] for method, group in runs.items() if group}
+    longest = max((total_frames(run) for group in runs.values() for run in group), default=0)
+    return curves_of(tables, longest, points)
+
+
+def curves_of(tables: Mapping[str, Sequence[pd.DataFrame]], total: int, points: int = 40) -> dict[str, stats.Curve]:
+    """The learning curve of each group of episode tables (one a run), to `total` environment frames."""
+    tables = {name: group for name, group in tables.items() if group and all(len(table) for table in group)}
+    if not tables:
         return {}
-    ends = [table["frames"].to_numpy() for table in episodes.values()]
-    edges = stats.frame_edges(max(map(total_frames, episodes)), points, ends)
+    edges = stats.frame_edges(total, points, [t["frames"].to_numpy() for group in tables.values() for t in group])
     return {
-        method: stats.mean_curve(
-            [stats.learning_curve(episodes[run]["frames"], episodes[run]["return"], edges) for run in group],
-            edges,
-        )
-        for method, group in runs.items()
-        if group
+        name: stats.mean_curve([stats.learning_curve(t["frames"], t["return"], edges) for t in group], edges)
+        for name, group in tables.items()
     }
+
+
+def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:
+    """A multitask run's episodes (or "evaluations") of each level."""
+    table: pd.DataFrame = getattr(run, record)()
+    names = run.config["level"].split("+")
+    return {name: table[table["level"] == name] if "level" in table else table.iloc[:0] for name in names}
+
+
+def multitask_curves(runs: Runs) -> dict[str, dict[str, stats.Curve]]:
+    """Figure 9: curves by level, then by line: each method's acting policy, and M&M's central policy alone."""
+    lines: dict[str, list[dict[str, pd.DataFrame]]] = {}
+    for method, group in runs.items():
+        if group:
+            lines[method] = [by_level(run) for run in group]
+        if group and len(METHODS[method].active()) > 1:
+            lines[f"{method}/target"] = [by_level(run, "evaluations") for run in group]
+    total = max((total_frames(run) for group in runs.values() for run in group), default=0)
+    names = list(dict.fromkeys(name for tables in lines.values() for table in tables for name in table))
+    return {
+        name: curves_of({line: [table[name] for table in tables] for line, tables in lines.items()}, total)
+        for name in names
+    }
+
+
+def multitask_table(runs: Runs, normalise: Callable[[str, stats.Floats], stats.Floats]) -> pd.DataFrame:
+    """One row a run and policy: normalised return on each level at the end, and the lowest of them."""
+    rows = []
+    for method, group in runs.items():
+        for run in group:
+            for record, label in (("episodes", ""), ("evaluations", ", target alone")):
+                tables, total = by_level(run, record), total_frames(run)
+                if not all(len(table) for table in tables.values()):
+                    continue
+                values = {
+                    name: float(normalise(name, np.array(_mean_between(table, END, total))))
+                    for name, table in tables.items()
+                }
+                row = {"method": METHODS[method].label + label, "seed": run.seed}
+                rows.append({**row, "lowest": min(values.values()), **values})
+    return pd.DataFrame(rows, columns=None if rows else ["method", "seed", "lowest"])
+
+
+def _mean_between(table: pd.DataFrame, share: tuple[float, float], total: int) -> float:
+    return stats.mean_return_between(table["frames"], table["return"], share[0] * total, share[1] * total)
+
+
+def growth_table(levels: Mapping[str, Runs], method: str, column: str, share: float = 0.1) -> pd.DataFrame:
+    """One row a run of `method`: a metric's mean (over members) in the first and last `share` of the run."""
+    rows = []
+    for level, runs in levels.items():
+        for run in runs.get(method, ()):
+            metrics, total = run.metrics(), total_frames(run)
+            early = metrics[metrics["frames"] <= share * total][column].mean()
+            late = metrics[metrics["frames"] > (1 - share) * total][column].mean()
+            rows.append({"level": level, "seed": run.seed, "first tenth": early, "last tenth": late})
+            rows[-1]["grows"] = "yes" if late > early else "no"
+    return pd.DataFrame(rows, columns=["level", "seed", "first tenth", "last tenth", "grows"])
+
+
+def normalised_curves(
+    levels: Mapping[str, Runs], normalise: Callable[[str, stats.Floats], stats.Floats], points: int = 20
+) -> dict[str, stats.Curve]:
+    """Figures 4 and 7: normalised return averaged over levels, each level counting alike, for methods on every level.
+
+    The x axis is the share of the run, in percent. Intervals: stratified bootstrap, seeds within levels.
+
+    Args:
+      levels: the runs of each level.
+      normalise: from a level's name and returns to normalised returns.
+    """
+    strata: dict[str, list[np.ndarray]] = {}
+    edges = np.linspace(0, 100, points + 1)
+    for name, runs in levels.items():
+        for method, group in runs.items():
+            rows = []
+            for run in group:
+                episodes, total = run.episodes(), total_frames(run)
+                returns = normalise(name, episodes["return"].to_numpy(dtype=float))
+                rows.append(stats.learning_curve(100 * episodes["frames"] / total, returns, edges))
+            if rows:
+                strata.setdefault(method, []).append(np.stack(rows))
+    return {m: _average(rows, edges) for m, rows in strata.items() if len(rows) == len(levels)}
+
+
+def _average(strata: list[np.ndarray], edges: np.ndarray) -> stats.Curve:
+    """The mean over levels of curves `[S_i, G]`, where every run has a point."""
+    complete = ~np.any([np.isnan(rows).any(axis=0) for rows in strata], axis=0)
+    kept = [rows[:, complete] for rows in strata]
+    low, high = stats.bootstrap_interval(kept)
+    return stats.Curve(edges[1:][complete], np.mean([rows.mean(axis=0) for rows in kept], axis=0), low, high)
 
 
 def total_frames(run: Run) -> int:
@@ -50,9 +143,7 @@ def returns_in(runs: Sequence[Run], share: tuple[float, float]) -> np.ndarray:
     """Mean return of each run's episodes that ended in a share of each run, `[S]` (of those with any)."""
     values = []
     for run in runs:
-        episodes, total = run.episodes(), total_frames(run)
-        start, stop = share[0] * total, share[1] * total
-        values.append(stats.mean_return_between(episodes["frames"], episodes["return"], start, stop))
+        values.append(_mean_between(run.episodes(), share, total_frames(run)))
     array = np.asarray(values, dtype=float)
     return array[~np.isnan(array)]
 
@@ -98,6 +189,25 @@ ACTION_CLAIMS = (
     Claim("3a", "Masked KL is no better than M&M", "mm", ">=", "mm_masked_kl", END),
     Claim("3b", "Shared Head is no better than M&M", "mm", ">=", "mm_shared_head", END),
 )
+
+
+CORE_CLAIMS = (
+    Claim("6a", "the M&M core ends higher than LSTM", "mm_ff_lstm", ">", "lstm", END),
+    Claim("6b", "M&M is not as fast as FF", "ff", ">", "mm_ff_lstm", EARLY),
+    Claim("7a", "FF+LSTM is slower than FF", "ff", ">", "ff_lstm", EARLY),
+    Claim("7b", "FF+LSTM ends as high as M&M", "ff_lstm", ">=", "mm_ff_lstm", END),
+    *(
+        Claim(f"8{letter}", f"LSTM&LSTM ends lower than {METHODS[other].label}", other, ">", "mm_lstm_lstm", END)
+        for letter, other in zip("abcd", ("ff", "lstm", "ff_lstm", "mm_ff_lstm"))
+    ),
+)
+# Not the paper's: what the control would say if the part that it lacks made no difference.
+CONTROL_CLAIMS = tuple(
+    Claim(f"{letter}{part}", f"(not in the paper) as {when} as M&M: {METHODS[other].label}", other, ">=", "mm", share)
+    for letter, other in zip("abcdefg", CONTROL_METHODS)
+    for part, when, share in (("1", "fast", EARLY), ("2", "high", END))
+)
+CLAIMS = {"3": ACTION_CLAIMS, "6": CORE_CLAIMS, "controls": CONTROL_CLAIMS}  # by figure
 
 
 def claims_table(runs: Runs, claims: Sequence[Claim] = ACTION_CLAIMS) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmlib.agent import METHODS, mixture_weights
 from mmlib.config import RunConfig, make_config
+from mmlib.methods import METHODS
 from mmlib.timing import StageTimer
 from mmlib.training import TrainingLoop
 
@@ -38,15 +38,16 @@ def run(
     conv1 = (8, 4) if height >= 72 else (4, 2)
     config = make_config({**setting, "dtype": dtype, "device": device, "conv1": conv1, "alpha": [[0, 0.5]]})
     loop = TrainingLoop(config)
-    weights = mixture_weights(loop.hyper.alpha, loop.learner.agent.num_constituents)
-    trajectory, _ = loop.actor.rollout(weights, StageTimer())
+    weights = loop.learner.agent.control_weights(loop.hyper.alpha)
+    (actor,) = loop.actors
+    trajectory, _ = actor.rollout(weights, StageTimer())
     rng = np.random.default_rng(0)
     space = METHODS[method].space
     actions = [space.encode(rng.integers(space.num_actions, size=num_envs)) for _ in range(64)]
 
     def engine() -> int:
         for vectors in actions:
-            loop.actor.level.step(vectors)
+            actor.level.step(vectors)
         return len(actions) * num_envs
 
     def act() -> int:
@@ -54,11 +55,11 @@ def run(
         with torch.no_grad():
             for t in range(20):
                 frames = trajectory.observation[t % unroll].to(device)
-                loop.actor.agent.step(frames, first, loop.actor.state, weights, loop.actor.generator)[0].cpu()
+                actor.agent.step(frames, first, actor.state, weights, actor.generator).action.cpu()
         return 20 * num_envs
 
     def learn() -> int:
-        loop.learner.update(trajectory, loop.hyper)
+        loop.learner.update([trajectory], loop.hyper)
         if device != "cpu":
             torch.cuda.synchronize()
         return num_envs * unroll

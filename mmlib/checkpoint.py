@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 FILE = "checkpoint.pt"
-VERSION = 1
+VERSION = 2
 
 
 def save(directory: Path, state: dict[str, Any]) -> None:

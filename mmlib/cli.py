@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # commands import what they need, so that --help is quick
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-PRESET_HELP = "smoke, quick, laptop, workstation or paper: see `mmlib presets`."
+PRESET_HELP = "smoke, quick, population, laptop, workstation or paper: see `mmlib presets`."
 SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
 
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
@@ -44,11 +44,14 @@ def mmlib() -> None:
 @app.command()
 def train(
     level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else the preset's first.")] = None,
-    method: Annotated[str, typer.Option(help="small, big756, mm, mm_masked_kl or mm_shared_head.")] = "mm",
+    method: Annotated[str, typer.Option(help="See `mmlib methods`.")] = "mm",
     preset: Preset = "quick",
     seed: Annotated[int, typer.Option()] = 0,
     settings: Settings = None,
     device: Device = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
+    ] = None,
     results: Results = Path("results"),
     directory: Annotated[Path | None, typer.Option(help="Put the run here, not among the results.")] = None,
     config: Annotated[
@@ -62,25 +65,28 @@ def train(
       mmlib train --level explore_object_locations_small_mini --method mm
       mmlib train --method small --preset laptop --seed 3
       mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
+      mmlib train --method mm --replay results/population/figure3/.../mm/seed1
       mmlib train --config seed1/config.json --directory /tmp/again
     """
     from mmlib.results import check_writable
 
     with bad_input():
         if config is None:
-            chosen, place = _preset_run(preset, level, method, seed, read_settings(settings, device), results)
+            overrides = read_settings(settings, device)
+            if replay is not None:
+                overrides["alpha"] = read_schedule(replay, method)
+            chosen, place = _preset_run(preset, level, method, seed, overrides, results)
             where = directory or place
         elif directory is None:
             raise UsageError("--config needs --directory, where to put the run")
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
-    from mmlib.levels import resolve_backend
     from mmlib.reports import TrainingReport
     from mmlib.training import train as run_training
 
-    backend = resolve_backend(chosen.backend, chosen.level)
-    print(f"{chosen.method} on {chosen.level} ({backend}), seed {chosen.seed}; records in {where}", flush=True)
+    what = f"{chosen.method} on {chosen.level} ({chosen.backend_in_force}), seed {chosen.seed}"
+    print(f"{what}; records in {where}", flush=True)
     with bad_input(), TrainingReport(chosen.frames) as report:
         run_training(chosen, where, report)
 
@@ -93,15 +99,18 @@ def _preset_run(
     from mmlib.results import run_directory
 
     at = experiments.choose("preset", preset, experiments.PRESETS)
-    chosen = experiments.configure(at, level or at.levels[0], method, seed, settings)
+    chosen = experiments.configure(at, level or experiments.default_level(at, method), method, seed, settings)
     return chosen, run_directory(results, preset, "runs", chosen.level, method, seed)
 
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="The figure's number in the paper: 3.")],
+    name: Annotated[str, typer.Argument(help="3 to 10 as in the paper, or controls, theory, claims.")],
     preset: Preset = "quick",
-    level: Annotated[list[str] | None, typer.Option(help="In place of the preset's levels.")] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option("--level", "--levels", help="In place of the preset's: comma-separated, repeated, or all."),
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="In place of the preset's methods.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the preset's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at once; else what the cores carry.")] = None,
@@ -109,49 +118,63 @@ def figure(
     device: Device = None,
     results: Results = Path("results"),
 ) -> None:
-    """Make a figure of the paper: train the runs that are missing, and execute its notebook.
+    """Make a figure: train the runs that are missing, and execute its notebook, level by level.
+
+    A level that fails does not stop the others; what is done is not done again.
 
     \b
     Examples:
       mmlib figure 3
       mmlib figure 3 --preset smoke
-      mmlib figure 3 --seeds 1,2,3 --jobs 2
-      mmlib figure 3 --preset laptop --level nav_maze_static_01
-      mmlib figure 3 -p entropy_cost=0.001 --results /tmp/results
+      mmlib figure 6 --levels all --preset laptop --jobs 2
+      mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
+      mmlib figure 8 --preset population
     """
-    from mmlib import experiments
-    from mmlib.notebooks import execute, outputs, shortest
-    from mmlib.results import check_writable
+    from mmlib import batch
 
+    names = [part for text in level or () for part in text.split(",")]
     with bad_input():
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         overrides = read_settings(settings, device)
-        plan = experiments.plan(name, preset, level, method, read_seeds(seeds), overrides, results)
-        root = experiments.repository_root()
-        notebook = root / "notebooks" / experiments.FIGURES[name].notebook
-        if not notebook.exists():
-            raise UsageError(f"there is no {notebook}; run this in a checkout of the repository")
-        check_writable(results)
-    for each in dict.fromkeys(job.config.level for job in plan):
-        here = [job for job in plan if job.config.level == each]
-        parameters = {
-            "level": each,
-            "preset": preset,
-            "methods": list(dict.fromkeys(job.config.method for job in here)),
-            "seeds": list(dict.fromkeys(job.config.seed for job in here)),
-            "results": shortest(results, root),
-            "jobs": jobs or 0,
-            "overrides": overrides,
-        }
-        where = experiments.figure_directory(results, preset, name, each)
+        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs)
+    outcomes = []
+    for task in tasks:
         try:
-            error = execute(notebook, where / "notebook.ipynb", parameters)
+            outcomes.append(batch.execute(task))
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on from the last checkpoints", code=130)
-        print("\n".join(outputs(where, plan)), flush=True)
-        if error is not None:
-            fail(f"{where / 'notebook.ipynb'} stopped with {error}", code=1)
+    if len(outcomes) > 1:
+        print(batch.table(outcomes))
+    broken = [outcome for outcome in outcomes if outcome.error]
+    if broken:
+        fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+
+
+@app.command()
+def schedule(
+    run: Annotated[Path, typer.Argument(help="The directory of a run, with or without PBT.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A JSON file.")],
+    member: Annotated[int | None, typer.Option(help="A final member; else the best.")] = None,
+) -> None:
+    """Save a member's alpha trajectory, along its ancestry, for `mmlib train --replay`.
+
+    \b
+    Example:
+      mmlib schedule results/population/figure3/.../mm/seed1 -o alpha.json
+    """
+    from mmlib.results import Run
+    from mmlib.schedules import AlphaSchedule
+
+    with bad_input():
+        try:
+            recorded = AlphaSchedule.recorded(Run(run), member)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        if not output.parent.is_dir():
+            raise UsageError(f"there is no directory {output.parent}")
+    recorded.save(output)
+    print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
 @app.command()
@@ -169,6 +192,22 @@ def levels() -> None:
 
 
 @app.command()
+def methods() -> None:
+    """List the methods: agents as data, and the figures that compare them."""
+    from mmlib.methods import METHODS
+    from mmlib.presets import FIGURES
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("method", "label", "space", "constituents", "figures"):
+        table.add_column(column, no_wrap=column == "method")
+    for name, spec in METHODS.items():
+        parts = ", ".join(f"{c.space.name}/{'+'.join(c.cores)}" for c in spec.constituents)
+        figures = ", ".join(figure.name for figure in FIGURES.values() if name in figure.methods)
+        table.add_row(name, spec.label, spec.space.name, parts, figures)
+    Console().print(table)
+
+
+@app.command()
 def presets() -> None:
     """List the presets, from seconds to the paper's scale."""
     from mmlib.experiments import PRESETS
@@ -177,8 +216,10 @@ def presets() -> None:
     table.add_column("preset", no_wrap=True)
     table.add_column("")
     for preset in PRESETS.values():
-        levels = ", ".join(preset.levels)
-        table.add_row(preset.name, f"{preset.description}; {preset.settings['agent_steps']:,} agent steps of {levels}")
+        levels = ("all levels" if preset.all_levels else "the first level") + " of a figure"
+        kind = "miniatures of " if preset.miniature else ""
+        steps = preset.settings["agent_steps"]
+        table.add_row(preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}")
     Console().print(table)
 
 
@@ -219,10 +260,11 @@ def bad_input() -> Iterator[None]:
     from mmlib.config import ConfigError
     from mmlib.experiments import ExperimentError
     from mmlib.results import ResultsError
+    from mmlib.schedules import ScheduleError
 
     try:
         yield
-    except (UsageError, ConfigError, ExperimentError, ResultsError) as error:
+    except (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError) as error:
         fail(str(error), code=2)
 
 
@@ -239,11 +281,28 @@ def read_settings(settings: list[str] | None, device: str | None = None) -> dict
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"setting {text!r} is not of the form NAME=VALUE, for instance learning_rate=0.001")
+        place, _, part = name.partition(".")  # pbt.ready=10 is a part of pbt
+        target = read.setdefault(place, {}) if part else read
+        if not isinstance(target, dict):
+            raise UsageError(f"setting {text!r}: {place} was given as a whole already")
         try:
-            read[name] = json.loads(value)
+            target[part or place] = json.loads(value)
         except json.JSONDecodeError:
-            read[name] = value
+            target[part or place] = value
     return read
+
+
+def read_schedule(source: str, method: str) -> list[list[float]]:
+    """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
+    from mmlib.experiments import choose
+    from mmlib.methods import METHODS
+    from mmlib.results import Run
+    from mmlib.schedules import AlphaSchedule
+
+    choose("method", method, METHODS)
+    path = Path(source)
+    recorded = AlphaSchedule.recorded(Run(path)) if path.is_dir() else AlphaSchedule.load(path)
+    return [[step, alpha] for step, alpha in recorded.knots_for(method)]
 
 
 def read_seeds(text: str | None) -> list[int] | None:

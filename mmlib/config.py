@@ -19,19 +19,50 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the field, the value and what is allowed."""
 
 
+Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
+
+
+class PBTConfig(BaseModel):
+    """Population based training; defaults are the paper's (appendix B)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    ready: int = Field(300, ge=1, description="episodes of a member between two decisions")
+    window: int = Field(30, ge=2, description="last episode returns that are compared")
+    p_value: float = Field(0.05, gt=0.0, lt=1.0, description="of the one-sided T-test, below which a member copies")
+    explore_probability: float = Field(0.25, ge=0.0, le=1.0)
+    factors: Range = Field((1.2, 0.8), description="one of which multiplies the learning rate, one the entropy cost")
+    alpha_step: float = Field(0.05, ge=0.0, le=1.0, description="added to or taken from alpha, within [0, 1]")
+    learning_rate: Range = Field((1e-5, 1e-3), description="start: log-uniform between the two")
+    entropy_cost: Range = Field((1e-4, 1e-2), description="start: log-uniform between the two")
+    alpha: Range = Field((1e-3, 1e-2), description="start: log-uniform between the two")
+
+    @field_validator("learning_rate", "entropy_cost", "alpha")
+    @classmethod
+    def _ordered(cls, limits: Range) -> Range:
+        if limits[0] > limits[1]:
+            raise ValueError("the lower end comes first")
+        return limits
+
+
 class RunConfig(BaseModel):
     """One run: a population of agents of one method on one level. Defaults are the paper's (appendix D)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    level: str
+    level: str = Field(description="a level, or the levels of a multitask run joined by +")
     method: str
     backend: str = "auto"
     seed: int = Field(0, ge=0)
     population: int = Field(1, ge=1, description="P, members trained side by side")
-    agent_steps: int = Field(250_000_000, ge=1, description="agent steps of each member")
+    agent_steps: int = Field(250_000_000, ge=1, description="agent steps of each member, on all its levels")
 
-    num_envs: int = Field(32, ge=1, description="N, environments of each member")
+    num_envs: int = Field(32, ge=1, description="N, environments of each member on each level")
+    evaluation_envs: int = Field(
+        0,
+        ge=0,
+        description="environments of each member on each level in which the target plays alone",
+    )
     unroll: int = Field(100, ge=1, description="T, agent steps of a trajectory")
     learner_batches: int = Field(1, ge=1, description="updates an unroll is split into, by environments")
     action_repeat: int = Field(4, ge=1, description="environment frames an action lasts")
@@ -47,6 +78,9 @@ class RunConfig(BaseModel):
     entropy_cost: float = Field(3e-3, ge=0.0)
     alpha: tuple[Knot, ...] = Field(
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
+    )
+    pbt: PBTConfig | None = Field(
+        None, description="adapt learning rate, entropy cost and alpha by population based training"
     )
     transfer_cost: float = Field(1.0, ge=0.0, description="lambda of the loss (section 3)")
     baseline_cost: float = Field(0.5, ge=0.0)
@@ -69,14 +103,22 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
-        from mmlib.agent import METHODS  # late: the table of methods imports torch
         from mmlib.fitting import fit
+        from mmlib.methods import METHODS
 
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; methods: {', '.join(METHODS)}")
         from mmlib import levels
 
-        fit(self.method, levels.interface(self.level, self.backend).spaces)
+        for name in self.levels:
+            fit(self.method, levels.interface(name, self.backend_in_force).spaces)
+        if self.backend == "gymnasium" and len(self.levels) > 1:
+            raise ValueError(f"backend gymnasium takes one level a run, not {len(self.levels)}")
+        tasks = METHODS[self.method].tasks
+        if tasks not in (0, len(self.levels)):
+            raise ValueError(f"method {self.method!r} needs {tasks} levels joined by '+', not {len(self.levels)}")
+        if self.pbt is not None and self.population < 2:
+            raise ValueError(f"population {self.population} cannot be trained by PBT; it needs 2 members or more")
         if self.num_envs % self.learner_batches:
             raise ValueError(
                 f"learner_batches {self.learner_batches} does not divide num_envs {self.num_envs}; "
@@ -91,6 +133,18 @@ class RunConfig(BaseModel):
         return self
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """The names of the levels; more than one in a multitask run."""
+        return tuple(self.level.split("+"))
+
+    @property
+    def backend_in_force(self) -> str:
+        """The backend of all its levels, where "auto" is resolved for this machine."""
+        from mmlib import levels
+
+        return levels.resolve_backend(self.backend, *self.levels)
+
+    @property
     def frames(self) -> int:
         """Environment frames of each member in the whole run."""
         return self.agent_steps * self.action_repeat
@@ -98,7 +152,7 @@ class RunConfig(BaseModel):
     @property
     def steps_per_iteration(self) -> int:
         """Agent steps that one unroll of all of a member's environments takes."""
-        return self.num_envs * self.unroll
+        return self.num_envs * self.unroll * len(self.levels)
 
 
 SETTING_DEFAULTS: dict[str, Any] = {

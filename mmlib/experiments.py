@@ -1,4 +1,4 @@
-"""Every figure as data: methods x levels x seeds, at presets that differ in scale and in nothing else.
+"""A figure's runs: planned, checked, found again.
 
 `plan` turns names into runs and checks all of them before any work; `mmlib.jobs.run` makes those that are
 missing; `collect` finds what can be drawn together. Results lie under `<results>/<preset>/<figure>/<level>/`.
@@ -13,44 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mmlib.config import RunConfig, make_config
+from mmlib.methods import METHODS
+from mmlib.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
 from mmlib.results import Run, config_differences, run_directory
 
 
 class ExperimentError(ValueError):
     """A figure that cannot be planned; the message names the value, the choices and what to do."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of the paper: its notebook, and its methods in the order of its legend."""
-
-    name: str
-    title: str
-    notebook: str
-    methods: tuple[str, ...]
-    main_methods: tuple[str, ...]  # without the ablations, for the presets of small machines
-
-    @property
-    def directory(self) -> str:
-        return f"figure{self.name}"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A scale at which figures are made: levels, methods, seeds, and settings of `RunConfig`."""
-
-    name: str
-    description: str
-    levels: tuple[str, ...]
-    settings: Mapping[str, Any]
-    # Knots of (share of the run, alpha) for the methods that mix: piecewise linear, by hand.
-    alpha: tuple[tuple[float, float], ...] = ((0.1, 0.0), (0.8, 1.0))
-    ablations: bool = False
-    seeds: tuple[int, ...] = (0,)
-
-    def methods(self, figure: Figure) -> tuple[str, ...]:
-        """The methods of `figure` that this preset runs unless told otherwise."""
-        return figure.methods if self.ablations else figure.main_methods
 
 
 class Job(NamedTuple):
@@ -60,72 +29,6 @@ class Job(NamedTuple):
     directory: Path
 
 
-FIGURES = {
-    "3": Figure(
-        name="3",
-        title="Action curricula",
-        notebook="01_action_curricula.ipynb",
-        methods=("small", "big756", "mm", "mm_masked_kl", "mm_shared_head"),
-        main_methods=("small", "big756", "mm"),
-    ),
-}
-
-_SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
-# Many small updates rather than few large ones: 160 samples each, see docs/learning.md.
-_LEARNING: dict[str, Any] = {"learning_rate": 1.5e-3, "num_envs": 32, "unroll": 20, "learner_batches": 4}
-# Rewards of the full levels are rarer, and so are gradients smaller: a longer step, a cheaper entropy.
-_FULL_LEVELS: dict[str, Any] = {"learning_rate": 4e-3, "entropy_cost": 5e-4, "num_envs": 64, "learner_batches": 8}
-
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            name="smoke",
-            description="seconds: shows that everything runs; nothing is learned (48x36 frames)",
-            levels=("explore_object_locations_small_mini",),
-            settings=_SMALL_FRAMES
-            | _LEARNING
-            | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600, "entropy_cost": 2e-3},
-        ),
-        Preset(
-            name="quick",
-            description="minutes on two cores: a miniature level, one seed, 48x36 frames",
-            levels=("explore_object_locations_small_mini",),
-            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 600_000, "entropy_cost": 2e-3},
-        ),
-        Preset(
-            name="laptop",
-            description="an hour or two on two cores: a full level for 20 M frames, one seed, 48x36 frames",
-            levels=("explore_object_locations_small",),
-            settings=_SMALL_FRAMES
-            | _LEARNING
-            | _FULL_LEVELS
-            | {"agent_steps": 5_000_000, "log_every": 50_000, "checkpoint_every": 250_000},
-        ),
-        Preset(
-            name="workstation",
-            description="a day on 16 cores: full levels, 100 M frames, three seeds, all methods, 96x72",
-            levels=("explore_object_locations_small", "nav_maze_static_01"),
-            settings=_LEARNING | _FULL_LEVELS | {"agent_steps": 25_000_000, "lag": 1, "log_every": 250_000},
-            ablations=True,
-            seeds=(1, 2, 3),
-        ),
-        Preset(
-            name="paper",
-            description=(
-                "the paper's scale: three populations of 10, 1 G frames a member, all methods, 96x72 frames. "
-                "Population based training is not in this version: members share one set of hyperparameters "
-                "and alpha follows a schedule made by hand"
-            ),
-            levels=("explore_object_locations_small", "nav_maze_static_01"),
-            settings={"population": 10, "agent_steps": 250_000_000, "num_envs": 32, "unroll": 100, "lag": 1}
-            | {"log_every": 1_000_000, "checkpoint_every": 5_000_000},
-            ablations=True,
-            seeds=(1, 2, 3),
-        ),
-    )
-}
-
 Value = TypeVar("Value")
 
 
@@ -134,6 +37,11 @@ def choose(kind: str, name: str, choices: Mapping[str, Value]) -> Value:
     if name not in choices:
         raise ExperimentError(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}")
     return choices[name]
+
+
+def figure_named(name: str) -> Figure:
+    """The figure of a name, or the one that it is drawn with. Raises ExperimentError."""
+    return choose("figure", DRAWN_WITH.get(name, name), FIGURES)
 
 
 def plan(
@@ -157,17 +65,18 @@ def plan(
       ExperimentError: an unknown name, or a directory that holds a run of another configuration.
       ConfigError: a setting that is unknown or out of its range.
     """
-    chosen_figure, chosen = choose("figure", figure, FIGURES), choose("preset", preset, PRESETS)
+    chosen_figure, chosen = figure_named(figure), choose("preset", preset, PRESETS)
+    here = _levels(chosen_figure, chosen, levels)
     allowed = dict.fromkeys(chosen_figure.methods)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
     for method in wanted:
         choose(f"method of figure {figure}", method, allowed)
     jobs = [
         Job(
-            configure(chosen, level, method, seed, overrides),
+            configure(chosen, level, method, seed, overrides, chosen_figure),
             run_directory(results, preset, chosen_figure.directory, level, method, seed),
         )
-        for level in tuple(levels or ()) or chosen.levels
+        for level in here
         for seed in tuple(seeds or ()) or chosen.seeds
         for method in wanted
     ]
@@ -176,19 +85,49 @@ def plan(
     return jobs
 
 
+def _levels(figure: Figure, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
+    """The named levels, all of the preset's size for "all", the preset's choice for none; the figure must have them."""
+    wanted = tuple(names or ())
+    if wanted == ("all",):
+        return figure.level_names(preset.miniature)
+    has = (*figure.level_names(False), *figure.level_names(True))
+    for name in wanted:
+        if name not in has:
+            raise ExperimentError(f"figure {figure.name} has no level {name!r}; its levels: {', '.join(has)}, or all")
+    return wanted or preset.levels(figure)
+
+
+def default_level(preset: Preset, method: str) -> str:
+    """The level that a preset trains `method` on unless told otherwise: the first of the first figure that has it."""
+    figures = [figure for figure in FIGURES.values() if method in figure.methods] or list(FIGURES.values())
+    return preset.levels(figures[0])[0]
+
+
 def configure(
-    preset: Preset, level: str, method: str, seed: int, overrides: Mapping[str, Any] | None = None
+    preset: Preset,
+    level: str,
+    method: str,
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+    figure: Figure | None = None,
 ) -> RunConfig:
-    """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does."""
+    """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does.
+
+    lambda is the method's (appendix C) and alpha the preset's schedule, unless `overrides` has them or alpha is adapted
+    by population based training.
+    """
     overrides = dict(overrides or {})
     for name in ("level", "method", "seed"):
         if name in overrides:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
-    values = {**preset.settings, **overrides, "level": level, "method": method, "seed": seed}
+    values = {**preset.settings, **(figure.settings if figure else {}), **overrides}
+    if isinstance(overrides.get("pbt"), Mapping):  # a part of them
+        values["pbt"] = {**(preset.settings.get("pbt") or {}), **overrides["pbt"]}
+    if "transfer_cost" not in overrides and method in METHODS:
+        values["transfer_cost"] = METHODS[method].transfer_weight
+    values |= {"level": level, "method": method, "seed": seed}
     config = make_config(values)  # checks every setting before the schedule is made from them
-    from mmlib.agent import METHODS  # late: torch
-
-    if len(METHODS[method].constituents) > 1 and "alpha" not in overrides:
+    if METHODS[method].mixes and config.pbt is None and "alpha" not in overrides:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config
@@ -248,11 +187,29 @@ def collect(jobs: Iterable[Job]) -> Collection:
     return found
 
 
+def collect_levels(
+    figure: str,
+    preset: str,
+    methods: Iterable[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+) -> dict[str, dict[str, list[Run]]]:
+    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing."""
+    found = {}
+    chosen = choose("preset", preset, PRESETS)
+    for level in figure_named(figure).level_names(chosen.miniature):
+        try:
+            runs = collect(plan(figure, preset, [level], methods, None, overrides, results)).runs
+        except ExperimentError:  # a run of another configuration lies where one of these would
+            continue
+        if any(runs.values()):
+            found[level] = {method: group for method, group in runs.items() if group}
+    return found
+
+
 def _as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
-    from mmlib import levels
-
-    return {**config.model_dump(mode="json"), "backend_in_force": levels.resolve_backend(config.backend, config.level)}
+    return {**config.model_dump(mode="json"), "backend_in_force": config.backend_in_force}
 
 
 def _differences(run: Run, wanted: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -277,7 +234,7 @@ def describe(jobs: Iterable[Job]) -> str:
 
 def figure_directory(results: str | Path, preset: str, figure: str, level: str) -> Path:
     """Where a figure's picture, table and executed notebook are put."""
-    return Path(results) / preset / FIGURES[figure].directory / level
+    return Path(results) / preset / figure_named(figure).directory / level
 
 
 def repository_root(start: str | Path | None = None) -> Path:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from mmlib.agent import METHODS, AgentSpec
+from mmlib.methods import METHODS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace
+
+if TYPE_CHECKING:
+    from mmlib.config import RunConfig
+
+
+def specification(config: RunConfig) -> AgentSpec:
+    """The agent of a run, in the action spaces of its level."""
+    from mmlib import levels  # late: loads the engine
+
+    return fit(config.method, levels.interface(config.levels[0], config.backend_in_force).spaces)
 
 
 def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mmlib import losses
 from mmlib.actors import Trajectory
-from mmlib.agent import MixMatchAgent, Outputs, mix, mix_values, mixture_weights
+from mmlib.agent import MixMatchAgent, Outputs, mix, mix_values
 from mmlib.config import RunConfig
 from mmlib.optim import RMSProp, clip_by_global_norm
 from mmlib.policies import Policy
@@ -40,26 +41,38 @@ class Learner:
         self.optimiser = RMSProp(self.parameters, decay=config.rms_decay, epsilon=config.rms_epsilon)
         self.updates = 0
 
-    def update(self, trajectory: Trajectory, hyper: Hyperparameters) -> dict[str, Tensor]:
-        """Learns from a trajectory in `learner_batches` updates.
+    def update(self, trajectories: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+        """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
 
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
         size = self.config.num_envs // self.config.learner_batches
         starts = range(0, self.config.num_envs, size)
-        rows = [self._update(trajectory.environments(start, start + size), hyper) for start in starts]
-        return {name: torch.stack([row[name] for row in rows]).mean(0) for name in rows[0]}
+        rows = [self._update([t.environments(start, start + size) for t in trajectories], hyper) for start in starts]
+        return average(rows)
 
-    def _update(self, batch: Trajectory, hyper: Hyperparameters) -> dict[str, Tensor]:
-        config, weights = self.config, mixture_weights(hyper.alpha, self.agent.num_constituents)
-        batch = to_device(batch, self.config.device)
+    def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+        losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up, as samples do
+        loss.sum().backward()  # members are independent: the sum's gradient is each member's own
+        grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
+        self.optimiser.step(self.parameters, hyper.learning_rate)
+        self.updates += 1
+        return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
+
+    def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each member `[P]` on level `task`, and diagnostics."""
+        config, spec, weights = self.config, self.agent.spec, self.agent.control_weights(hyper.alpha)
+        batch = to_device(batch, config.device)
         inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
-        outputs = self.agent.unroll(*inputs, batch.cores)
+        outputs = self.agent.unroll(*inputs, batch.cores, task)
         mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
         values = mix_values(outputs.values, weights)
 
-        log_probs = _at_steps(mixture, batch.action)  # (T, P, N)
+        log_probs = self._at_steps(outputs, weights, batch)  # (T, P, N)
         trace = vtrace(
             (log_probs - batch.log_prob).detach(),
             config.discount * (~batch.first[1:]).to(torch.float32),
@@ -75,18 +88,25 @@ class Learner:
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
-        if self.agent.spec.transfer != "none":
-            transfer = losses.transfer_cost(self.agent.spec.transfer, outputs.policies, weights)[:-1]
-            loss = loss + config.transfer_cost * losses.transfer_loss(transfer, config.num_envs)
-            terms["transfer"] = transfer.mean((0, 2))
+        if spec.transfer != "none":
+            along = self.agent.mixture_weights(hyper.alpha)
+            transfer = losses.transfer_cost(spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient)
+            trajectories = config.num_envs * len(config.levels)
+            loss = loss + config.transfer_cost * losses.transfer_loss(transfer[:-1], trajectories)
+            terms["transfer"] = transfer[:-1].mean((0, 2))
+        return loss, _diagnose(outputs, mixture, trace, values, terms)
 
-        for parameter in self.parameters.values():
-            parameter.grad = None
-        loss.sum().backward()  # members are independent: the sum's gradient is each member's own
-        grad_norm = clip_by_global_norm(self.parameters, config.max_grad_norm)
-        self.optimiser.step(self.parameters, hyper.learning_rate)
-        self.updates += 1
-        return _diagnose(outputs, mixture, trace, values, terms) | {"grad_norm": grad_norm}
+    def _at_steps(self, outputs: Outputs, weights: Tensor, batch: Trajectory) -> Tensor:
+        """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last observation has no action yet."""
+        action, selected = (torch.cat([x, x[-1:]]) for x in (batch.action, batch.selected))  # padding, dropped
+        return self.agent.control_log_probs(outputs.policies, weights, action, selected)[:-1]
+
+    @torch.no_grad()
+    def copy_member(self, donor: int, member: int) -> None:
+        """Gives a member the donor's weights and optimiser state."""
+        for tensors in (self.parameters, self.optimiser.mean_square):
+            for value in tensors.values():
+                value[member] = value[donor]
 
     def state_dict(self) -> dict:
         """Parameters, optimiser and counter."""
@@ -104,10 +124,9 @@ class Learner:
         self.updates = saved["updates"]
 
 
-def _at_steps(policy: Policy, action: Tensor) -> Tensor:
-    """log pi(a_t|s_t) `[T, P, N]` of a policy `[T+1, P, N]`: the last observation has no action yet."""
-    padded = torch.cat([action, action[-1:]])  # the padding's log-probability is dropped
-    return policy.log_prob(padded)[:-1]
+def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each diagnostic over rows that have the same ones."""
+    return {name: torch.stack([row[name] for row in rows]).mean(0) for name in rows[0]}
 
 
 @torch.no_grad()

@@ -12,27 +12,41 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from mmlib.agent import METHODS
 from mmlib.baselines import RandomScore
 from mmlib.levels.base import Level
+from mmlib.methods import METHODS
 from mmlib.results import Run
 from mmlib.spaces import SMALL
 from mmlib.stats import Curve
 
 # Okabe and Ito's palette, and a dash pattern each, so that prints in grey can be read too.
-COLOURS = {
-    "small": "#0072B2",
-    "big756": "#D55E00",
-    "mm": "#009E73",
-    "mm_masked_kl": "#CC79A7",
-    "mm_shared_head": "#E69F00",
-}
-DASHES: dict[str, Any] = {
-    "small": "-",
-    "big756": "-",
-    "mm": "-",
-    "mm_masked_kl": (0, (5, 1.5)),
-    "mm_shared_head": (0, (3, 1, 1, 1)),
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"),
+)
+LONG, SHORT, DOTTED = (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1))
+CENTRAL = "mm_multitask/target"  # a line beside the methods: M&M's central policy alone
+LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
+    "small": (BLUE, "-"),
+    "big756": (VERMILLION, "-"),
+    "mm": (GREEN, "-"),
+    "mm_masked_kl": (PURPLE, LONG),
+    "mm_shared_head": (ORANGE, SHORT),
+    "mm_three": (BLACK, SHORT),
+    "mm_stop_gradient": (SKY, LONG),
+    "small_kl": (BLACK, LONG),
+    "mm_no_kl": (PURPLE, SHORT),
+    "kl_no_mixing": (ORANGE, LONG),
+    "mm_sampled": (SKY, DOTTED),
+    "mm_mixture_kl": (BLACK, DOTTED),
+    "mm_cross_entropy": (ORANGE, DOTTED),
+    "ff": (BLUE, "-"),
+    "lstm": (VERMILLION, "-"),
+    "ff_lstm": (ORANGE, SHORT),
+    "mm_ff_lstm": (GREEN, "-"),
+    "mm_lstm_lstm": (PURPLE, LONG),
+    "multitask": (VERMILLION, "-"),
+    "mm_multitask": (GREEN, "-"),
+    CENTRAL: (SKY, LONG),
 }
 STYLE: Any = {
     "font.size": 8,
@@ -52,7 +66,8 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mmlib",
 }
-SPACE_LABELS = {"small": "Small", "big756": "Big"}
+SPACE_LABELS = {"small": "Small", "big540": "Big", "big756": "Big"}
+SPACE_COLOURS = {"small": BLUE, "big540": VERMILLION, "big756": VERMILLION}
 COLUMN = 3.5  # inches: the width of a column of a paper
 DIAGNOSTICS = {
     "entropy": "entropy of the mixture (nats)",
@@ -62,6 +77,17 @@ DIAGNOSTICS = {
     "grad_norm": "gradient norm",
     "value_error": "value error",
 }
+
+
+def style(method: str) -> dict[str, Any]:
+    """A method's colour and dashes, the same in every figure."""
+    colour, dashes = LINES[method]
+    return {"color": colour, "linestyle": dashes}
+
+
+def label(method: str) -> str:
+    """A method's name in a legend."""
+    return "M&M, central policy alone" if method == CENTRAL else METHODS[method].label
 
 
 def learning_curves(
@@ -82,24 +108,74 @@ def learning_curves(
         figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
         axes = figure.add_subplot()
         alike = len({seeds[method] for method in curves}) == 1
-        for method, curve in curves.items():
-            label = METHODS[method].label + ("" if alike else f" ({_seeds(seeds[method])})")
-            style = {"color": COLOURS[method], "linestyle": DASHES[method]}
-            marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
-            axes.plot(curve.frames, curve.mean, label=label, marker=marker, markersize=3, **style)
-            axes.fill_between(curve.frames, curve.low, curve.high, color=COLOURS[method], alpha=0.18, lw=0)
-        for space, score in (random or {}).items():
-            label = f"random policy, {SPACE_LABELS[space]}"
-            axes.axhline(score.mean, color=COLOURS[space], lw=0.8, ls=(0, (1, 1.5)), label=label)
+        _draw_curves(axes, curves, {} if alike else seeds, random or {})
         if alike and curves:
             title = f"{title}, {_seeds(seeds[next(iter(curves))])}"
         axes.set(ylabel="episode return", title=title)
-        _frame_axis(axes)
-        if axes.dataLim.ymin >= 0:
-            axes.set_ylim(bottom=0)
-        if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=2, columnspacing=1.2, handlelength=1.8)
+        _legend_below(figure, axes, columns=2)
         return figure
+
+
+def normalised_panel(curves: Mapping[str, Curve], levels: int, what: str) -> Figure:
+    """Figures 4 and 7: normalised return averaged over levels, in percent of the run.
+
+    Args:
+      curves: by method, from `analysis.normalised_curves`.
+      levels: how many levels are averaged.
+      what: what 0 and 1 mean, for the axis.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        _draw_curves(axes, curves, {}, {})
+        axes.set(xlabel="share of the run (%)", ylabel=f"normalised return\n({what})")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_title(f"mean over {levels} level{'s' if levels > 1 else ''}")
+        _legend_below(figure, axes, columns=2)
+        return figure
+
+
+def level_panels(
+    curves: Mapping[str, Mapping[str, Curve]], random: Mapping[str, Mapping[str, RandomScore]] | None = None
+) -> Figure:
+    """Figure 9: a panel a level, the same methods in each.
+
+    Args:
+      curves: by level, then by method.
+      random: the random policy's score by level, then by action space.
+    """
+    with mpl.rc_context(STYLE):
+        count = len(curves)
+        figure = Figure(figsize=(2 * COLUMN, 2.7), layout="constrained")
+        for axes, (name, lines) in zip(figure.subplots(1, count, squeeze=False)[0], curves.items()):
+            _draw_curves(axes, lines, {}, (random or {}).get(name, {}))
+            axes.set_title(name.replace("_", "_\u200b"), fontsize=7)
+        figure.axes[0].set_ylabel("episode return")
+        _legend_below(figure, figure.axes[0], columns=4)
+        return figure
+
+
+def _draw_curves(
+    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, int], random: Mapping[str, RandomScore]
+) -> None:
+    """One line a method with its shaded interval, dotted lines for random policies, frames on the x axis."""
+    for method, curve in curves.items():
+        name = label(method) + (f" ({_seeds(seeds[method])})" if seeds else "")
+        marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
+        axes.plot(curve.frames, curve.mean, label=name, marker=marker, markersize=3, **style(method))
+        axes.fill_between(curve.frames, curve.low, curve.high, color=LINES[method][0], alpha=0.18, lw=0)
+    for space, score in random.items():
+        name = f"random policy, {SPACE_LABELS[space]}"
+        axes.axhline(score.mean, color=SPACE_COLOURS[space], lw=0.8, ls=(0, (1, 1.5)), label=name)
+    frame_axis(axes)
+    if axes.dataLim.ymin >= 0:
+        axes.set_ylim(bottom=0)
+
+
+def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        handles, names = axes.get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
 
 
 def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
@@ -110,16 +186,16 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(2 * COLUMN, 3.4), layout="constrained")
         panels = figure.subplots(2, 3, sharex=True)
-        for axes, (column, label) in zip(panels.flat, DIAGNOSTICS.items()):
+        for axes, (column, title) in zip(panels.flat, DIAGNOSTICS.items()):
             for method, group in runs.items():
                 for run in group:
-                    _diagnostic(axes, run, column, {"color": COLOURS[method], "linestyle": DASHES[method]})
-            axes.set_title(label)
+                    _diagnostic(axes, run, column, style(method))
+            axes.set_title(title)
         for axes in panels.flat:
-            _frame_axis(axes, labelled=axes in panels[1])
+            frame_axis(axes, labelled=axes in panels[1])
         _logarithmic(panels.flat[4])
         for method in runs:
-            panels.flat[0].plot([], [], color=COLOURS[method], ls=DASHES[method], label=METHODS[method].label)
+            panels.flat[0].plot([], [], **style(method), label=label(method))
         figure.legend(loc="outside lower center", ncols=len(runs))
         return figure
 
@@ -128,7 +204,7 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _frame_axis(axes: Axes, labelled: bool = True) -> None:
+def frame_axis(axes: Axes, labelled: bool = True) -> None:
     """An x axis of environment frames from 0, with ticks such as 500 k and 1 M."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -145,13 +221,13 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _diagnostic(axes: Axes, run: Run, column: str, style: dict[str, Any]) -> None:
+def _diagnostic(axes: Axes, run: Run, column: str, look: dict[str, Any]) -> None:
     metrics = run.metrics()
-    single = len(METHODS[run.method].constituents) == 1
+    single = len(METHODS[run.method].active()) == 1
     if column not in metrics or (single and column in ("transfer", "alpha")):
         return  # an agent of one policy has no mixture to speak of
     values = metrics.groupby("frames")[column].mean().dropna()
-    axes.plot(values.index, values, lw=0.9, alpha=0.85, **style)
+    axes.plot(values.index, values, lw=0.9, alpha=0.85, **look)
 
 
 WALK = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and turning, neither back nor fire

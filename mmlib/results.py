@@ -5,6 +5,8 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     config.json     the resolved configuration, the mmlib version, the backend in force
     metrics.jsonl   one row a member every `log_every` agent steps
     episodes.jsonl  one row an episode: environment frames of the member at its end, return, length in frames
+    evaluations.jsonl  one row an episode of the target policy alone, where it is played beside training
+    decisions.jsonl one row a decision of population based training: who copied whom, old and new hyperparameters
     timing.jsonl    throughput and the share of each stage
     state.json      {"state": "running" | "done" | "failed", ...}, replaced atomically
 
@@ -43,6 +45,11 @@ RECORDS = {
         *("grad_norm", "value_mean", "value_error", "action_marginals"),
     ),
     "episodes": ("frames", "member", "return", "length_frames"),
+    "evaluations": ("frames", "member", "return", "length_frames"),
+    "decisions": (
+        *("frames", "member", "opponent", "mean", "opponent_mean", "p", "copied", "explored"),
+        *("old", "new"),
+    ),
     "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),
 }
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
@@ -101,6 +108,14 @@ class RunWriter:
     def episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends finished episodes: frames (the member's, at the end), member, return, length_frames."""
         self._append("episodes", rows)
+
+    def evaluations(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends finished episodes of the target policy alone: the columns of `episodes`."""
+        self._append("evaluations", rows)
+
+    def decisions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends decisions of population based training (see `pbt.Decision`)."""
+        self._append("decisions", rows)
 
     def timing(self, row: Mapping[str, Any]) -> None:
         """Appends one row of timing: frames, seconds since the start, agent_steps_per_second, stages."""
@@ -228,6 +243,14 @@ class Run:
     def episodes(self) -> pd.DataFrame:
         """One row an episode, in the order in which they ended; returns are unclipped."""
         return self._frame("episodes")
+
+    def evaluations(self) -> pd.DataFrame:
+        """One row an episode of the target policy alone, played beside training."""
+        return self._frame("evaluations")
+
+    def decisions(self) -> pd.DataFrame:
+        """One row a decision of population based training; `old` and `new` hold dicts of hyperparameters."""
+        return self._frame("decisions")
 
     def timing(self) -> pd.DataFrame:
         """One row a log point; `stages` holds dicts of shares."""

@@ -1,8 +1,21 @@
-"""Where alpha comes from: a hand-made schedule (section 3.3)."""
+"""Where alpha comes from without PBT: a schedule, made by hand (section 3.3) or recorded from a population."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mmlib.lineage import best_member, trajectory
+from mmlib.methods import METHODS
+from mmlib.results import Run, replace_text
+
+Knots = tuple[tuple[int, float], ...]
+
+
+class ScheduleError(ValueError):
+    """A recorded schedule that cannot be read or replayed; the message names the file and what is wrong."""
 
 
 def piecewise(knots: Sequence[tuple[int, float]], agent_steps: int) -> float:
@@ -14,3 +27,57 @@ def piecewise(knots: Sequence[tuple[int, float]], agent_steps: int) -> float:
         return knots[-1][1]
     (t0, a0), (t1, a1) = before[-1], knots[len(before)]
     return a0 + (a1 - a0) * (agent_steps - t0) / (t1 - t0)
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """An alpha trajectory that can be saved, plotted, and replayed by a fresh agent of the same action space."""
+
+    knots: Knots  # (agent steps, alpha), for `RunConfig.alpha`
+    method: str  # that it was recorded from
+    space: str  # the method's action space
+    source: str  # the run and member
+
+    @classmethod
+    def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
+        """alpha along the ancestry of a final member of `run`, the best by default.
+
+        Each change becomes two knots one agent step apart.
+        """
+        member = best_member(run) if member is None else member
+        line, repeat = trajectory(run, member, "alpha"), run.config["action_repeat"]
+        knots = [(0, round(float(line.values[0]), 6))]
+        for frames, value in zip(line.frames[1:], line.values[1:]):
+            step, alpha = int(frames) // repeat, round(float(value), 6)
+            if alpha != knots[-1][1] and step > knots[-1][0]:
+                if step - 1 > knots[-1][0]:
+                    knots.append((step - 1, knots[-1][1]))
+                knots.append((step, alpha))
+        space = METHODS[run.method].space.name
+        return cls(tuple(knots), run.method, space, f"{run.directory} member {member}")
+
+    def save(self, path: Path) -> None:
+        """Writes the schedule as JSON."""
+        replace_text(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> AlphaSchedule:
+        """Reads what `save` wrote. Raises ScheduleError."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            knots = tuple((int(step), float(alpha)) for step, alpha in values["knots"])
+            return cls(knots, *(str(values[name]) for name in ("method", "space", "source")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ScheduleError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
+
+    def knots_for(self, method: str) -> Knots:
+        """The knots, for a run of `method`. Raises ScheduleError unless it mixes policies of the same space."""
+        spec = METHODS[method]
+        if not spec.mixes:
+            raise ScheduleError(f"method {method!r} has no alpha to replay a schedule with")
+        if spec.space.name != self.space:
+            raise ScheduleError(
+                f"the schedule of {self.source} belongs to action space {self.space}, method {method!r} to "
+                f"{spec.space.name}"
+            )
+        return self.knots

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mmlib.agent import METHODS, AgentState, MixMatchAgent, mix, mix_values, mixture_weights
+from mmlib.agent import AgentState, MixMatchAgent, mix, mix_values, mixture_weights
+from mmlib.methods import METHODS
 
 SIZE = {"height": 36, "width": 48, "conv1": (4, 2)}
 
@@ -24,33 +25,40 @@ def inputs(agent, steps, num_envs, seed=1):
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_step_and_unroll_agree(method):
+EVERY = [(method, task) for method, spec in METHODS.items() for task in range(max(1, spec.tasks))]
+
+
+@pytest.mark.parametrize(("method", "task"), EVERY)
+def test_step_and_unroll_agree(method, task):
     """The log-probability that the actor stores is the one the learner would compute, across episode ends."""
     agent, T, N = make(method), 6, 3
     observation, _, _, first = inputs(agent, T, N)
-    weights = mixture_weights(torch.tensor([0.3, 0.8]), agent.num_constituents)
-    state, generator = agent.initial_state(N), torch.Generator().manual_seed(2)
+    weights = agent.control_weights(torch.tensor([0.3, 0.8]))
+    state, generator = agent.initial_state(N, task), torch.Generator().manual_seed(2)
     start, rows = state, []
     for t in range(T):
         with torch.no_grad():
-            action, log_prob, cores = agent.step(observation[t], first[t], state, weights, generator)
-        rows.append((state.last_action, state.last_reward, action, log_prob))
-        state = AgentState(action, torch.randn(2, N, generator=generator), cores)
-    last_action, last_reward, actions, log_probs = (torch.stack(column) for column in zip(*rows, strict=True))
-    out = agent.unroll(observation, last_action, last_reward, first, start.cores)
-    torch.testing.assert_close(mix(out.policies, weights).log_prob(actions), log_probs, rtol=1e-4, atol=1e-5)
+            acted = agent.step(observation[t], first[t], state, weights, generator, task)
+        rows.append((state.last_action, state.last_reward, acted.action, acted.log_prob, acted.selected))
+        state = AgentState(acted.action, torch.randn(2, N, generator=generator), acted.cores)
+    last_action, last_reward, actions, stored, selected = (torch.stack(column) for column in zip(*rows, strict=True))
+    out = agent.unroll(observation, last_action, last_reward, first, start.cores, task)
+    log_probs = agent.control_log_probs(out.policies, weights, actions, selected)
+    torch.testing.assert_close(log_probs, stored, rtol=1e-4, atol=1e-5)
+    assert out.cores.keys() == state.cores.keys()
     for name, core in out.cores.items():
         torch.testing.assert_close(core, state.cores[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["small", "mm", "mm_shared_head", "mm_three", "ff_lstm", "mm_lstm_lstm", "mm_multitask"]
+)
 def test_members_do_not_mix(method):
     """A loss on member 0 has no gradient in member 1's parameters; a member alone computes the same."""
     agent = make(method)
     batch = inputs(agent, 3, 2)
     out = agent.unroll(*batch, agent.initial_state(2).cores)
-    weights = mixture_weights(torch.tensor([0.3, 0.8]), agent.num_constituents)
+    weights = agent.mixture_weights(torch.tensor([0.3, 0.8]))
     mixture = mix(out.policies, weights)
     loss = mixture.entropy()[:, 0].sum() + mix_values(out.values, weights)[:, 0].sum()
     loss.backward()
@@ -72,7 +80,7 @@ def test_members_do_not_mix(method):
 def test_shared_head_is_the_masked_big_policy():
     agent = make("mm_shared_head")
     small, big = agent.unroll(*inputs(agent, 2, 2), agent.initial_state(2).cores).policies
-    support = agent.support_0
+    support = agent.support_small
     on_support = big.probs[..., support]
     torch.testing.assert_close(small.probs[..., support], on_support / on_support.sum(-1, keepdim=True))
     assert small.probs.sum(-1).allclose(torch.ones(2, 2, 2))
@@ -82,6 +90,85 @@ def test_wiring_a_shares_all_but_the_heads():
     agent = make("mm")
     assert list(agent.torsos) == ["torso"] and list(agent.cores) == ["lstm"]
     assert list(agent.heads) == ["small", "big"] and list(agent.baselines) == ["small", "big"]
+
+
+def test_wiring_b_shares_all_but_the_cores():
+    agent = make("mm_ff_lstm")
+    assert list(agent.torsos) == ["torso"] and list(agent.cores) == ["feed_forward", "lstm"]
+    assert list(agent.heads) == ["policy"] and list(agent.baselines) == ["value"]
+    batch = inputs(agent, 2, 2)
+    easy, target = agent.unroll(*batch, agent.initial_state(2).cores).policies
+    for method, policy in (("ff", easy), ("lstm", target)):  # each is the plain agent with the same parameters
+        alone = make(method)
+        alone.load_state_dict(agent.state_dict(), strict=False)
+        (same,) = alone.unroll(*batch, alone.initial_state(2).cores).policies
+        torch.testing.assert_close(same.logits, policy.logits)
+
+
+def test_ff_lstm_adds_activations_before_one_head():
+    both, batch = make("ff_lstm"), inputs(make("ff_lstm"), 2, 2)
+    (policy,) = both.unroll(*batch, both.initial_state(2).cores).policies
+    hidden = _hidden(both, batch)
+    total = both.heads["policy"](hidden["feed_forward"] + hidden["lstm"]).unflatten(1, (2, -1)).transpose(0, 1)
+    groups = [torch.log_softmax(group, -1) for group in total.split(both.space.group_sizes, -1)]
+    torch.testing.assert_close(policy.logits, torch.cat(groups, -1))
+
+
+def _hidden(agent, batch):
+    """Each core's activations `[P, T * N, 256]`."""
+    observation, action, reward, first = batch
+    begun = (~first).float()[..., None]
+    seen = agent.torsos["torso"](observation.transpose(0, 1).flatten(1, 2)).unflatten(1, (2, -1)).transpose(0, 1)
+    x = torch.cat([seen, agent.action_features[action] * begun, reward[..., None] * begun], -1)
+    state = agent.initial_state(2).cores
+    return {name: core(x, first, state[name])[0].transpose(0, 1).flatten(1, 2) for name, core in agent.cores.items()}
+
+
+def test_wiring_c_mixes_each_levels_specialist_with_the_centre():
+    agent = make("mm_multitask")
+    assert list(agent.torsos) == ["torso"] and len(agent.cores) == len(agent.heads) == 4
+    batch = inputs(agent, 2, 2)
+    first = [agent.unroll(*batch, agent.initial_state(2, task).cores, task).policies for task in range(3)]
+    for specialist, central in first:
+        torch.testing.assert_close(central.logits, first[0][1].logits)
+        assert not torch.allclose(specialist.logits, central.logits)
+    assert list(agent.initial_state(2, 1).cores) == ["lstm/task2", "lstm/central"]
+    first[1][0].logits.square().sum().backward()  # level 2's specialist learns; the others' parameters do not
+    learned = {name.split(".")[1] for name, p in agent.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learned == {"torso", "lstm/task2", "task2"}
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"), [(0.0, [1, 0, 0]), (0.25, [0.5, 0.5, 0]), (0.5, [0, 1, 0]), (0.9, [0, 0.2, 0.8])]
+)
+def test_alpha_walks_along_a_chain(alpha, expected):
+    torch.testing.assert_close(mixture_weights(torch.tensor([alpha]), 3), torch.tensor([expected], dtype=torch.float32))
+    assert mixture_weights(torch.tensor([alpha]), 1).tolist() == [[1.0]]
+
+
+def test_without_mixing_the_target_acts():
+    agent = make("kl_no_mixing")
+    assert agent.control_weights(torch.tensor([0.2, 0.7])).tolist() == [[0, 1], [0, 1]]
+    torch.testing.assert_close(agent.mixture_weights(torch.tensor([0.2, 0.7]))[:, 0], torch.tensor([0.8, 0.3]))
+
+
+def test_a_fixed_alpha_stays():
+    assert make("small_kl").control_weights(torch.tensor([0.2, 0.7])).tolist() == [[1, 0], [1, 0]]
+
+
+def test_sampled_mixing_selects_with_the_weights():
+    """c ~ Cat(alpha) at each step, and the stored log-probability is that of pi_c."""
+    agent, N = make("mm_sampled"), 4000
+    observation, _, _, first = inputs(agent, 1, 1)
+    many = observation.expand(1, 2, N, 3, 36, 48)
+    weights = agent.control_weights(torch.tensor([0.3, 1.0]))
+    state, generator = agent.initial_state(N), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        acted = agent.step(many[0], first[0].expand(2, N), state, weights, generator)
+    share = acted.selected.float().mean(-1)
+    assert abs(share[0] - 0.3) < 4 * (0.21 / N) ** 0.5 and share[1] == 1
+    small = acted.action[0][acted.selected[0] == 0]
+    assert set(small.tolist()) <= set(agent.support_small.tolist())
 
 
 def test_mixture_value_is_the_selectors_mean():

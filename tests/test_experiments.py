@@ -6,7 +6,8 @@ import pytest
 
 from mmlib import experiments
 from mmlib.config import ConfigError
-from mmlib.experiments import FIGURES, PRESETS, ExperimentError, collect, finished, plan
+from mmlib.experiments import ExperimentError, collect, finished, plan
+from mmlib.presets import FIGURES, PRESETS
 from mmlib.results import RunWriter
 
 MINI = "explore_object_locations_small_mini"
@@ -27,12 +28,29 @@ def test_quick_is_three_methods_of_one_seed_on_a_miniature(tmp_path):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_can_be_planned(preset, tmp_path):
-    jobs = plan("3", preset, results=tmp_path)
-    chosen = PRESETS[preset]
-    count = len(FIGURES["3"].methods if chosen.ablations else FIGURES["3"].main_methods)
-    assert len(jobs) == count * len(chosen.levels) * len(chosen.seeds) == len({job.directory for job in jobs})
-    assert {job.config.level for job in jobs} == set(chosen.levels)
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_can_be_planned_at_every_preset(figure, preset, tmp_path):
+    jobs = plan(figure, preset, results=tmp_path)
+    chosen, drawn = PRESETS[preset], FIGURES[figure]
+    count = len(drawn.methods if chosen.ablations else drawn.main_methods)
+    levels = [name for name in drawn.levels for _ in range(1 if chosen.all_levels or name == drawn.levels[0] else 0)]
+    assert len(jobs) == count * len(levels) * len(chosen.seeds) == len({job.directory for job in jobs})
+    assert all(part.endswith("_mini") == chosen.miniature for job in jobs for part in job.config.levels)
+
+
+def test_all_levels_and_the_weights_of_the_transfer_cost(tmp_path):
+    jobs = plan("6", "quick", ["all"], results=tmp_path)
+    assert len({job.config.level for job in jobs}) == 4
+    assert {job.config.transfer_cost for job in jobs} == {100.0}
+    assert {job.config.transfer_cost for job in plan("3", "quick", results=tmp_path)} == {1.0}
+    (one,) = plan("6", "quick", None, ["lstm"], overrides={"transfer_cost": 3}, results=tmp_path)
+    assert one.config.transfer_cost == 3.0
+
+
+def test_part_of_the_populations_settings_can_be_replaced(tmp_path):
+    (job,) = plan("3", "population", None, ["mm"], [1], {"pbt": {"ready": 7}}, tmp_path)
+    assert (job.config.pbt.ready, job.config.pbt.learning_rate) == (7, (5e-4, 5e-3))
+    assert job.config.alpha == ((0, 0.0),)  # PBT adapts it: no schedule
 
 
 def test_larger_presets_hold_all_five_methods_and_paper_its_population(tmp_path):
@@ -67,8 +85,8 @@ def test_choices_replace_the_presets(tmp_path):
     ("arguments", "error", "message"),
     [
         (("33", "quick"), ExperimentError, "unknown figure '33'; figures: 3"),
-        (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, laptop"),
-        (("3", "quick", ["nav_maze"]), ConfigError, "unknown level 'nav_maze'; levels: nav_maze_static_01"),
+        (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, population, laptop"),
+        (("3", "quick", ["nav_maze"]), ExperimentError, "figure 3 has no level 'nav_maze'; its levels: explore"),
         (("3", "quick", None, ["big"]), ExperimentError, "unknown method of figure 3 'big'"),
         (("3", "quick", None, None, [-1]), ConfigError, "seed = -1"),
         (

@@ -173,7 +173,13 @@ def test_methods_that_need_a_small_space_are_refused_without_one(declared):
         make_config({"level": "CartPole-v1", "backend": "gymnasium", "method": "mm"})
 
 
-@pytest.mark.parametrize(("level", "method"), [("CartPole-v1", "big756"), ("CartPole-v1", "mm"), (SQUARES, "mm")])
+def test_a_run_takes_one_level_of_gymnasium():
+    values = {"level": "CartPole-v1+CartPole-v1", "backend": "gymnasium", "method": "multitask"}
+    with pytest.raises(ConfigError, match="backend gymnasium takes one level a run, not 2"):
+        make_config(values)
+
+
+@pytest.mark.parametrize(("level", "method"), [("CartPole-v1", "big756"), ("CartPole-v1", "mm_three"), (SQUARES, "mm")])
 def test_agents_train_on_what_was_not_made_for_them(declared, tmp_path, level, method):
     foreign.declare("CartPole-v1", small={"left": (0,), "right": (1,)})
     foreign.declare("Squares-v0", small={"right": (0, 1), "down": (1, 0)}, max_episode_steps=50)
@@ -194,6 +200,6 @@ def test_the_last_episode_of_an_interrupted_run_is_not_counted(declared):
     loop.close()
     other = TrainingLoop(config)
     other.load_state_dict(saved)
-    assert other.actor.first.all() and other.agent_steps == 10
-    assert np.array_equal(other.actor.observation[0].numpy(), other.actor.level._seen)
+    assert other.actors[0].first.all() and other.agent_steps == 10
+    assert np.array_equal(other.actors[0].observation[0].numpy(), other.actors[0].level._seen)
     other.close()

@@ -54,6 +54,34 @@ def test_three_constituents_sum_consecutive_pairs():
     torch.testing.assert_close(got, 0.5 * kl_divergence(p, q) + 0.8 * kl_divergence(q, r))
 
 
+def test_cross_entropy_by_enumeration():
+    _, _, p, q = policies()
+    weights = torch.tensor([[1.0, 0.0]] * 2, dtype=torch.float64)
+    terms = torch.where(p.probs > 0, -p.probs * q.joint_log_probs(), 0.0)
+    torch.testing.assert_close(losses.transfer_cost("cross_entropy", [p, q], weights), terms.sum(-1))
+
+
+def test_mixture_kl_by_enumeration_and_below_eq_1():
+    """Appendix G: KL(pi_mm || pi_2) is at most (1 - alpha) KL(pi_1 || pi_2)."""
+    _, _, p, q = policies()
+    weights = torch.tensor([[0.7, 0.3], [0.0, 1.0]], dtype=torch.float64)
+    got = losses.transfer_cost("mixture_kl", [p, q], weights)
+    mixed = weights[:, 0, None, None] * p.probs + weights[:, 1, None, None] * q.probs
+    torch.testing.assert_close(got, (mixed * (mixed.log() - q.joint_log_probs())).sum(-1))
+    assert (got <= losses.transfer_cost("kl", [p, q], weights) + 1e-12).all()
+    assert got[:, 1].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", losses.TRANSFER_COSTS)
+def test_stop_gradient_leaves_the_teacher_alone(name):
+    small, big, p, q = policies()
+    weights = torch.tensor([[0.5, 0.5]] * 2, dtype=torch.float64)
+    held = losses.transfer_cost(name, [p, q], weights, stop_gradient=True)
+    torch.testing.assert_close(held, losses.transfer_cost(name, [p, q], weights))
+    held.sum().backward()
+    assert small.grad is None and big.grad.abs().max() > 0
+
+
 def test_policy_gradient_is_the_mixtures():
     """The gradient of the loss is -sum advantage * grad log(sum_i alpha_i pi_i(a|s)) of the explicit mixture."""
     small, big, p, q = policies()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmlib.agent import METHODS, MixMatchAgent, parameter_count
+from mmlib.agent import MixMatchAgent, parameter_count
+from mmlib.methods import CONTROL_METHODS, METHODS
 from mmlib.networks import LSTM, Torso, _Recurrence
 
 
@@ -76,22 +77,41 @@ def test_torso_centres_bytes():
     torch.testing.assert_close(torso(frames)[0], expected)
 
 
-def count(inputs: int, logits: int, values: int) -> int:
-    """Appendix A by hand at 96x72: convolutions, 2,240 -> 256, LSTM over 256 + last action + reward, heads."""
-    torso = (16 * 3 * 8 * 8 + 16) + (32 * 16 * 4 * 4 + 32) + (32 * 10 * 7 * 256 + 256)
-    lstm = (inputs + 256) * 1024 + 1024
-    return torso + lstm + 257 * logits + 257 * values
+# Appendix A by hand at 96x72: convolutions and 2,240 -> 256; an LSTM over 256 + last action + reward; heads.
+TORSO = (16 * 3 * 8 * 8 + 16) + (32 * 16 * 4 * 4 + 32) + (32 * 10 * 7 * 256 + 256)
+
+
+def lstm_of(actions: int) -> int:
+    return (256 + actions + 1 + 256) * 1024 + 1024
+
+
+FF = (256 + 18 + 1) * 256 + 256
+SMALL, BIG_540, BIG_756, VALUE = 257 * 9, 257 * 18, 257 * 20, 257
+MM = TORSO + lstm_of(20) + SMALL + BIG_756 + 2 * VALUE
+CORE = TORSO + BIG_540 + VALUE
 
 
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("small", count(256 + 9 + 1, 9, 1)),
-        ("big756", count(256 + 20 + 1, 20, 1)),
-        ("mm", count(256 + 20 + 1, 9 + 20, 2)),
-        ("mm_masked_kl", count(256 + 20 + 1, 9 + 20, 2)),
-        ("mm_shared_head", count(256 + 20 + 1, 20, 1)),
+        ("small", TORSO + lstm_of(9) + SMALL + VALUE),
+        ("big756", TORSO + lstm_of(20) + BIG_756 + VALUE),
+        *((name, MM) for name in ("mm", "mm_masked_kl", *CONTROL_METHODS)),
+        ("mm_shared_head", TORSO + lstm_of(20) + BIG_756 + VALUE),
+        ("mm_three", MM + BIG_540 + VALUE),
+        ("ff", CORE + FF),
+        ("lstm", CORE + lstm_of(18)),
+        ("ff_lstm", CORE + FF + lstm_of(18)),
+        ("mm_ff_lstm", CORE + FF + lstm_of(18)),
+        ("mm_lstm_lstm", CORE + 2 * lstm_of(18)),
+        ("multitask", CORE + lstm_of(18)),
+        ("mm_multitask", TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)),
     ],
 )
 def test_parameter_counts(method, expected):
     assert parameter_count(MixMatchAgent(METHODS[method], population=2)) == expected
+
+
+def test_every_method_has_its_count_tested():
+    counted = {method for method, _ in test_parameter_counts.pytestmark[0].args[1]}
+    assert counted == set(METHODS)

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.image import imread
 
 from mmlib import levels, plots
-from mmlib.agent import METHODS
 from mmlib.baselines import RandomScore
-from mmlib.experiments import FIGURES
+from mmlib.methods import METHODS
+from mmlib.presets import FIGURES
 from mmlib.results import Run, RunWriter
 from mmlib.stats import Curve
 
@@ -30,8 +30,9 @@ def panel():
 
 
 def test_every_method_has_a_colour_of_its_own():
-    assert set(plots.COLOURS) == set(plots.DASHES) == set(METHODS) == set(FIGURES["3"].methods)
-    assert len(set(plots.COLOURS.values())) == len(METHODS)
+    assert set(plots.LINES) == {*METHODS, plots.CENTRAL}
+    for figure in FIGURES.values():  # told apart within each figure
+        assert len({plots.LINES[method] for method in figure.methods}) == len(figure.methods)
 
 
 def test_panel_draws_curves_intervals_and_the_random_policy(panel):
@@ -39,7 +40,7 @@ def test_panel_draws_curves_intervals_and_the_random_policy(panel):
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines) == ["Small action space (3 seeds)", "M&M (1 seed)", "random policy, Small"]
     np.testing.assert_array_equal(lines["M&M (1 seed)"].get_ydata(), [2, 4, 6])
-    assert lines["M&M (1 seed)"].get_color() == plots.COLOURS["mm"]
+    assert lines["M&M (1 seed)"].get_color() == plots.LINES["mm"][0]
     assert lines["random policy, Small"].get_ydata()[0] == 1.5
     assert len(axes.collections) == 2  # two shaded intervals
     assert axes.get_xlabel() == "environment frames" and axes.get_ylabel() == "episode return"

@@ -94,7 +94,7 @@ def test_updates_change_only_what_was_used(tmp_path):
 def test_learner_sees_what_acted():
     """On policy, V-trace's weights are 1: the stored log-probability is that of the mixture that acted."""
     loop = TrainingLoop(config(learner_batches=1, alpha=[[0, 0.3]]))
-    _, _, diagnostics = loop.iterate()
+    diagnostics = loop.iterate().diagnostics
     loop.close()
     assert diagnostics[0]["rho_mean"].item() == pytest.approx(1.0, abs=1e-4)
 

@@ -27,8 +27,8 @@ LEVELS: dict[str, LevelInfo] = {name: spec.info for name, spec in SPECS.items()}
 BACKENDS = ("auto", "dmlab", "gymnasium", "minilab")
 
 
-def resolve_backend(backend: str, level: str) -> str:
-    """The backend in force; "auto" is dmlab for its levels where `deepmind_lab` is installed, else minilab.
+def resolve_backend(backend: str, *names: str) -> str:
+    """The backend in force for these levels; "auto" is dmlab if `deepmind_lab` is installed and has all, else minilab.
 
     Raises:
       ValueError: unknown backend.
@@ -37,7 +37,7 @@ def resolve_backend(backend: str, level: str) -> str:
         raise ValueError(f"unknown backend {backend!r}; backends: {', '.join(BACKENDS)}")
     if backend != "auto":
         return backend
-    return "dmlab" if level in dmlab.LEVELS and dmlab.available() else "minilab"
+    return "dmlab" if all(name in dmlab.LEVELS for name in names) and dmlab.available() else "minilab"
 
 
 def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:

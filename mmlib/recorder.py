@@ -1,0 +1,98 @@
+"""What a run leaves behind: gathers what happens between two rows of metrics and writes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib.actors import Episode
+from mmlib.config import RunConfig
+from mmlib.fitting import specification
+from mmlib.results import RunWriter
+
+if TYPE_CHECKING:
+    from mmlib.training import Iteration, TrainingLoop
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Recorder:
+    """Gathers what happens between two rows of metrics and writes them."""
+
+    def __init__(self, config: RunConfig, writer: RunWriter, report: Report | None, agent_steps: int):
+        self.config, self.writer, self.report = config, writer, report
+        self.written = agent_steps  # agent steps of the last row
+        self.started = self.last = time.monotonic()
+        self.features = specification(config).space.features
+        self._clear()
+
+    def _clear(self) -> None:
+        self.diagnostics: list[dict[str, Tensor]] = []
+        self.counts = np.zeros((self.config.population, len(self.features)), dtype=np.int64)
+        self.returns: list[list[float]] = [[] for _ in range(self.config.population)]
+
+    def add(self, outcome: Iteration, agent_steps: int) -> None:
+        """Takes an iteration's outcome; episodes and decisions are written at once."""
+        self.diagnostics += outcome.diagnostics
+        for trajectory in outcome.trajectories:
+            for p, actions in enumerate(trajectory.action.unbind(1)):
+                self.counts[p] += np.bincount(actions.flatten().numpy(), minlength=len(self.features))
+        for e in outcome.episodes:
+            self.returns[e.member].append(e.episode_return)
+        self.writer.episodes(self._rows(outcome.episodes))
+        self.writer.evaluations(self._rows(outcome.evaluations))
+        frames = agent_steps * self.config.action_repeat
+        self.writer.decisions(decision.as_row(frames) for decision in outcome.decisions)
+
+    def _rows(self, episodes: Iterable[Episode]) -> Iterable[dict[str, Any]]:
+        levels, repeat = self.config.levels, self.config.action_repeat
+        for e in episodes:
+            row = {"frames": e.agent_steps * len(levels) * repeat, "member": e.member, "return": e.episode_return}
+            row["length_frames"] = e.length_frames
+            yield row if len(levels) == 1 else {**row, "level": levels[e.task]}
+
+    def due(self, agent_steps: int) -> bool:
+        """Whether a row of metrics is due; with lag 1 an iteration after the pipeline drained has none to write."""
+        if not self.diagnostics:
+            return False
+        every = self.config.log_every
+        return agent_steps // every > self.written // every or agent_steps >= self.config.agent_steps
+
+    def write(self, loop: TrainingLoop) -> None:
+        """Writes a row of metrics a member and a row of timing."""
+        now = time.monotonic()
+        means = {name: torch.stack([d[name] for d in self.diagnostics]).mean(0) for name in self.diagnostics[0]}
+        common = {
+            "frames": loop.agent_steps * self.config.action_repeat,
+            "agent_steps": loop.agent_steps,
+            "updates": loop.learner.updates,
+        }
+        for p, returns in enumerate(self.returns):
+            hyper = {name: float(f"{float(value[p]):.6g}") for name, value in vars(loop.hyper).items()}
+            row = {name: round(float(value[p]), 6) for name, value in means.items()}
+            marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
+            self.writer.metrics(
+                {**common, "member": p, **hyper}
+                | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
+                | row
+                | {"action_marginals": [round(float(x), 5) for x in marginals]}
+            )
+        steps = (loop.agent_steps - self.written) * self.config.population
+        seconds = {name: round(value, 3) for name, value in loop.timer.take().items()}
+        timing = {
+            "frames": common["frames"],
+            "seconds": round(now - self.started, 2),
+            "agent_steps_per_second": round(steps / max(now - self.last, 1e-9), 1),
+            "stages": {name: round(value / max(now - self.last, 1e-9), 3) for name, value in seconds.items()},
+        }
+        self.writer.timing(timing)
+        if self.report is not None:
+            everything = [r for returns in self.returns for r in returns]
+            self.report({**timing, "return": float(np.mean(everything)) if everything else None})
+        self.written, self.last = loop.agent_steps, now
+        self._clear()

@@ -1,0 +1,49 @@
+"""Figures in bulk: what is planned, that a failure stops nothing, and the table at the end."""
+
+import pytest
+
+from mmlib import batch
+from mmlib.experiments import ExperimentError
+from mmlib.presets import OTHER_NOTEBOOKS
+
+FAILING = """{"cells": [{"cell_type": "code", "execution_count": null, "id": "a", "metadata": {}, "outputs": [],
+ "source": "CODE"}], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+ "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}"""
+
+
+def plan(figure="3", preset="smoke", levels=(), methods=None, seeds=None, results="results", **overrides):
+    return batch.tasks(figure, preset, levels, methods, seeds, overrides, results, 1)
+
+
+def test_a_figure_is_a_notebook_a_level(tmp_path):
+    one, two = plan("7", levels=["nav_maze_static_01", "explore_object_locations_small"], results=tmp_path)
+    assert one.notebook.name == "02_core_curricula.ipynb" and one.output.parent.parent == tmp_path / "smoke" / "figure6"
+    assert one.parameters["level"] == "nav_maze_static_01" and one.parameters["jobs"] == 1
+    assert two.parameters["methods"] == ["ff", "lstm", "mm_ff_lstm"] and len(two.plan) == 3
+
+
+@pytest.mark.parametrize("figure", OTHER_NOTEBOOKS)
+def test_figures_without_levels_of_their_own(figure, tmp_path):
+    found = plan(figure, results=tmp_path)
+    assert [task.notebook.name for task in found] == list(OTHER_NOTEBOOKS[figure])
+    with pytest.raises(ExperimentError, match="takes no levels, methods or seeds"):
+        plan(figure, levels=["nav_maze_static_01"], results=tmp_path)
+
+
+def test_an_unknown_figure_names_all(tmp_path):
+    with pytest.raises(
+        ExperimentError, match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, claims, controls, theory"
+    ):
+        plan("11", results=tmp_path)
+
+
+def test_a_failure_stops_nothing_and_is_in_the_table(tmp_path):
+    outcomes = []
+    for name, code in (("broken", "1 / 0"), ("whole", "1 + 1")):
+        (tmp_path / f"{name}.ipynb").write_text(FAILING.replace("CODE", code))
+        task = batch.Task(name, tmp_path / f"{name}.ipynb", tmp_path / name / "notebook.ipynb", {})
+        outcomes.append(batch.execute(task))
+    assert outcomes[0].error == "ZeroDivisionError: division by zero" and outcomes[1].error is None
+    assert (tmp_path / "whole" / "notebook.ipynb").exists()
+    lines = batch.table(outcomes).splitlines()
+    assert "ZeroDivisionError" in lines[1] and lines[2].startswith("whole") and "Error" not in lines[2]

@@ -1,0 +1,138 @@
+"""Ancestry read backwards, and alpha trajectories as objects, on a history that is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmlib import curriculum_plots, lineage
+from mmlib.cli import app
+from mmlib.config import make_config
+from mmlib.results import Run, RunWriter
+from mmlib.schedules import AlphaSchedule, ScheduleError, piecewise
+
+START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}
+CONFIG = {
+    "level": "explore_object_locations_small_mini",
+    "method": "mm",
+    "seed": 1,
+    "action_repeat": 4,
+    "agent_steps": 250,
+}
+
+
+def decision(frames, member, opponent, old, new, copied):
+    hyper = [{**START, "alpha": alpha} for alpha in (old, new)]
+    row = {"frames": frames, "member": member, "opponent": opponent, "mean": 1.0, "opponent_mean": 2.0, "p": 0.01}
+    return {**row, "copied": copied, "explored": not copied, "old": hyper[0], "new": hyper[1]}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Three members. 2 explores, 0 copies 2 at 400 frames, 2 copies 1 at 600 and 0 explores twice."""
+    with RunWriter(tmp_path / "run", {**CONFIG, "population": 3, "pbt": {"ready": 10}}) as writer:
+        writer.decisions(
+            [
+                decision(200, 2, 1, 0.01, 0.06, False),
+                decision(400, 0, 2, 0.02, 0.06, True),
+                decision(600, 2, 1, 0.06, 0.03, True),
+                decision(800, 0, 1, 0.06, 0.11, False),
+                decision(800, 0, 1, 0.11, 0.16, False),
+            ]
+        )
+        alphas = {0: (0.02, 0.06, 0.16), 1: (0.03, 0.03, 0.03), 2: (0.06, 0.06, 0.03)}
+        for k, frames in enumerate((300, 500, 1000)):
+            for member in range(3):
+                row = {"frames": frames, "member": member, "alpha": alphas[member][k], **START}
+                writer.metrics({**row, "action_marginals": [1 / n for n in (7, 3, 3, 3, 2, 2) for _ in range(n)]})
+        rows = [
+            {"frames": f, "member": m, "return": 10.0 * (m == 0), "length_frames": 40}
+            for f in (500, 900)
+            for m in range(3)
+        ]
+        writer.episodes(rows)
+        writer.finish()
+    return Run(tmp_path / "run")
+
+
+def test_ancestry_follows_copies_backwards(run):
+    assert lineage.ancestry(run, 0) == [(0, 400, 2), (400, 1000, 0)]
+    assert lineage.ancestry(run, 1) == [(0, 1000, 1)]
+    assert lineage.ancestry(run, 2) == [(0, 600, 1), (600, 1000, 2)]
+
+
+def test_trajectory_is_what_the_ancestors_had(run):
+    line = lineage.trajectory(run, 0, "alpha")
+    np.testing.assert_array_equal(line.frames, [0, 200, 400, 800, 800])
+    np.testing.assert_array_equal(line.values, [0.01, 0.06, 0.06, 0.11, 0.16])
+    assert [line.at(f) for f in (0, 199, 200, 799, 800)] == [0.01, 0.01, 0.06, 0.06, 0.16]
+    assert lineage.trajectory(run, 1, "alpha").values.tolist() == [0.03]  # it never decided
+    with pytest.raises(ValueError, match=r"no member 3; members: \[0, 1, 2\]"):
+        lineage.trajectory(run, 3, "alpha")
+
+
+def test_records_along_a_history(run):
+    rows = lineage.along(run, run.metrics(), 0)
+    assert rows[["frames", "member"]].values.tolist() == [[300, 2], [500, 0], [1000, 0]]
+
+
+def test_the_best_member_ends_highest(run):
+    assert lineage.best_member(run) == 0
+
+
+def test_a_schedule_is_saved_and_replayed(run, tmp_path):
+    recorded = AlphaSchedule.recorded(run)
+    assert recorded.knots == ((0, 0.01), (49, 0.01), (50, 0.06), (199, 0.06), (200, 0.11))
+    recorded.save(tmp_path / "alpha.json")
+    assert AlphaSchedule.load(tmp_path / "alpha.json") == recorded
+    knots = recorded.knots_for("mm_masked_kl")
+    config = make_config({**CONFIG, "alpha": knots})
+    assert [piecewise(config.alpha, step) for step in (0, 49, 50, 150, 249)] == [0.01, 0.01, 0.06, 0.06, 0.11]
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("mm_ff_lstm", "action space big756, method 'mm_ff_lstm' to big540"),
+        ("small", "no alpha"),
+        ("small_kl", "no alpha"),
+    ],
+)
+def test_a_schedule_of_another_space_is_refused(run, method, message):
+    with pytest.raises(ScheduleError, match=message):
+        AlphaSchedule.recorded(run).knots_for(method)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"knots": [[0]], "method": "mm", "space": "big756", "source": ""}'])
+def test_a_broken_schedule_is_named(tmp_path, text):
+    (tmp_path / "alpha.json").write_text(text)
+    with pytest.raises(ScheduleError, match=r"alpha\.json is no recorded alpha schedule"):
+        AlphaSchedule.load(tmp_path / "alpha.json")
+
+
+def test_the_command_line_saves_and_replays(run, tmp_path):
+    from typer.testing import CliRunner
+
+    path = tmp_path / "alpha.json"
+    assert CliRunner().invoke(app, ["schedule", str(run.directory), "-o", str(path)]).exit_code == 0
+    assert json.loads(path.read_text())["space"] == "big756"
+    short = ["-p", "agent_steps=20", "-p", "num_envs=1", "-p", "unroll=10", "-p", "learner_batches=1"]
+    command = ["train", "--preset", "smoke", "--replay", str(path), *short, "--directory", str(tmp_path / "again")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert Run(tmp_path / "again").config["alpha"][:2] == [[0, 0.01], [49, 0.01]]
+    refused = CliRunner().invoke(app, [*command, "--method", "mm_ff_lstm"])
+    assert refused.exit_code == 2 and "belongs to action space big756" in refused.stderr
+
+
+def test_plots_draw_histories(run):
+    lines = {"a": [lineage.trajectory(run, m, "alpha") for m in range(3)]}
+    axes = curriculum_plots.alpha_trajectories(lines, {"a": 1000.0}).axes[0]
+    assert len(axes.lines) == 3 and axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.01, 0.06, 0.06, 0.11, 0.16, 0.16])
+    graph = curriculum_plots.lineage_graph(run).axes[0]
+    assert len(graph.texts) == 2  # an arrow a copy
+    panels = curriculum_plots.hyperparameters(run).axes
+    assert [axes.get_title() for axes in panels] == ["α", "learning rate", "entropy cost"]
+    heat = curriculum_plots.action_heat_map(run).axes[0]
+    names = [text.get_text() for text in heat.get_yticklabels()]
+    assert len(names) == 20 and names[0] == "look left 60" and "forward" in names

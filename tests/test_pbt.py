@@ -1,0 +1,219 @@
+"""Population based training: the rules of appendix B, and what they do to real members."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmlib import pbt
+from mmlib.config import ConfigError, PBTConfig, make_config
+from mmlib.results import Run
+from mmlib.training import TrainingLoop, train
+
+PAPER = PBTConfig()
+
+
+def population(windows, hyper=None, config=PAPER, seed=0):
+    state = pbt.PopulationState.start(config, len(windows), seed)
+    state.windows = [[list(w)] for w in windows]
+    state.hyper = hyper or [
+        {"learning_rate": 1.0 + m, "entropy_cost": 10.0 + m, "alpha": 0.5} for m in range(len(windows))
+    ]
+    return state
+
+
+def test_defaults_are_the_papers():
+    assert (PAPER.ready, PAPER.window, PAPER.p_value, PAPER.explore_probability) == (300, 30, 0.05, 0.25)
+    assert (PAPER.factors, PAPER.alpha_step) == ((1.2, 0.8), 0.05)
+    assert (PAPER.learning_rate, PAPER.entropy_cost, PAPER.alpha) == ((1e-5, 1e-3), (1e-4, 1e-2), (1e-3, 1e-2))
+
+
+def test_the_start_is_log_uniform():
+    state = pbt.PopulationState.start(PAPER, 4000, seed=3)
+    for name in pbt.HYPER:
+        low, high = getattr(PAPER, name)
+        logs = (np.log([h[name] for h in state.hyper]) - np.log(low)) / (np.log(high) - np.log(low))
+        assert scipy.stats.kstest(logs, "uniform").pvalue > 0.001
+
+
+def test_nothing_before_ready():
+    state = population([[1.0]] * 2)
+    pbt.observe(state, PAPER, [(0, 0, 1.0)] * 299 + [(1, 0, 2.0)] * 10)
+    assert pbt.ready(state, PAPER) == []
+    pbt.observe(state, PAPER, [(0, 0, 5.0)])
+    assert pbt.ready(state, PAPER) == [0]
+    assert state.windows[0][0] == [1.0] * 29 + [5.0] and len(state.windows[1][0]) == 11
+
+
+def test_exploit_copies_a_better_member_and_its_window():
+    random = np.random.default_rng(0)
+    low, high = random.normal(0, 1, 30), random.normal(2, 1, 30)
+    state = population([low, high])
+    decision = pbt.decide(state, PBTConfig(explore_probability=0.0), 0)
+    expected = scipy.stats.ttest_ind(high, low, equal_var=False, alternative="greater").pvalue
+    assert decision.copied and decision.p == pytest.approx(expected) and decision.opponent == 1
+    assert (decision.mean, decision.opponent_mean) == pytest.approx((low.mean(), high.mean()))
+    assert decision.old["learning_rate"] == 1.0 and decision.new == state.hyper[1]
+    pbt.apply(state, decision)
+    assert state.hyper[0] == state.hyper[1] and state.windows[0] == state.windows[1]
+    assert state.windows[0] is not state.windows[1] and state.episodes[0] == 0
+    assert not pbt.decide(state, PAPER, 1).copied  # equal windows now
+
+
+def test_a_worse_opponent_is_not_copied():
+    decision = pbt.decide(population([[2.0, 3.0] * 15, [0.0, 1.0] * 15]), PAPER, 0)
+    assert not decision.copied and decision.p > 0.99
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "copied"),
+    [
+        ([1.0] * 30, [2.0] * 30, True),  # no variance: the means decide
+        ([2.0] * 30, [2.0] * 30, False),
+        ([1.0] * 30, [9.0] * 29, False),  # too few to compare
+        ([], [9.0] * 30, False),
+    ],
+)
+def test_degenerate_windows_decide_sanely(mine, theirs, copied):
+    decision = pbt.decide(population([mine, theirs]), PAPER, 0)
+    assert decision.copied is copied
+    assert math.isnan(decision.p) == (min(len(mine), len(theirs)) < 30)
+
+
+@given(alpha=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_explore_perturbs_by_the_papers_factors(alpha, seed):
+    old = {"learning_rate": 1e-3, "entropy_cost": 1e-2, "alpha": alpha}
+    new = pbt.explore(old, PAPER, np.random.default_rng(seed))
+    for name in ("learning_rate", "entropy_cost"):
+        assert new[name] / old[name] == pytest.approx(1.2) or new[name] / old[name] == pytest.approx(0.8)
+    assert 0 <= new["alpha"] <= 1
+    assert new["alpha"] in (pytest.approx(min(1, alpha + 0.05)), pytest.approx(max(0, alpha - 0.05)))
+
+
+def test_explore_probability_and_opponents():
+    state = population([[1.0, 2.0] * 15] * 4)
+    decisions = []
+    for state.decisions in range(2000):
+        decisions.append(pbt.decide(state, PAPER, 2))
+    assert abs(np.mean([d.explored for d in decisions]) - 0.25) < 0.04
+    counts = np.bincount([d.opponent for d in decisions], minlength=4)
+    assert counts[2] == 0 and scipy.stats.chisquare(counts[[0, 1, 3]]).pvalue > 0.001
+
+
+def test_several_levels_are_compared_by_their_mean():
+    np.testing.assert_allclose(pbt.scores([[9.0, 1.0, 2.0], [10.0, 20.0]], 2), [5.5, 11.0])
+    assert len(pbt.scores([[1.0, 2.0], [3.0]], 2)) == 0
+
+
+def test_a_population_finds_a_known_best_learning_rate():
+    """Members climb a noisy quadratic: only learning rates near 0.3 get far, and PBT's end there."""
+    config = PBTConfig(ready=5, window=5, learning_rate=(1e-4, 1.0), explore_probability=0.5)
+    random = np.random.default_rng(1)
+    state = pbt.PopulationState.start(config, 8, seed=1)
+    start = [h["learning_rate"] for h in state.hyper]
+    for _ in range(200):
+        for member in range(8):
+            distance = abs(np.log(state.hyper[member]["learning_rate"] / 0.3))
+            pbt.observe(state, config, [(member, 0, -distance + random.normal(0, 0.1)) for _ in range(5)])
+        for member in pbt.ready(state, config):
+            pbt.apply(state, pbt.decide(state, config, member))
+    end = [h["learning_rate"] for h in state.hyper]
+    assert np.abs(np.log(np.array(start) / 0.3)).mean() > 2
+    assert np.abs(np.log(np.array(end) / 0.3)).mean() < 0.3
+
+
+FAST = {"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
+
+
+def config(**overrides):
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=2, unroll=100)
+    base |= dict(learner_batches=2, width=48, height=36, conv1=(4, 2), staggered=True, pbt=FAST)
+    base |= dict(agent_steps=200 * 14, log_every=200, checkpoint_every=200 * 5)
+    return make_config(base | overrides)
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
+    loop = TrainingLoop(config(lag=lag))
+    copies = 0
+    try:
+        for _ in range(14):
+            decisions = loop.iterate().decisions
+            for decision in decisions:
+                for name, value in decision.new.items():
+                    later = [d for d in decisions if d.member == decision.member][-1]
+                    assert getattr(loop.hyper, name)[decision.member] == pytest.approx(later.new[name])
+                    assert later is decision or value
+            if len(decisions) == 1 and decisions[0].copied:
+                copies += 1
+                member, donor = decisions[0].member, decisions[0].opponent
+                for tensors in (loop.learner.parameters, loop.learner.optimiser.mean_square):
+                    assert all(torch.equal(value[member], value[donor]) for value in tensors.values())
+                for hidden, cell in (loop.actors[0].state.cores["lstm"],):
+                    assert not hidden[member].any() and not cell[member].any() and hidden[donor].any()
+    finally:
+        loop.close()
+    assert copies
+
+
+def test_the_hyperparameters_in_force_are_what_the_update_uses():
+    """One update with a copied member's hyperparameters moves it exactly as it moves the donor on the same data."""
+    loop = TrainingLoop(config(population=2, method="small"))
+    try:
+        trajectory = loop.iterate().trajectories[0]
+        for name in pbt.HYPER:
+            getattr(loop.hyper, name)[0] = getattr(loop.hyper, name)[1]
+        twin = type(trajectory)(
+            **{n: v[:, [1, 1]] for n, v in vars(trajectory).items() if n not in ("weights", "cores")},
+            weights=trajectory.weights[[1, 1]],
+            cores={n: tuple(x[[1, 1]] for x in s) for n, s in trajectory.cores.items()},
+        )
+        loop._copy_member(1, 0)
+        loop.learner.update([twin], loop.hyper)
+        assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.learner.parameters.values())
+        loop.hyper.learning_rate[0] *= 2
+        loop.learner.update([twin], loop.hyper)
+        assert not all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.learner.parameters.values())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
+    train(config(lag=lag), tmp_path / "whole")
+    whole = Run(tmp_path / "whole").decisions()
+    assert len(whole) >= 6 and whole["copied"].any() and whole["explored"].any()
+    iterate, calls = TrainingLoop.iterate, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(lag=lag), tmp_path / "broken")
+    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    train(config(lag=lag), tmp_path / "broken")
+    for name in ("metrics", "episodes", "decisions"):
+        one, two = ((tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "broken"))
+        assert one == two
+
+
+def test_a_population_of_one_is_refused():
+    with pytest.raises(ConfigError, match="population 1 cannot be trained by PBT; it needs 2"):
+        config(population=1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"window": 1}, "pbt.window = 1"), ({"alpha": (0.5, 0.1)}, "lower end"), ({"redy": 3}, "pbt.redy")],
+)
+def test_bad_settings_are_named(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        config(pbt=setting)
