@@ -27,7 +27,7 @@ LEVELS: dict[str, LevelInfo] = {name: spec.info for name, spec in SPECS.items()}
 BACKENDS = ("auto", "dmlab", "gymnasium", "minilab")
 
 
-def resolve_backend(backend: str, *names: str) -> str:
+def resolve_backend(backend: str, name: str, *others: str) -> str:
     """The backend in force for these levels; "auto" is dmlab if `deepmind_lab` is installed and has all, else minilab.
 
     Raises:
@@ -37,7 +37,7 @@ def resolve_backend(backend: str, *names: str) -> str:
         raise ValueError(f"unknown backend {backend!r}; backends: {', '.join(BACKENDS)}")
     if backend != "auto":
         return backend
-    return "dmlab" if all(name in dmlab.LEVELS for name in names) and dmlab.available() else "minilab"
+    return "dmlab" if all(each in dmlab.LEVELS for each in (name, *others)) and dmlab.available() else "minilab"
 
 
 def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:
