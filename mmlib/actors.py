@@ -22,7 +22,7 @@ from mmlib.timing import StageTimer
 class Trajectory:
     """The contract between actors and learner: T agent steps of every environment, time-major."""
 
-    observation: Tensor  # uint8 [T+1, P, N, 3, H, W]; the last is the next trajectory's first
+    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]; the last is the next trajectory's first
     last_action: Tensor  # int64 [T+1, P, N], the action before each observation
     last_reward: Tensor  # float32 [T+1, P, N], the (clipped) reward with each observation
     first: Tensor  # bool [T+1, P, N], the observation begins an episode
@@ -98,7 +98,7 @@ class Actor:
                 first = self.first.to(self.device)
                 acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
                 joint = acted.action.cpu().numpy()
-                vectors = self.agent.space.encode(joint).reshape(-1, 7)
+                vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
             with timer("engine"):
                 step = self.level.step(vectors)
             self.steps += 1
@@ -143,10 +143,9 @@ class Actor:
         return self._buffers[-1]
 
     def _new_buffers(self) -> dict[str, Tensor]:
-        steps, shape = self.unroll, self.shape
-        frame = (3, self.level.height, self.level.width)
+        steps, shape, seen = self.unroll, self.shape, self.observation
         return {
-            "observation": torch.zeros(steps + 1, *shape, *frame, dtype=torch.uint8),
+            "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype),
             "last_action": torch.zeros(steps + 1, *shape, dtype=torch.int64),
             "last_reward": torch.zeros(steps + 1, *shape),
             "first": torch.zeros(steps + 1, *shape, dtype=torch.bool),
@@ -169,8 +168,11 @@ class Actor:
 
     def load_state_dict(self, saved: dict) -> None:
         """Continues where `state_dict` was taken."""
-        self.level.load_state_dict({name: value.numpy() for name, value in saved["level"].items()})
+        fresh = self.level.load_state_dict({name: value.numpy() for name, value in saved["level"].items()})
         self.generator.set_state(saved["generator"])
         self.steps = saved["steps"]
         self.observation, self.first = saved["observation"], saved["first"]
         self.state = AgentState(*saved["state"])
+        if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
+            self.observation = self._frames(fresh).clone()
+            self.first = torch.ones(self.shape, dtype=torch.bool)

@@ -22,6 +22,7 @@ from mmlib.networks import (
     Linear,
     State,
     Torso,
+    VectorTorso,
     flatten_time,
     unflatten_time,
 )
@@ -62,6 +63,7 @@ class MixMatchAgent(nn.Module):
       population: P.
       height, width: of the frames.
       conv1: kernel size and stride of the first convolution.
+      vector: n, for observations float32 `[T, P, N, n]` in place of frames.
       dtype: "float32", or "bfloat16" for autocast convolutions and linear layers.
     """
 
@@ -73,6 +75,7 @@ class MixMatchAgent(nn.Module):
         height: int = 72,
         width: int = 96,
         conv1: tuple[int, int] = (8, 4),
+        vector: int | None = None,
         dtype: str = "float32",
     ):
         super().__init__()
@@ -81,7 +84,10 @@ class MixMatchAgent(nn.Module):
         inputs = FEATURES + self.space.features.shape[1] + 1  # torso, last action, last reward
         parts = spec.constituents
         self.torsos = nn.ModuleDict(
-            {n: Torso(population, height, width, conv1) for n in _names(c.torso for c in parts)}
+            {
+                n: Torso(population, height, width, conv1) if vector is None else VectorTorso(population, vector)
+                for n in _names(c.torso for c in parts)
+            }
         )
         core_names = _names(name for c in parts for name in c.cores)
         self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs) for n in core_names})

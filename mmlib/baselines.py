@@ -122,7 +122,7 @@ def scores(
     """
     path = Path(results) / "baselines" / f"{level}.json"
     recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    in_force = levels.resolve_backend(backend)
+    in_force = levels.resolve_backend(backend, level)
     table = recorded.setdefault(in_force, {})
     missing = [name for name in policies if again or table.get(name, {}).get("episodes", 0) < episodes]
     if missing:
@@ -147,7 +147,7 @@ def scale(results: str | Path, level: str, backend: str = "auto") -> Scale:
 
     Raises ResultsError if the backend has no scripted expert and no published scores for the level.
     """
-    in_force = levels.resolve_backend(backend)
+    in_force = levels.resolve_backend(backend, level)
     if (in_force, level) in PUBLISHED:
         return PUBLISHED[in_force, level]
     if in_force != "minilab":

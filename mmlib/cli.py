@@ -89,7 +89,8 @@ def train(
     from mmlib.signals import Stopped
     from mmlib.training import train as run_training
 
-    print(f"{chosen.method} on {chosen.level}, seed {chosen.seed}; records in {where}", flush=True)
+    what = f"{chosen.method} on {chosen.level} ({chosen.backend_in_force}), seed {chosen.seed}"
+    print(f"{what}; records in {where}", flush=True)
     try:
         with bad_input(), TrainingReport(chosen.frames) as report:
             run_training(chosen, where, report)

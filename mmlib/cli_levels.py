@@ -54,9 +54,10 @@ def baselines(
             check(level or next(iter(LEVELS)), backend)
         if episodes < 2:
             raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
-        policies = scores.POLICIES if resolve_backend(backend) == "minilab" else ("small", "big756")
-        print(f"{'level':<36}" + "".join(f"{name:>18}" for name in policies), flush=True)
+        print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
         for name in [level] if level else LEVELS:
+            scripted = resolve_backend(backend, name) == "minilab"
+            policies = scores.POLICIES if scripted else ("small", "big756")
             row = scores.scores(results, name, policies, backend, episodes, again)
             cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
             print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)

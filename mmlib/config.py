@@ -103,6 +103,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
+        from mmlib.fitting import fit
         from mmlib.methods import METHODS
 
         if self.method not in METHODS:
@@ -110,7 +111,9 @@ class RunConfig(BaseModel):
         from mmlib import levels
 
         for name in self.levels:
-            levels.check(name, self.backend)
+            fit(self.method, levels.interface(name, self.backend_in_force).spaces)
+        if self.backend == "gymnasium" and len(self.levels) > 1:
+            raise ValueError(f"backend gymnasium takes one level a run, not {len(self.levels)}")
         tasks = METHODS[self.method].tasks
         if tasks not in (0, len(self.levels)):
             raise ValueError(f"method {self.method!r} needs {tasks} levels joined by '+', not {len(self.levels)}")
@@ -133,6 +136,13 @@ class RunConfig(BaseModel):
     def levels(self) -> tuple[str, ...]:
         """The names of the levels; more than one in a multitask run."""
         return tuple(self.level.split("+"))
+
+    @property
+    def backend_in_force(self) -> str:
+        """The backend of all its levels, where "auto" is resolved for this machine."""
+        from mmlib import levels
+
+        return levels.resolve_backend(self.backend, *self.levels)
 
     @property
     def frames(self) -> int:

@@ -209,9 +209,7 @@ def collect_levels(
 
 def _as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
-    from mmlib import levels
-
-    return {**config.model_dump(mode="json"), "backend_in_force": levels.resolve_backend(config.backend)}
+    return {**config.model_dump(mode="json"), "backend_in_force": config.backend_in_force}
 
 
 def _differences(run: Run, wanted: Mapping[str, Any], names: Iterable[str]) -> str:

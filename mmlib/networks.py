@@ -67,6 +67,17 @@ class Torso(nn.Module):
         return x.flatten(1)
 
 
+class VectorTorso(nn.Module):
+    """For observations that are no pictures: a linear layer with a ReLU, `[P, M, n]` to `[P, M, 256]`."""
+
+    def __init__(self, population: int, size: int):
+        super().__init__()
+        self.linear = Linear(population, size, FEATURES, gain=2**0.5)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return F.relu(self.linear(vectors))
+
+
 class FeedForward(nn.Module):
     """The core without memory: a linear projection onto 256 units (section 4.2). Same call as `LSTM`."""
 

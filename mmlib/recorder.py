@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmlib.actors import Episode
 from mmlib.config import RunConfig
-from mmlib.methods import METHODS
+from mmlib.fitting import specification
 from mmlib.results import RunWriter
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Recorder:
         self.config, self.writer, self.report = config, writer, report
         self.written = self.resumed = 0  # agent steps of the last row, and at which this process began
         self.started = self.last = time.monotonic()
-        self.features = METHODS[config.method].space.features
+        self.features = specification(config).space.features
         self._clear()
 
     def _clear(self) -> None:

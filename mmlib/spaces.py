@@ -1,6 +1,7 @@
 """Action spaces of the action curriculum (paper section 4.1) and how one is embedded in another.
 
-An action of DeepMind Lab is a vector of seven integers (`VECTOR`), held for every repeated frame. A space is
+An action of DeepMind Lab is a vector of seven integers (`VECTOR`), held for every repeated frame; other levels have
+vectors of their own. A space is
 a list of A such vectors, its joint actions. A factorised space is a product of groups, one for each part of
 the vector; the index of a joint action is row-major in the groups, the first slowest:
 
@@ -26,7 +27,7 @@ VECTOR = ("yaw", "pitch", "strafe", "move", "fire", "jump", "crouch")
 
 @dataclass(frozen=True)
 class ActionSpace:
-    """A finite set of DeepMind Lab actions, as a product of groups.
+    """A finite set of action vectors, DeepMind Lab's unless said otherwise, as a product of groups.
 
     Two spaces are equal when their names, groups and labels are.
     """
@@ -35,10 +36,10 @@ class ActionSpace:
     group_names: tuple[str, ...]  # [G]
     group_labels: tuple[tuple[str, ...], ...]  # [G][size of the group]
     labels: tuple[str, ...]  # [A], of the joint actions
-    vectors: npt.NDArray[np.int32] = field(compare=False, repr=False)  # [A, 7], read-only
+    vectors: npt.NDArray[np.int32] = field(compare=False, repr=False)  # [A, length of a vector], read-only
 
     def __post_init__(self) -> None:
-        expected = (prod(self.group_sizes), len(VECTOR))
+        expected = (prod(self.group_sizes), self.vectors.shape[-1])
         if self.vectors.shape != expected or len(self.labels) != expected[0]:
             raise ValueError(
                 f"action space {self.name!r}: groups of {self.group_sizes} need {expected[0]} labels and "
@@ -67,7 +68,7 @@ class ActionSpace:
         return np.concatenate(parts, axis=1)
 
     def encode(self, actions: npt.ArrayLike) -> npt.NDArray[np.int32]:
-        """Return the action vectors, int32 [..., 7], of joint indices, integer [...].
+        """Return the action vectors, int32 [..., 7 or another length], of joint indices, integer [...].
 
         Raises:
           ValueError: an index is not an integer, or lies outside 0 … A − 1.

@@ -17,8 +17,8 @@ from mmlib import checkpoint, levels, pbt
 from mmlib.actors import Actor, Episode, Trajectory
 from mmlib.agent import MixMatchAgent
 from mmlib.config import RunConfig
+from mmlib.fitting import specification
 from mmlib.learner import DivergedError, Hyperparameters, Learner
-from mmlib.methods import METHODS
 from mmlib.recorder import Recorder, Report
 from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter
 from mmlib.schedules import piecewise
@@ -40,7 +40,7 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
       signals.Stopped: SIGINT or SIGTERM came; the run is checkpointed and goes on the next time.
       learner.DivergedError: the loss of every member is not finite.
     """
-    resolved = {**config.model_dump(mode="json"), "backend_in_force": levels.resolve_backend(config.backend)}
+    resolved = {**config.model_dump(mode="json"), "backend_in_force": config.backend_in_force}
     check_resumable(config, directory)
     with RunWriter(directory, resolved) as writer, StopRequests() as requests:
         loop = TrainingLoop(config)
@@ -147,7 +147,7 @@ class TrainingLoop:
         config, different = self.config, task + offset  # seeds of the first level are the run's own
         level = levels.make(
             config.levels[task],
-            backend=config.backend,
+            backend=config.backend_in_force,
             num_envs=config.population * num_envs,
             seed=(self.seeds[1] + different) % 2**31,
             action_repeat=config.action_repeat,
@@ -283,11 +283,13 @@ class TrainingLoop:
 
 def make_agent(config: RunConfig) -> MixMatchAgent:
     """The population of agents that a configuration describes, freshly initialised."""
+    shape = levels.interface(config.levels[0], config.backend_in_force).observation_shape
     return MixMatchAgent(
-        METHODS[config.method],
+        specification(config),
         config.population,
         height=config.height,
         width=config.width,
         conv1=config.conv1,
+        vector=shape[0] if len(shape) == 1 else None,
         dtype=config.dtype,
     )

@@ -74,7 +74,7 @@ BAD = {
     "level": (["train", "--level", "nav_maze"], "unknown level 'nav_maze'; levels: nav_maze_static_01"),
     "method": (["train", "--method", "huge"], "unknown method 'huge'; methods: small, big756, mm"),
     "preset": (["train", "--preset", "fast"], "unknown preset 'fast'; presets: smoke, quick"),
-    "backend": (["train", "-p", "backend=doom"], "unknown backend 'doom'; backends: auto, minilab"),
+    "backend": (["train", "-p", "backend=doom"], "unknown backend 'doom'; backends: auto, dmlab, gymnasium, minilab"),
     "device": (["train", "--device", "tpu"], "unknown device 'tpu'; devices: cpu, cuda"),
     "setting": (["train", "-p", "lr=1"], "unknown setting 'lr'; settings:"),
     "form": (["train", "-p", "unroll"], "setting 'unroll' is not of the form NAME=VALUE"),

@@ -4,31 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmlib.levels.base import Level, LevelInfo, Pose, Step
+from mmlib.levels import dmlab
+from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Pose, Step, Unsupported
 from mmlib.levels.minilab.levels import SPECS
 
-__all__ = ["BACKENDS", "LEVELS", "Level", "LevelInfo", "Pose", "Step", "check", "make", "resolve_backend"]
+__all__ = [
+    "BACKENDS",
+    "LEVELS",
+    "Interface",
+    "Level",
+    "LevelInfo",
+    "Pose",
+    "Step",
+    "Unsupported",
+    "check",
+    "interface",
+    "make",
+    "resolve_backend",
+]
 
 LEVELS: dict[str, LevelInfo] = {name: spec.info for name, spec in SPECS.items()}
-BACKENDS = ("auto", "minilab")
+BACKENDS = ("auto", "dmlab", "gymnasium", "minilab")
 
 
-def resolve_backend(backend: str = "auto") -> str:
-    """The backend in force for `backend`; "auto" is minilab.
+def resolve_backend(backend: str, name: str, *others: str) -> str:
+    """The backend in force for these levels; "auto" is dmlab if `deepmind_lab` is installed and has all, else minilab.
 
     Raises:
       ValueError: unknown backend.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; backends: {', '.join(BACKENDS)}")
-    return "minilab" if backend == "auto" else backend
+    if backend != "auto":
+        return backend
+    return "dmlab" if all(each in dmlab.LEVELS for each in (name, *others)) and dmlab.available() else "minilab"
+
+
+def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:
+    """What an agent must know of a level before it is made: observation, actions, length of an episode.
+
+    Raises:
+      ValueError: an unknown backend, a level that it does not have, or a backend that is not installed.
+    """
+    chosen = resolve_backend(backend, name)
+    if chosen == "gymnasium":
+        from mmlib.levels import foreign  # late: Gymnasium
+
+        return foreign.interface(name, width, height)
+    if chosen == "dmlab":
+        return dmlab.interface(name, width, height)
+    if name not in LEVELS:
+        raise ValueError(f"unknown level {name!r}; levels: {', '.join(LEVELS)}")
+    return Interface(LEVELS[name], (3, height, width), LAB_ACTIONS)
 
 
 def check(name: str, backend: str = "auto") -> None:
-    """Raises ValueError, naming the choices, unless `name` is a level and `backend` a backend."""
-    if name not in LEVELS:
-        raise ValueError(f"unknown level {name!r}; levels: {', '.join(LEVELS)}")
-    resolve_backend(backend)
+    """Raises ValueError, naming the choices, unless `backend` is a backend and has a level `name`."""
+    interface(name, backend)
 
 
 def make(
@@ -44,21 +76,29 @@ def make(
     """Makes a batch of environments.
 
     Args:
-      name: a key of `LEVELS`.
+      name: a key of `LEVELS`; for backend gymnasium, the id of an environment.
       backend: one of `BACKENDS`.
       num_envs: B, environments in the batch.
       seed: decides everything random; environment i of a seed is the same whatever the batch is.
       action_repeat: frames that a step holds its action for.
       width: of the observation, pixels.
       height: of the observation, pixels.
-      **settings: the backend's own. minilab: `threads` (worker threads, default 1), `episode_seconds` (length of
-        an episode in place of the level's own), `staggered` (each environment's first episode is cut at a random
-        frame, so that episodes do not end all at once; default False).
+      **settings: the backend's own. All: `staggered` (each environment's first episode is cut at a random frame, so
+        that episodes do not end all at once; default False). minilab and dmlab: `episode_seconds` (length of an
+        episode in place of the level's own). minilab: `threads` (worker threads, default 1). dmlab: `renderer`,
+        `level_cache` and DeepMind Lab's settings of the level. gymnasium: the arguments of `gymnasium.make`.
 
     Raises:
       ValueError: an unknown level, backend or setting, or an argument outside its range; names the choices.
     """
-    check(name, backend)
+    chosen = resolve_backend(backend, name)
+    if chosen == "dmlab":
+        return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, **settings)
+    if chosen == "gymnasium":
+        from mmlib.levels import foreign  # late: Gymnasium
+
+        return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, **settings)
+    check(name, chosen)
     from mmlib.levels.minilab import engine  # late: importing it loads the compiled kernels
 
     known = ", ".join(engine.SETTINGS)

@@ -6,11 +6,14 @@ B is the number of environments of a level. A level step is `action_repeat` fram
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmlib.spaces import ActionSpace
 
 # DeepMind Lab's action vector: inclusive bounds of its seven integers, in order.
 ACTION_NAMES = (
@@ -28,10 +31,26 @@ ACTION_HIGH = np.array([512, 512, 1, 1, 1, 1, 1], np.int32)
 FRAMES_PER_SECOND = 60
 
 
+class Unsupported(NotImplementedError):
+    """The backend cannot do this; the message says which one can."""
+
+
+@dataclass(frozen=True)
+class ActionBounds:
+    """A level's action vector: the names and inclusive bounds of its G integers."""
+
+    names: tuple[str, ...]  # [G]
+    low: NDArray[np.int32]  # [G]
+    high: NDArray[np.int32]  # [G]
+
+
+LAB_ACTIONS = ActionBounds(ACTION_NAMES, ACTION_LOW, ACTION_HIGH)
+
+
 class Step(NamedTuple):
     """What one level step returns."""
 
-    observation: NDArray[np.uint8]  # [B, 3, H, W], planar RGB; a buffer that the next step overwrites
+    observation: NDArray[Any]  # [B, 3, H, W] uint8, planar RGB, or [B, n] float32; the next step overwrites it
     reward: NDArray[np.float32]  # [B], summed over the repeated frames, not clipped
     done: NDArray[np.bool_]  # [B], an episode ended; its successor's first frame is in `observation`
     episode_return: NDArray[np.float32]  # [B], of the episode that ended in this step; NaN if none did or it was cut
@@ -58,13 +77,29 @@ class LevelInfo:
     miniature: bool  # a smaller, shorter sibling of a level of the paper: never to be reported under its name
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What an agent must know of a level before the level is made."""
+
+    info: LevelInfo
+    observation_shape: tuple[int, ...]  # (3, H, W): planar RGB, uint8; (n,): a vector, float32
+    actions: ActionBounds
+    spaces: Mapping[str, ActionSpace] | None = None  # "big" and perhaps "small"; None: those of `mmlib.spaces`
+
+
 @runtime_checkable
 class Level(Protocol):
     """A batch of B environments of one level.
 
     Episodes end by time only; one that ends earlier, for a reason outside the level, is *cut* and has no return.
+    The episodes of backend gymnasium may also end before time, where the environment says so; there a time limit
+    is an end like any other.
     When an episode ends inside a step, the rest of that step's frames are not played, `done` is set, and the
     observation is the first of the next episode.
+
+    Observations are planar RGB `[B, 3, H, W]` and actions DeepMind Lab's `[B, 7]`; backend gymnasium may have
+    vectors `[B, n]` and other actions `[B, G]` (see `Interface`). Methods that a backend cannot offer raise
+    `Unsupported`.
     """
 
     name: str
@@ -73,9 +108,9 @@ class Level(Protocol):
     action_repeat: int
     width: int
     height: int
-    episode_frames: int
+    episode_frames: int  # 0: no time limit
 
-    def reset(self) -> NDArray[np.uint8]:
+    def reset(self) -> NDArray[Any]:
         """Begins the first episode of every environment again; returns the observation `[B, 3, H, W]`."""
 
     def step(self, actions: NDArray[np.int32]) -> Step:
@@ -100,24 +135,29 @@ class Level(Protocol):
     def state_dict(self) -> dict[str, NDArray]:
         """Copies of everything that determines the future."""
 
-    def load_state_dict(self, state: dict[str, NDArray]) -> None:
-        """Continues exactly where `state` was taken, in a level made with the same arguments."""
+    def load_state_dict(self, state: dict[str, NDArray]) -> NDArray[Any] | None:
+        """Continues exactly where `state` was taken, in a level made with the same arguments; returns None.
+
+        A backend that cannot continue an episode begins the next one in every environment, and returns its first
+        observation `[B, 3, H, W]`; what was played of the old one is not counted.
+        """
 
     def close(self) -> None:
         """Releases threads and processes; the level cannot be stepped afterwards."""
 
 
-def check_actions(actions: NDArray, num_envs: int) -> None:
-    """Raises ValueError unless `actions` is int32 `[num_envs, 7]` within DeepMind Lab's bounds."""
+def check_actions(actions: NDArray, num_envs: int, bounds: ActionBounds = LAB_ACTIONS) -> None:
+    """Raises ValueError unless `actions` is int32 `[num_envs, G]` within `bounds`, DeepMind Lab's by default."""
     if not isinstance(actions, np.ndarray) or actions.dtype != np.int32:
         kind = actions.dtype if isinstance(actions, np.ndarray) else type(actions).__name__
         raise ValueError(f"actions must be a NumPy array of int32, not {kind}")
-    if actions.shape != (num_envs, 7):
-        raise ValueError(f"actions have shape {actions.shape}; expected ({num_envs}, 7)")
-    outside = (actions < ACTION_LOW) | (actions > ACTION_HIGH)
+    expected = (num_envs, len(bounds.names))
+    if actions.shape != expected:
+        raise ValueError(f"actions have shape {actions.shape}; expected {expected}")
+    outside = (actions < bounds.low) | (actions > bounds.high)
     if outside.any():
         i, k = (int(v) for v in np.argwhere(outside)[0])
         raise ValueError(
-            f"action {int(actions[i, k])} of environment {i} is outside {ACTION_NAMES[k]}'s range "
-            f"[{ACTION_LOW[k]}, {ACTION_HIGH[k]}]"
+            f"action {int(actions[i, k])} of environment {i} is outside {bounds.names[k]}'s range "
+            f"[{bounds.low[k]}, {bounds.high[k]}]"
         )

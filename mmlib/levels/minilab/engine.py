@@ -74,6 +74,7 @@ class MiniLab:
         self._outcome = make_outcome(num_envs)
         self._art = load_art()
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
+        self.last_frames: NDArray[np.uint8] | None = None  # set to `[B, 3, H, W]` to keep what ended episodes saw last
         self._split(min(threads, num_envs))
         with _Notice():
             self.reset()
@@ -142,6 +143,8 @@ class MiniLab:
 
         def work(k: int) -> None:
             if self._advance(actions, *self._ranges[k]):
+                if self.last_frames is not None:
+                    self._draw(self.last_frames, self._agents.pose, 0, *self._ranges[k])
                 self._begin(k, anew=False)
             self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
 

@@ -1,0 +1,336 @@
+"""DeepMind Lab itself: one `deepmind_lab.Lab` a worker process, batched behind the `Level` contract.
+
+A Lab is not thread-safe and there can be only one in a process. Frames come through shared memory that has no name, so
+nothing of it is left behind whatever happens. A worker that dies is replaced; its episode is cut.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import mmap
+import os
+import sys
+import tempfile
+import time
+import weakref
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmlib.levels.base import (
+    FRAMES_PER_SECOND,
+    LAB_ACTIONS,
+    Interface,
+    LevelInfo,
+    Pose,
+    Step,
+    Unsupported,
+    check_actions,
+)
+from mmlib.levels.bookkeeping import Episodes
+from mmlib.levels.dmlab_process import Worker, WorkerDied, WorkerRefused
+from mmlib.levels.dmlab_worker import memory_size, views
+
+BUILD_PAGE = "https://github.com/google-deepmind/lab/blob/master/docs/users/build.md"
+MAX_DEATHS, WITHIN_SECONDS = 5, 60.0  # of one worker, before the run is stopped
+
+# This project's names: the level script's name in DeepMind Lab, seconds of an episode, what it is.
+_LEVELS = {
+    "explore_object_locations_small": (
+        "contributed/dmlab30/explore_object_locations_small",
+        90,
+        "a new maze with up to four rooms every episode: find all apples (+1), again and again",
+    ),
+    "nav_maze_static_01": ("nav_maze_static_01", 60, "a fixed maze: five apples (+1), a goal (+10) that restarts it"),
+    "nav_maze_static_02": ("nav_maze_static_02", 150, "a larger fixed maze: thirteen apples (+1), a goal (+10)"),
+    "lt_horseshoe_color": ("lt_horseshoe_color", 600, "laser tag against bots in a U-shaped arena: +1 for a tag"),
+    "lt_chasm": ("lt_chasm", 600, "laser tag against bots over a chasm: +1 for a tag, -1 for falling"),
+}
+LEVELS = {
+    name: LevelInfo(name, description, seconds * FRAMES_PER_SECOND, miniature=False)
+    for name, (_, seconds, description) in _LEVELS.items()
+}
+
+
+class MissingDeepMindLab(ValueError, ModuleNotFoundError):
+    """`deepmind_lab` is not installed."""
+
+
+def available() -> bool:
+    """Whether `deepmind_lab` can be imported (it is not imported here)."""
+    return importlib.util.find_spec("deepmind_lab") is not None
+
+
+def check(name: str) -> None:
+    """Raises ValueError unless `name` is a level of DeepMind Lab, MissingDeepMindLab if that is not installed."""
+    if name not in LEVELS:
+        miniature = name.endswith("_mini")
+        what = f"{name!r} is a miniature, which only minilab has" if miniature else f"unknown level {name!r}"
+        raise ValueError(f"{what}; levels of dmlab: {', '.join(LEVELS)}")
+    if not available():
+        raise MissingDeepMindLab(
+            f"backend dmlab needs the Python module deepmind_lab, which is not installed; build it as {BUILD_PAGE} "
+            "says and install the wheel into this environment, or use backend minilab"
+        )
+
+
+def interface(name: str, width: int, height: int) -> Interface:
+    """What an agent must know of a level of DeepMind Lab; raises as `check` does."""
+    check(name)
+    return Interface(LEVELS[name], (3, height, width), LAB_ACTIONS)
+
+
+def cache_directory() -> Path:
+    """Where the compiled maps of generated levels are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmlib" / "dmlab-maps"
+
+
+class DMLab:
+    """A level of DeepMind Lab, see `mmlib.levels.base.Level`.
+
+    Environment i's episode e is `reset` with a seed made of (seed, i, e). `cut_episodes` counts workers that died.
+
+    Args:
+      name: a key of `LEVELS`.
+      num_envs: B, and as many processes.
+      seed: 0 <= seed < 2**63.
+      action_repeat: frames of a level step; DeepMind Lab holds the action and renders the last frame only.
+      width, height: of the observation, pixels.
+      episode_seconds: length of an episode in place of the level's own.
+      staggered: see `mmlib.levels.make`.
+      renderer: "software" or "hardware".
+      level_cache: keep the compiled maps of generated levels in `cache_directory()`.
+      **settings: DeepMind Lab's own for this level, for instance `botCount=2` or `minimalUI=True`; passed as strings.
+
+    Raises:
+      ValueError: an argument outside its range, or a setting that DeepMind Lab refuses, by name.
+      RuntimeError: a worker cannot start.
+    """
+
+    backend = "dmlab"
+
+    def __init__(
+        self,
+        name: str,
+        num_envs: int = 1,
+        seed: int = 0,
+        action_repeat: int = 4,
+        width: int = 96,
+        height: int = 72,
+        *,
+        episode_seconds: float | None = None,
+        staggered: bool = False,
+        renderer: str = "software",
+        level_cache: bool = True,
+        **settings: Any,
+    ):
+        check(name)
+        _check_arguments(num_envs, action_repeat, width, height, episode_seconds, renderer, settings)
+        self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
+        self.width, self.height = width, height
+        seconds = _LEVELS[name][1] if episode_seconds is None else episode_seconds
+        self.episode_frames = round(seconds * FRAMES_PER_SECOND)
+        self._settings = {k: _text(v) for k, v in settings.items()}
+        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered)
+        self.cut_episodes = 0
+        self._deaths: list[deque[float]] = [deque(maxlen=MAX_DEATHS) for _ in range(num_envs)]
+        in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        self._memory = tempfile.TemporaryFile(dir=in_memory)  # noqa: SIM115 - lives as long as the level
+        self._memory.truncate(memory_size(num_envs, height, width))
+        self._frames, self._poses = views(mmap.mmap(self._memory.fileno(), 0), num_envs, height, width)
+        config = {"width": width, "height": height, "fps": FRAMES_PER_SECOND, "episodeLengthSeconds": seconds}
+        self._setup = {
+            "script": _LEVELS[name][0],
+            "config": {k: _text(v) for k, v in config.items()} | self._settings,
+            "renderer": renderer,
+            "cache": str(cache_directory()) if level_cache else None,
+            "memory": self._memory.fileno(),
+            "shape": (num_envs, height, width),
+        }
+        self._workers: list[Worker] = []
+        self._stop = weakref.finalize(self, _stop, self._workers)  # also when the interpreter exits
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        """Starts the workers: the first alone, to hear what DeepMind Lab refuses, then the others at once."""
+        for some in (range(1), range(1, self.num_envs)):
+            self._workers += [Worker({**self._setup, "index": i}) for i in some]
+            for i in some:
+                try:
+                    self._workers[i].receive()
+                except WorkerRefused as refusal:
+                    raise self._refused(str(refusal)) from None
+                except WorkerDied as death:
+                    self._replace(i, death)
+        self.reset()
+
+    def _refused(self, message: str) -> Exception:
+        """The error for a Lab that could not be made."""
+        if not self._settings:
+            return RuntimeError(f"DeepMind Lab cannot make {self.name}: {message}")
+        named = [k for k in self._settings if k in message] or list(self._settings)
+        what = ", ".join(f"{k} = {self._settings[k]!r}" for k in named)
+        return ValueError(f"DeepMind Lab refuses {what} of {self.name}: {message}")
+
+    def _replace(self, i: int, death: WorkerDied) -> None:
+        """A new worker in place of one that died, until one comes up. Raises RuntimeError when too many die."""
+        while True:
+            self._workers[i].stop()
+            self.cut_episodes += 1
+            deaths, now = self._deaths[i], time.monotonic()
+            deaths.append(now)
+            print(f"mmlib: worker {i} of {self.name} died ({death}); its episode is cut", file=sys.stderr, flush=True)
+            if len(deaths) == MAX_DEATHS and now - deaths[0] <= WITHIN_SECONDS:
+                raise RuntimeError(
+                    f"worker {i} of {self.name} died {MAX_DEATHS} times within {WITHIN_SECONDS:.0f} s: {death}"
+                )
+            self._workers[i] = Worker({**self._setup, "index": i})
+            try:
+                self._workers[i].receive()
+                return
+            except (WorkerDied, WorkerRefused) as error:
+                death = WorkerDied(str(error))
+
+    def _begin(self, indices: list[int]) -> None:
+        """Begins the current episode of those environments."""
+        for i in indices:
+            self._workers[i].send("reset", self._episodes.seed_of(i))
+        died = []
+        for i in indices:
+            try:
+                self._workers[i].receive()
+            except WorkerDied as death:
+                self._replace(i, death)
+                self._episodes.finish(i, cut=True)
+                died.append(i)
+        if died:
+            self._begin(died)
+
+    def reset(self) -> NDArray[np.uint8]:
+        """See `Level.reset`."""
+        self._check_open()
+        self._episodes.restart()
+        self._begin(list(range(self.num_envs)))
+        return self._frames
+
+    def step(self, actions: NDArray[np.int32]) -> Step:
+        """See `Level.step`. Raises RuntimeError when a worker dies again and again."""
+        check_actions(actions, self.num_envs)
+        self._check_open()
+        reward, done = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, np.bool_)
+        returns, lengths = np.full(self.num_envs, np.nan, np.float32), np.zeros(self.num_envs, np.int32)
+        planned = []
+        for i, worker in enumerate(self._workers):
+            left = self._episodes.frames_to_cut(i)
+            cut = left is not None and left <= self.action_repeat
+            frames = left if left is not None and cut else self.action_repeat
+            planned.append((frames, cut))
+            worker.send("step", actions[i].tolist(), frames, self._episodes.seed_of(i, ahead=1), cut)
+        for i, (frames, cut) in enumerate(planned):
+            try:
+                reward[i], ended = self._workers[i].receive()
+            except WorkerDied as death:
+                self._replace(i, death)
+                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=True)
+                self._begin([i])
+                continue
+            if ended:  # the engine does not play, nor count, what is left of the step
+                frames = min(frames, max(1, self.episode_frames - int(self._episodes.frames[i])))
+            self._episodes.add(i, float(reward[i]), frames)
+            if ended or cut:
+                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=not ended)
+        return Step(self._frames, reward, done, returns, lengths)
+
+    def _check_open(self) -> None:
+        if not self._stop.alive:
+            raise RuntimeError(f"{self.name} is closed")
+
+    def _check_index(self, i: int) -> None:
+        if not 0 <= i < self.num_envs:
+            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
+
+    def pose(self, i: int) -> Pose:
+        """See `Level.pose`: as of the last observation."""
+        self._check_index(i)
+        x, y, z, pitch, yaw, _ = self._poses[i].tolist()
+        return Pose(x, y, z, (yaw + 180.0) % 360.0 - 180.0, pitch)
+
+    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
+        """Raises Unsupported."""
+        raise Unsupported("DeepMind Lab cannot put the agent somewhere; backend minilab can")
+
+    def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
+        """The observation, `[height, width, 3]`; Unsupported for any other size."""
+        self._check_index(i)
+        if (width, height) != (self.width, self.height):
+            raise Unsupported(
+                f"DeepMind Lab draws in the size that the level was made with, {self.width} x {self.height}, "
+                f"not {width} x {height}"
+            )
+        return np.ascontiguousarray(self._frames[i].transpose(1, 2, 0))
+
+    def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
+        """Raises Unsupported."""
+        raise Unsupported("dmlab draws no maps; backend minilab does")
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """The numbers of the current episodes: DeepMind Lab cannot save what happens inside one."""
+        return self._episodes.state_dict()
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> NDArray[np.uint8]:
+        """Begins the episodes after those of `state`, see `Level.load_state_dict`.
+
+        Raises:
+          ValueError: the state is of another level, seed or number of environments.
+        """
+        self._episodes.load_state_dict(state, self.name)
+        self._begin(list(range(self.num_envs)))
+        return self._frames
+
+    def close(self) -> None:
+        """See `Level.close`."""
+        self._stop()
+
+
+def _stop(workers: list[Worker]) -> None:
+    """Ends all workers, at once."""
+    for worker in workers:
+        worker.hang_up()
+    for worker in workers:
+        worker.stop()
+
+
+def _text(value: Any) -> str:
+    """A setting as DeepMind Lab takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_arguments(
+    num_envs: int,
+    action_repeat: int,
+    width: int,
+    height: int,
+    episode_seconds: float | None,
+    renderer: str,
+    settings: dict[str, Any],
+) -> None:
+    """Raises ValueError, naming it, for an argument outside its range."""
+    for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat)):
+        if value < 1:
+            raise ValueError(f"{what} is {value}; it must be at least 1")
+    if width < 8 or height < 8:
+        raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
+    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
+        raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
+    if renderer not in ("software", "hardware"):
+        raise ValueError(f"unknown renderer {renderer!r}; renderers: software, hardware")
+    for setting, instead in (("fps", "the contract's 60"), ("episodeLengthSeconds", "episode_seconds")):
+        if setting in settings:
+            raise ValueError(f"{setting} cannot be set; use {instead}")

@@ -1,0 +1,320 @@
+"""Any Gymnasium environment as a level: observation an image or a vector, actions as groups of values.
+
+An action of such a level is a vector of G integers, each the index of a value of its group (`Declaration.groups`).
+A frame is one step of the environment. Episodes end when the environment says so, terminated or truncated alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from mmlib.levels.base import ActionBounds, Interface, LevelInfo, Pose, Step, Unsupported, check_actions
+from mmlib.levels.bookkeeping import Episodes
+from mmlib.spaces import ActionSpace
+
+MAX_ACTIONS = 4096  # joint actions of a level; the agent's policy enumerates them
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """How a Gymnasium environment is a level."""
+
+    groups: Mapping[str, Sequence[Any]] | None = None  # values of each component of its action; None: as it declares
+    small: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # the easy space: label -> a value for each group
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of gymnasium.make
+
+
+DECLARED: dict[str, Declaration] = {}
+
+
+def declare(
+    name: str,
+    *,
+    groups: Mapping[str, Sequence[Any]] | None = None,
+    small: Mapping[str, Sequence[Any]] | None = None,
+    **arguments: Any,
+) -> None:
+    """Says how a Gymnasium environment is a level; one with Discrete or MultiDiscrete actions needs no word.
+
+    Args:
+      name: its id, which is the level's name; `module:id` as a level's name imports that module first, in which
+        this function may be called.
+      groups: name -> values, one group for each component of the environment's action, in order. Needed for a Box
+        of actions, whose components then take these values only.
+      small: label -> one value for each group: the few joint actions of the space that a curriculum starts with.
+      **arguments: of `gymnasium.make`.
+    """
+    DECLARED[name] = Declaration(groups, small or {}, arguments)
+
+
+def declaration(name: str) -> Declaration:
+    """What is declared of a level, whether or not its name has a module in front."""
+    return DECLARED.get(name.rpartition(":")[2], Declaration())
+
+
+def make_environment(name: str, **arguments: Any) -> gymnasium.Env:
+    """`gymnasium.make` with the declared arguments and these. Raises ValueError for what it does not know."""
+    declared = declaration(name)
+    module, _, id = name.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(id)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"unknown level {name!r} of gymnasium: {error}") from None
+    arguments = {**declared.arguments, **arguments}
+    try:
+        return gymnasium.make(spec, disable_env_checker=True, **arguments)
+    except TypeError as error:
+        named = [a for a in arguments if f"'{a}'" in str(error)] or list(arguments)
+        raise ValueError(f"{name} refuses the setting {', '.join(named)}: {error}") from None
+
+
+def groups_of(name: str, space: spaces.Space) -> dict[str, tuple[Any, ...]]:
+    """The groups of values of a level's actions. Raises ValueError if they must be declared, or do not fit."""
+    declared = declaration(name).groups
+    if isinstance(space, spaces.Discrete):
+        own, components = {"action": tuple(int(space.start) + k for k in range(int(space.n)))}, 1
+    elif isinstance(space, spaces.MultiDiscrete):
+        starts, sizes = space.start.ravel().tolist(), space.nvec.ravel().tolist()
+        own = {f"action {k}": tuple(range(a, a + n)) for k, (a, n) in enumerate(zip(starts, sizes))}
+        components = len(sizes)
+    elif isinstance(space, spaces.Box):
+        own, components = {}, prod(space.shape)
+    else:
+        raise ValueError(f"{name} has actions {space}; a level needs Discrete, MultiDiscrete or Box")
+    if declared is None and not own:
+        raise ValueError(f"{name} has continuous actions {space}; declare the values of its {components} groups")
+    groups = own if declared is None else {k: tuple(v) for k, v in declared.items()}
+    if len(groups) != components:
+        raise ValueError(f"{name} has actions of {components} components; {len(groups)} groups are declared")
+    if prod(map(len, groups.values())) > MAX_ACTIONS:
+        raise ValueError(f"{name} has more than {MAX_ACTIONS} joint actions; declare groups with fewer values")
+    for combination in product(*groups.values()):
+        if encode_action(space, combination) not in space:
+            raise ValueError(f"action {combination} of {name} is not in {space}")
+    return groups
+
+
+def encode_action(space: spaces.Space, values: Sequence[Any]) -> Any:
+    """One value a component as the environment takes them."""
+    if isinstance(space, spaces.Discrete):
+        return values[0]
+    return np.array(values, space.dtype).reshape(space.shape)
+
+
+def interface(name: str, width: int, height: int) -> Interface:
+    """What an agent must know of a Gymnasium environment; raises ValueError if it cannot be a level."""
+    environment = make_environment(name)
+    try:
+        return describe(name, environment, width, height)
+    finally:
+        environment.close()
+
+
+def describe(name: str, environment: gymnasium.Env, width: int, height: int) -> Interface:
+    """The interface of an environment that has been made."""
+    seen = environment.observation_space
+    if not isinstance(seen, spaces.Box) or not (_is_image(seen) or len(seen.shape) == 1):
+        raise ValueError(f"{name} has observations {seen}; a level needs an image [H, W, 1 or 3] of bytes or a vector")
+    groups = groups_of(name, environment.action_space)
+    spec = environment.spec
+    limit = (spec.max_episode_steps if spec else None) or 0
+    last = np.array([len(v) - 1 for v in groups.values()], np.int32)
+    return Interface(
+        LevelInfo(name, f"the Gymnasium environment {name}", limit, miniature=False),
+        (3, height, width) if _is_image(seen) else seen.shape,
+        ActionBounds(tuple(groups), np.zeros_like(last), last),
+        _action_spaces(name, groups),
+    )
+
+
+def _action_spaces(name: str, groups: dict[str, tuple[Any, ...]]) -> dict[str, ActionSpace]:
+    """The whole space as "big" and, if one is declared, the easy one as "small"."""
+    labels = tuple(tuple(str(v) for v in values) for values in groups.values())
+    joint = np.array(list(product(*(range(len(v)) for v in groups.values()))), np.int32)
+    joint_labels = tuple(", ".join(words) for words in product(*labels))
+    found = {"big": ActionSpace(f"big of {name}", tuple(groups), labels, joint_labels, joint)}
+    small = declaration(name).small
+    if small:
+        try:
+            vectors = [[g.index(v) for g, v in zip(groups.values(), vs, strict=True)] for vs in small.values()]
+        except ValueError:
+            raise ValueError(f"the small space of {name} has actions that are not of its groups {groups}") from None
+        words = tuple(small)
+        found["small"] = ActionSpace(f"small of {name}", ("action",), (words,), words, np.array(vectors, np.int32))
+    return found
+
+
+class GymnasiumLevel:
+    """B copies of a Gymnasium environment behind the `Level` contract, one after another in this process.
+
+    Args:
+      name: the environment's id.
+      num_envs: B.
+      seed: 0 <= seed < 2**63; environment i's episode e is `reset` with a seed made of (seed, i, e).
+      action_repeat: steps of the environment that an action is held for.
+      width, height: images are resampled to this size, pixels; vectors stay what they are.
+      staggered: see `mmlib.levels.make`.
+      **settings: of `gymnasium.make`, for instance `max_episode_steps`.
+
+    Raises:
+      ValueError: an environment that cannot be a level, or refuses a setting; an argument outside its range.
+    """
+
+    backend = "gymnasium"
+
+    def __init__(
+        self,
+        name: str,
+        num_envs: int = 1,
+        seed: int = 0,
+        action_repeat: int = 4,
+        width: int = 96,
+        height: int = 72,
+        *,
+        staggered: bool = False,
+        **settings: Any,
+    ):
+        for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat)):
+            if value < 1:
+                raise ValueError(f"{what} is {value}; it must be at least 1")
+        self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
+        self.width, self.height = width, height
+        first = make_environment(name, **settings)
+        if "rgb_array" in first.metadata.get("render_modes", []) and "render_mode" not in settings:
+            first.close()
+            settings["render_mode"] = "rgb_array"
+            first = make_environment(name, **settings)
+        self._environments = [first] + [make_environment(name, **settings) for _ in range(num_envs - 1)]
+        self._interface = describe(name, first, width, height)
+        self.episode_frames = self._interface.info.episode_frames
+        self._values = list(groups_of(name, first.action_space).values())
+        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered)
+        shape = self._interface.observation_shape
+        self._seen = np.zeros((num_envs, *shape), np.uint8 if len(shape) == 3 else np.float32)
+        self.reset()
+
+    def _begin(self, i: int) -> None:
+        self._see(i, self._environments[i].reset(seed=self._episodes.seed_of(i))[0])
+
+    def _see(self, i: int, observation: Any) -> None:
+        if self._seen.ndim == 2:
+            self._seen[i] = observation
+            return
+        picture = observation if observation.ndim == 3 else observation[..., None]
+        self._seen[i] = resample(picture, self.width, self.height).transpose(2, 0, 1)
+
+    def reset(self) -> NDArray[Any]:
+        """See `Level.reset`."""
+        self._episodes.restart()
+        for i in range(self.num_envs):
+            self._begin(i)
+        return self._seen
+
+    def step(self, actions: NDArray[np.int32]) -> Step:
+        """See `Level.step`."""
+        check_actions(actions, self.num_envs, self._interface.actions)
+        reward, done = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, np.bool_)
+        returns, lengths = np.full(self.num_envs, np.nan, np.float32), np.zeros(self.num_envs, np.int32)
+        for i in range(self.num_envs):
+            reward[i], ended, cut = self._play(i, actions[i].tolist())
+            if ended or cut:
+                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=not ended)
+                self._begin(i)
+        return Step(self._seen, reward, done, returns, lengths)
+
+    def _play(self, i: int, indices: list[int]) -> tuple[float, bool, bool]:
+        """Holds an action in environment i: the reward, whether the episode ended, and whether it is to be cut."""
+        environment, total = self._environments[i], 0.0
+        action = encode_action(environment.action_space, [v[k] for v, k in zip(self._values, indices)])
+        for _ in range(self.action_repeat):
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            total += float(reward)
+            self._episodes.add(i, float(reward), 1)
+            cut = self._episodes.frames_to_cut(i) == 0
+            if terminated or truncated or cut:
+                return total, bool(terminated or truncated), cut
+        self._see(i, observation)
+        return total, False, False
+
+    def _check_index(self, i: int) -> None:
+        if not 0 <= i < self.num_envs:
+            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
+
+    def pose(self, i: int) -> Pose:
+        """Raises Unsupported."""
+        raise Unsupported("environments of Gymnasium have no pose; levels of minilab and dmlab do")
+
+    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
+        """Raises Unsupported."""
+        raise Unsupported("environments of Gymnasium have no pose; levels of minilab do")
+
+    def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
+        """Raises Unsupported."""
+        raise Unsupported("environments of Gymnasium have no map; levels of minilab do")
+
+    def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
+        """What the environment renders, resampled to `[height, width, 3]`; Unsupported if it cannot."""
+        self._check_index(i)
+        try:
+            picture = self._environments[i].render()
+        except (NotImplementedError, gymnasium.error.DependencyNotInstalled) as error:
+            raise Unsupported(f"{self.name} cannot be rendered here: {error}") from None
+        if not isinstance(picture, np.ndarray):
+            raise Unsupported(f"{self.name} does not render to an array")
+        return resample(picture, width, height)
+
+    def state_dict(self) -> dict[str, NDArray]:
+        """The numbers of the current episodes: what happens inside one cannot be saved."""
+        return self._episodes.state_dict()
+
+    def load_state_dict(self, state: dict[str, NDArray]) -> NDArray[Any]:
+        """Begins the episodes after those of `state`, see `Level.load_state_dict`.
+
+        Raises:
+          ValueError: the state is of another level, seed or number of environments.
+        """
+        self._episodes.load_state_dict(state, self.name)
+        for i in range(self.num_envs):
+            self._begin(i)
+        return self._seen
+
+    def close(self) -> None:
+        """See `Level.close`."""
+        for environment in self._environments:
+            environment.close()
+
+
+def _is_image(space: spaces.Box) -> bool:
+    shape = space.shape
+    return space.dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3)))
+
+
+def resample(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture `[h, w, 1 or 3]` as `[height, width, 3]`: each pixel the mean of the area it covers."""
+    if picture.shape[2] == 1:
+        picture = np.repeat(picture, 3, axis=2)
+    if picture.shape[:2] == (height, width):
+        return picture
+    rows, columns = _cover(picture.shape[0], height), _cover(picture.shape[1], width)
+    return np.rint(np.einsum("yh,hwc,xw->yxc", rows, picture, columns, optimize=True)).astype(np.uint8)
+
+
+def _cover(old: int, new: int) -> NDArray[np.float32]:
+    """Share `[new, old]` of each new pixel that each old one makes up."""
+    edges = np.linspace(0, old, new + 1)
+    low, high = np.arange(old), np.arange(1, old + 1)
+    overlap = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
+    overlap = np.maximum(overlap, 0)
+    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)

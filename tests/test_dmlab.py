@@ -1,0 +1,225 @@
+"""Backend dmlab beyond the contract: processes, deaths, settings, the map cache. Runs against the real DeepMind Lab
+where it can be imported, else against a strict stand-in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmlib import levels
+from mmlib.config import make_config
+from mmlib.levels import dmlab
+from mmlib.levels.dmlab_worker import LevelCache
+from mmlib.results import Run
+from mmlib.training import TrainingLoop, train
+
+REAL = dmlab.available()
+FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
+NAME = "nav_maze_static_01"
+
+
+@pytest.fixture(autouse=True)
+def lab(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if not REAL:
+        monkeypatch.syspath_prepend(str(FAKE_DMLAB))
+
+
+def make(num_envs: int = 2, name: str = NAME, **arguments) -> levels.Level:
+    return levels.make(name, "dmlab", num_envs=num_envs, width=32, height=24, seed=3, **arguments)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], patience: float = 20.0) -> bool:
+    end = time.monotonic() + patience
+    while time.monotonic() < end and any(map(alive, pids)):
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def pids(level) -> list[int]:
+    return [worker.pid for worker in level._workers]
+
+
+def idle(num_envs: int = 2) -> np.ndarray:
+    return np.zeros((num_envs, 7), np.int32)
+
+
+def test_a_process_for_each_environment_and_none_after_close(capfd):
+    level = make()
+    workers = pids(level)
+    assert len(set(workers)) == 2 and os.getpid() not in workers and all(map(alive, workers))
+    assert os.fstat(level._memory.fileno()).st_nlink == 0  # shared memory without a name cannot be left behind
+    level.step(idle())
+    level.close()
+    level.close()
+    assert gone(workers)
+    with pytest.raises(RuntimeError, match="closed"):
+        level.step(idle())
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err == ""  # the engine prints to C's standard output
+
+
+def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
+    code = (
+        "import sys, time; from mmlib import levels\n"
+        f"level = levels.make({NAME!r}, 'dmlab', num_envs=2, width=32, height=24)\n"
+        "print(*(w.pid for w in level._workers), flush=True); time.sleep(600)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.send_signal(signal.SIGKILL)
+    assert gone(workers)
+
+
+def test_a_worker_that_dies_is_replaced_and_its_episode_is_cut(capfd):
+    level, undisturbed = make(episode_seconds=0.5), make(episode_seconds=0.5)
+    for each in (level, undisturbed):
+        each.step(idle())
+        each.step(idle())
+    victim = pids(level)[1]
+    os.kill(victim, signal.SIGKILL)
+    step = level.step(idle())
+    assert step.done.tolist() == [False, True] and np.isnan(step.episode_return).all()
+    assert step.episode_frames.tolist() == [0, 8] and step.reward[1] == 0
+    assert level.cut_episodes == 1 and gone([victim]) and all(map(alive, pids(level)))
+    said = capfd.readouterr().err
+    assert f"worker 1 of {NAME} died (exit code -9" in said and "is cut" in said
+    expected = undisturbed.step(idle())
+    assert np.array_equal(step.observation[0], expected.observation[0])
+    for _ in range(5):
+        step, expected = level.step(idle()), undisturbed.step(idle())
+    # the other environment has played 8 of its 8 steps; the new episode is the one that comes next anyway
+    assert step.done.tolist() == [True, False] and expected.done.all()
+    level.reset()
+    undisturbed.close()
+    level.close()
+
+
+@pytest.mark.skipif(REAL, reason="the real engine does not die on demand")
+def test_five_deaths_within_a_minute_stop_the_run_with_the_last_words(monkeypatch, capfd):
+    monkeypatch.setenv("FAKE_DMLAB_DIES", "6")
+    level = make(1)
+    with pytest.raises(RuntimeError, match=r"died 5 times within 60 s: exit code 3; [*\s]*ERROR: Hunk_Alloc failed"):
+        for _ in range(30):
+            level.step(idle(1))
+    assert level.cut_episodes == 5
+    assert capfd.readouterr().err.count("died") == 5
+    last = pids(level)
+    level.close()
+    assert gone(last)
+
+
+def test_pictures_are_of_the_observations_size_only():
+    level = make(1)
+    assert np.array_equal(level.render(0, 32, 24).transpose(2, 0, 1), level.reset()[0])
+    with pytest.raises(levels.Unsupported, match="32 x 24, not 160 x 120"):
+        level.render(0, 160, 120)
+    with pytest.raises(levels.Unsupported, match="minilab does"):
+        level.map_image(0, 64)
+    level.close()
+
+
+def test_settings_go_through_as_strings_and_are_refused_by_name():
+    level = make(1, minimalUI=True, logLevel="ERROR")
+    level.step(idle(1))
+    level.close()
+    with pytest.raises(ValueError, match=r"refuses gravity = '1' of nav_maze_static_01: .*Invalid setting"):
+        make(gravity=1, minimalUI=False)
+    for reserved in ("fps", "episodeLengthSeconds"):
+        with pytest.raises(ValueError, match=f"{reserved} cannot be set"):
+            make(**{reserved: 30})
+    with pytest.raises(ValueError, match="unknown renderer 'glx'; renderers: software, hardware"):
+        make(renderer="glx")
+
+
+def test_every_level_of_the_paper_starts():
+    assert len(dmlab.LEVELS) == 5
+    for name, info in dmlab.LEVELS.items():
+        level = make(1, name)
+        assert level.step(idle(1)).observation.std() > 5
+        assert level.episode_frames == info.episode_frames
+        assert name not in levels.LEVELS or levels.LEVELS[name].episode_frames == info.episode_frames
+        level.close()
+
+
+def test_levels_that_it_does_not_have_are_refused():
+    with pytest.raises(ValueError, match=r"'nav_maze_static_01_mini' is a miniature, which only minilab has; levels"):
+        levels.make("nav_maze_static_01_mini", "dmlab")
+    with pytest.raises(ValueError, match=r"unknown level 'seekavoid'; levels of dmlab: explore_"):
+        levels.make("seekavoid", "dmlab")
+
+
+def test_auto_is_dmlab_for_its_levels_where_it_is_installed():
+    assert levels.resolve_backend("auto", NAME) == "dmlab"
+    assert levels.resolve_backend("auto", f"{NAME}_mini") == "minilab"
+    assert levels.resolve_backend("minilab", NAME) == "minilab"
+
+
+@pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
+def test_where_it_is_not_installed_the_error_says_how(monkeypatch):
+    monkeypatch.undo()
+    assert levels.resolve_backend("auto", NAME) == "minilab"
+    with pytest.raises(ValueError, match=r"deepmind_lab, which is not installed; build it as https://github.com/"):
+        levels.make(NAME, "dmlab")
+
+
+def test_compiled_maps_are_shared_between_processes():
+    def files() -> set[str]:
+        return {path.name for path in dmlab.cache_directory().iterdir()}
+
+    name = "explore_object_locations_small"
+    first = make(2, name)
+    seen, kept = first.reset().copy(), files()
+    first.close()
+    assert kept and all(file.endswith(".pk3") for file in kept)
+    second = make(2, name)
+    assert np.array_equal(second.reset(), seen) and files() == kept
+    second.close()
+
+
+def test_the_cache_keeps_whole_files_only(tmp_path):
+    cache, other = LevelCache(tmp_path / "maps"), LevelCache(tmp_path / "maps")
+    source, target = tmp_path / "a.pk3", tmp_path / "b.pk3"
+    source.write_bytes(b"a map")
+    assert not cache.fetch("key/of a map", str(target))
+    cache.write("key/of a map", str(source))
+    assert other.fetch("key/of a map", str(target)) and target.read_bytes() == b"a map"
+    assert not other.fetch("another", str(target))
+    cache.write("missing", str(tmp_path / "missing.pk3"))  # reported, not raised
+    assert len(list((tmp_path / "maps").iterdir())) == 1
+
+
+def test_an_interrupted_run_goes_on_with_new_episodes(tmp_path, monkeypatch):
+    values = dict(level=NAME, backend="dmlab", method="small", num_envs=2, unroll=10, width=32, height=24, conv1=(4, 2))
+    config = make_config(values | dict(agent_steps=120, log_every=20, checkpoint_every=40))
+    iterate, calls = TrainingLoop.iterate, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert run.done and run.config["backend_in_force"] == "dmlab"
+    assert run.metrics().agent_steps.tolist() == [20, 40, 60, 80, 100, 120]
