@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from mmlib import gradients, theory
-from mmlib.agent import METHODS, MixMatchAgent
+from mmlib.agent import MixMatchAgent
 from mmlib.experiments import choose
-from mmlib.results import Run, ResultsError, check_writable, replace_text
+from mmlib.methods import METHODS
+from mmlib.results import ResultsError, Run, check_writable, replace_text
 from mmlib.theory import Distillation
 
 LEVEL = "explore_object_locations_small_mini"
@@ -113,9 +114,7 @@ def mixing_enumerated(scale: Scale) -> dict[str, Any]:
     """Variance of sampled over explicit mixing, and the difference of the means, exactly, for random problems."""
     ratios, differences = [], []
     for alpha in scale.alphas:
-        exact = [
-            gradients.enumerate_mixing(gradients.random_problem(seed), alpha) for seed in range(scale.problems)
-        ]
+        exact = [gradients.enumerate_mixing(gradients.random_problem(seed), alpha) for seed in range(scale.problems)]
         ratios.append([e.variance_sampled / e.variance_explicit for e in exact])
         differences += [float((e.mean_sampled - e.mean_explicit).abs().max()) for e in exact]
     return {"alphas": list(scale.alphas), "ratios": ratios, "largest_difference_of_means": max(differences)}
@@ -172,7 +171,8 @@ def all_facts(
       runs: directories of runs with a checkpoint, measured beside them on their own levels.
 
     Raises:
-      ExperimentError: an unknown preset or method.  ResultsError: a run without a checkpoint, or nothing can be written.
+      ExperimentError: an unknown preset or method.
+      ResultsError: a run without a checkpoint, or results that cannot be written.
     """
     scale = choose("preset", preset, SCALES)
     for method in methods:

@@ -1,12 +1,12 @@
-"""Explicit against sampled mixing (section 3.1): the same expected policy gradient, and how far its variances differ.
+"""Explicit against sampled mixing (section 3.1): the same expected policy gradient, and their variances.
 
-Explicit mixing updates with log pi_mm(a|s). Sampled mixing draws c ~ Cat(alpha) at each step, acts with pi_c and updates
-with log pi_c(a|s) alone. Given the actions, c has probability alpha_c pi_c(a|s) / pi_mm(a|s), and the gradient of
-log pi_mm is the mean of the gradients of log pi_c under it: explicit mixing is the Rao-Blackwellisation of sampled mixing.
-So the means are equal and the variances differ by the mean of |difference|^2, which is what is measured here.
+Explicit mixing updates with log pi_mm(a|s). Sampled mixing draws c ~ Cat(alpha) at each step, acts with pi_c and
+updates with log pi_c(a|s) alone. Given the actions, c has probability alpha_c pi_c(a|s) / pi_mm(a|s), and the gradient
+of log pi_mm is the mean of the gradients of log pi_c under it: explicit mixing is the Rao-Blackwellisation of sampled
+mixing. So the means are equal and the variances differ by the mean of |difference|^2, which is what is measured here.
 The action has to be pi_c's own: with a c drawn beside an action of the mixture the mean of the gradients of log pi_c is
 another one, and log pi_1 is log 0 at most of Big's actions.
-"variance" is the trace of the covariance of one trajectory's gradient.
+"Variance" is the trace of the covariance of one trajectory's gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mmlib import levels
 from mmlib.actors import Actor, Trajectory
-from mmlib.agent import MixMatchAgent, mix, mix_values, mixture_weights
+from mmlib.agent import MixMatchAgent, mix, mix_values
 from mmlib.policies import Policy
 from mmlib.timing import StageTimer
 from mmlib.vtrace import vtrace
@@ -174,7 +174,7 @@ def collect(
     env = levels.make(level, num_envs=environments, seed=seed, width=width, height=height, staggered=True)
     try:
         actor = Actor(env, agent, unroll=unroll, reward_clip=1.0, seed=seed)
-        weights = mixture_weights(torch.tensor([alpha]), agent.num_constituents)
+        weights = agent.mixture_weights(torch.tensor([alpha]))
         for _ in range(warm_up):
             actor.rollout(weights, StageTimer())
         return [_apart(actor.rollout(weights, StageTimer())[0]) for _ in range(unrolls)]

@@ -44,7 +44,13 @@ def remark_1(facts: Facts) -> Figure:
         _band(right, count, np.maximum(covered["kl_seen"], LEAST), "states in the trajectories", style)
         for n, share in zip(count, np.mean(covered["seen"], axis=1), strict=True):
             right.annotate(f"{share:.0%} seen", (n, 2.2), ha="center", fontsize=5.8, color="#555555")
-        right.set(xscale="log", yscale="log", xlabel="trajectories N of the predefined mix", ylim=(LEAST / 1.5, 6), xlim=(count[0] / 1.9, count[-1] * 1.9))
+        right.set(
+            xscale="log",
+            yscale="log",
+            xlabel="trajectories N of the predefined mix",
+            ylim=(LEAST / 1.5, 6),
+            xlim=(count[0] / 1.9, count[-1] * 1.9),
+        )
         right.set_xticks(count, [str(n) for n in count], minor=False)
         right.minorticks_off()
         right.set_title("deep, after the last update")
