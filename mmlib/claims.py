@@ -3,56 +3,51 @@
 A claim is a function from a condition (runs of one configuration, conditions.py) or from the measurements of the theory
 notebook to an `Effect`. The rules, the same for all of them:
 - The unit is a run: a single agent, or a population, whose members are not independent and count together.
-- A verdict needs `MIN_RUNS` runs of each method, and `LEVEL_RUNS` of each on every level that is used. One seed is never
-  enough. With less the effect is shown, and the verdict is "not enough data".
-- Intervals of means and differences are Student's and Welch's t, stratified by level: with the few runs of one machine a
-  bootstrap's are too narrow. Shares have the exact binomial interval of Clopper and Pearson; the gradients' variance
+- A verdict needs `MIN_RUNS` runs of each method, and a level is used if it has `LEVEL_RUNS` of each. One seed is never
+  enough: the effect is shown, and the verdict is "not enough data".
+- Intervals of means and differences are Student's and Welch's t, stratified by level: with the few runs of one machine
+  a bootstrap's are too narrow. Shares have the exact binomial interval of Clopper and Pearson; the gradients' variance
   ratio has a bootstrap over environments.
-- "holds": the whole interval is on the claim's side of its bound; "does not hold": on the other; else "not enough data".
+- "holds": all of the interval is on the claim's side of its bound; "does not hold": all is on the other side; else
+  "not enough data".
 - On one level returns are plain. Over several they are normalised, (return - random) / (expert - random), or, where a
   level has no expert's score, divided by the level's best mean return.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import pandas as pd
 
 from mmlib import stats
-from mmlib.analysis import EARLY, END, MARGIN, returns_in, total_frames
-from mmlib.conditions import Condition, conditions
-from mmlib.lineage import best_member, trajectory
-from mmlib.methods import METHODS
-from mmlib.results import Run
-from mmlib.stats import Floats, Interval
-
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough data"
-MIN_RUNS, LEVEL_RUNS = 3, 2  # of each method: in all, and on a level for the level to be used
-ALIKE = 0.1  # "dynamics like": mean returns of whole runs within this share (stated choice)
-SWITCHED, SWING = 0.9, 0.25  # alpha "is about 1"; a fall of alpha from its greatest so far (stated choices)
-START = (0.0, 0.05)  # the share of a run that "at first" means, for entropies
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What was measured about a claim, and what that says."""
-
-    estimate: float
-    low: float
-    high: float
-    unit: str
-    n: int  # runs, problems, seeds or cases, as the sentence says
-    verdict: str
-    sentence: str
-    interval: str  # how it was made
-    runs: tuple[str, ...] = ()  # directories and files that it comes from
+from mmlib.analysis import EARLY, END
+from mmlib.claim_tests import (
+    FAILS,
+    HOLDS,
+    MIN_RUNS,
+    OPEN,
+    Effect,
+    alpha_falls_back,
+    alpha_switches_early,
+    entropy_grows,
+    judge,
+    lasertag_switches_late,
+    least,
+    navigation,
+    returns,
+    share_interval,
+    tasks,
+    worse_than_every,
+)
+from mmlib.conditions import conditions
+from mmlib.stats import Interval
 
 
 @dataclass(frozen=True)
@@ -84,11 +79,12 @@ def evaluate(results: str | Path, preset: str | None = None) -> list[Finding]:
     root, findings = Path(results), list[Finding]()
     known = {claim.figure for claim in CLAIMS if claim.figure != "theory"}
     found = {figure: conditions(root, figure, preset) for figure in known}
-    folders = sorted(root.glob(f"theory/{preset or '*'}"))
+    folders: list[Path] = sorted(root.glob(f"theory/{preset or '*'}"))
     for claim in CLAIMS:
         tested, seen = list[Finding](), set[tuple[str, ...]]()
         if claim.figure == "theory":
-            made = [(folder.name, (), claim.test(folder)) for folder in folders if preset or folder.name != "smoke"]
+            here = [folder for folder in folders if preset or folder.name != "smoke"]
+            made = [(folder.name, tuple[str, ...](), claim.test(folder)) for folder in here]
         else:
             usable = [c for c in found[claim.figure] if c.pbt or not claim.pbt_only]
             made = [(c.label, tuple(c.runs), claim.test(c)) for c in usable]
@@ -106,257 +102,154 @@ def _nothing(why: str, runs: Sequence[str] = ()) -> Effect:
     return Effect(nan, nan, nan, "", 0, OPEN, why, "", tuple(runs))
 
 
-def judge(interval: Interval, bound: float, enough: bool) -> str:
-    """The verdict on "greater than `bound`"."""
-    if not enough or np.isnan(interval.low):
-        return OPEN
-    return HOLDS if interval.low > bound else FAILS if interval.high < bound else OPEN
+# --- Claims of section 3 and the appendices, from the measurements of the theory notebook -----------------------------
+
+REMARK_SHARE = 0.01  # KL(pi_1 || pi_2) "is 0" below this share of where it began (stated choice)
+CASES = 1000  # random pairs of policies that a verdict on the inequality needs
 
 
-# --- Returns of two methods ------------------------------------------------------------------------------------------
+def _facts(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))["facts"] if path.exists() else None
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Two methods' returns in a share of the run, in one unit, by level."""
-
-    first: list[Floats]
-    second: list[Floats]
-    unit: str
-    runs: tuple[str, ...]
-
-    @property
-    def enough(self) -> bool:
-        return bool(self.first) and min(sum(map(len, group)) for group in (self.first, self.second)) >= MIN_RUNS
-
-    @property
-    def difference(self) -> Interval:
-        return stats.stratified_difference(self.first, self.second)
-
-    @property
-    def reference(self) -> float:
-        """Mean over levels of the second's."""
-        return float(np.mean([group.mean() for group in self.second]))
-
-
-def compare(condition: Condition, first: str, second: str, share: tuple[float, float]) -> Compared | None:
-    """The levels on which both methods have runs; those with `LEVEL_RUNS` of each if any has. None: no level."""
-    rows = {}
-    for level in condition.runs:
-        groups = [condition.of(level, method) for method in (first, second)]
-        values = [returns_in(group, share) for group in groups]
-        if all(len(value) for value in values):
-            rows[level] = (values, groups)
-    used = [level for level in rows if min(map(len, rows[level][0])) >= LEVEL_RUNS] or list(rows)
-    if not used:
+def mixing_enumerated(folder: Path) -> Effect | None:
+    """Claim 10 where every trajectory can be written down; the mean over alpha of each random problem's ratio."""
+    facts = _facts(folder / "mixing_enumerated.json")
+    if facts is None:
         return None
-    scales, unit = _scales(condition, used)
-    first_, second_ = ([(rows[level][0][i] - scales[level][0]) / scales[level][1] for level in used] for i in (0, 1))
-    runs = tuple(str(run.directory) for level in used for group in rows[level][1] for run in group)
-    return Compared(first_, second_, unit, runs)
+    ratios = np.mean(facts["ratios"], axis=0)
+    ratio, n = stats.mean_interval(ratios), len(ratios)
+    same = facts["largest_difference_of_means"] < 1e-9
+    verdict = judge(ratio, 1.0, n >= MIN_RUNS) if same else FAILS
+    sentence = f"variance of sampled over explicit mixing, {n} enumerated problems; the means differ by at most "
+    sentence += f"{facts['largest_difference_of_means']:.0e}"
+    source = (str(folder / "mixing_enumerated.json"),)
+    return Effect(*ratio, "ratio", n, verdict, sentence, "Student's t over problems", source)
 
 
-def _scales(condition: Condition, levels: Sequence[str]) -> tuple[dict[str, tuple[float, float]], str]:
-    """Zero and length of each level's scale, and the unit's name."""
-    if len(levels) == 1:
-        return {levels[0]: (0.0, 1.0)}, "return"
-    known = {level: reference_scores(condition, level) for level in levels}
-    if all(known.values()):
-        return {level: (pair[0], pair[1] - pair[0]) for level, pair in known.items() if pair}, "normalised score"
-    best = {}
-    for level in levels:
-        ends = [returns_in(group, END) for group in condition.runs[level].values()]
-        best[level] = (0.0, max([abs(float(end.mean())) for end in ends if len(end)] or [1.0]) or 1.0)
-    return best, "share of the best"
-
-
-def reference_scores(condition: Condition, level: str) -> tuple[float, float] | None:
-    """The returns of random play in Small and of the expert, from results/baselines, or None."""
-    path = condition.results / "baselines" / f"{level}.json"
-    if not path.exists():
+def mixing_network(folder: Path) -> Effect | None:
+    """Claim 10 for the agents' network: the agent and alpha with the smallest lower end."""
+    paths = sorted(folder.glob("network_*.json"))
+    rows = [(facts["label"], facts["level"], row) for facts in map(_facts, paths) for row in facts["rows"]]
+    if not rows:
         return None
-    backend = condition.config.get("backend_in_force", "minilab")
-    scores = json.loads(path.read_text(encoding="utf-8")).get(backend, {})
-    pair = [scores.get(name, {}).get("mean") for name in ("small", "expert")]
-    return (pair[0], pair[1]) if None not in pair and pair[1] > pair[0] else None
+    label, level, least = min(rows, key=lambda row: row[2]["low"])
+    ratios = [row["ratio"] for _, _, row in rows]
+    verdict = HOLDS if least["low"] > 1 else FAILS if max(row["high"] for _, _, row in rows) < 1 else OPEN
+    sentence = f"variance of sampled over explicit mixing on {level}: {min(ratios):.4g} … {max(ratios):.4g}; "
+    sentence += f"the least is {label} at α = {least['alpha']:g} ({least['trajectories']} trajectories)"
+    interval = "bootstrap over environments; at least 1 by construction"
+    numbers = (least["ratio"], least["low"], least["high"], "ratio", least["trajectories"])
+    return Effect(*numbers, verdict, sentence, interval, tuple(map(str, paths)))
 
 
-def returns(first: str, relation: str, second: str, share: tuple[float, float]) -> Callable[[Condition], Effect | None]:
-    """The test that `first`'s return in a share of the run is ">" or ">=" (within `MARGIN`) or "~" the second's."""
-
-    def test(condition: Condition) -> Effect | None:
-        data = compare(condition, first, second, share)
-        if data is None:
-            return None
-        gap = data.difference
-        if relation == "~":
-            margin = ALIKE * abs(data.reference)
-            inside, outside = -margin < gap.low and gap.high < margin, gap.low > margin or gap.high < -margin
-            verdict = OPEN if not data.enough else HOLDS if inside else FAILS if outside else OPEN
-        else:
-            bound = 0.0 if relation == ">" else -MARGIN * abs(data.reference)
-            verdict = judge(gap, bound, data.enough)
-        when = {EARLY: "early", END: "at the end"}.get(share, "over the whole run")
-        means = [float(np.mean([group.mean() for group in groups])) for groups in (data.first, data.second)]
-        counts = [sum(map(len, groups)) for groups in (data.first, data.second)]
-        sentence = f"{when}: " + " against ".join(
-            f"{METHODS[method].label} {mean:.3g} ({_count(count, 'run')})"
-            for method, mean, count in zip((first, second), means, counts, strict=True)
-        )
-        if abs(means[1]) > 1e-9:
-            sentence += f", {100 * gap.mean / abs(means[1]):+.0f} %"
-        return Effect(*gap, data.unit, sum(counts), verdict, sentence, "Welch's t, stratified by level", data.runs)
-
-    return test
-
-
-def worse_than_every(method: str, others: Sequence[str], condition: Condition) -> Effect | None:
-    """The smallest lead of the others at the end; it holds if every one of them leads."""
-    effects = [effect for other in others if (effect := returns(other, ">", method, END)(condition)) is not None]
-    if not effects:
+def remark_1(kind: str, folder: Path) -> Effect | None:
+    """Claim 11: KL(pi_1 || pi_2) after the last update as a share of where it began."""
+    facts = _facts(folder / "remark_1.json")
+    if facts is None:
         return None
-    verdicts = [effect.verdict for effect in effects]
-    verdict = FAILS if FAILS in verdicts else HOLDS if verdicts == [HOLDS] * len(others) else OPEN
-    least = min(effects, key=lambda effect: (effect.estimate if np.isnan(effect.low) else effect.low))
-    runs = tuple(dict.fromkeys(run for effect in effects for run in effect.runs))
-    sentence = f"{least.sentence}; the least lead of {len(effects)} of {len(others)} methods"
-    return replace(least, verdict=verdict, sentence=sentence, runs=runs)
+    curve = facts["curves"][kind]
+    left = np.divide(curve["kl"][-1], curve["kl"][0])
+    share = stats.mean_interval(left)
+    verdict = judge(Interval(-share.mean, -share.high, -share.low), -REMARK_SHARE, len(left) >= MIN_RUNS)
+    sentence = f"{kind} π₂: KL(π₁ ‖ π₂) from {np.mean(curve['kl'][0]):.3g} to {np.mean(curve['kl'][-1]):.2g} nats in "
+    sentence += f"{curve['updates'][-1]} updates, {len(left)} seeds"
+    if kind.endswith("factorised"):
+        sentence += f"; the least that a product can reach is {np.mean(curve['floor']):.3g}"
+    source = (str(folder / "remark_1.json"),)
+    return Effect(*share, "share of the first", len(left), verdict, sentence, "Student's t over seeds", source)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-# --- One number a run: alpha, entropy, tasks -------------------------------------------------------------------------
-
-
-def per_run(
-    condition: Condition, method: str, measure: Callable[[Run], float]
-) -> tuple[list[Floats], tuple[str, ...], list[str]]:
-    """A number of each run of a method, by level, the runs' directories, and the levels."""
-    levels = [level for level in condition.runs if condition.of(level, method)]
-    strata = [np.array([measure(run) for run in condition.of(level, method)]) for level in levels]
-    runs = tuple(str(run.directory) for level in levels for run in condition.of(level, method))
-    return strata, runs, levels
-
-
-def switch_time(run: Run) -> float:
-    """The share of the run after which alpha of the best member's ancestry is first at `SWITCHED`; 1 if it never is."""
-    line = trajectory(run, best_member(run), "alpha")
-    there = np.flatnonzero(line.values >= SWITCHED)
-    return float(line.frames[there[0]] / total_frames(run)) if len(there) else 1.0
-
-
-def alpha_switches_early(condition: Condition) -> Effect | None:
-    """Claim 4, action spaces: alpha is about 1 before half of the run."""
-    strata, runs, _ = per_run(condition, "mm", switch_time)
-    if not strata:
+def inequality(folder: Path) -> Effect | None:
+    """Claim 12: how often appendix G's inequality is violated by random policies, both sides exact."""
+    facts = _facts(folder / "appendix_g.json")
+    if facts is None:
         return None
-    time, n = stats.stratified_mean(strata), sum(map(len, strata))
-    verdict = judge(Interval(-time.mean, -time.high, -time.low), -0.5, n >= MIN_RUNS)
-    sentence = f"α of the best member's ancestry first ≥ {SWITCHED} after this share of the run, {_count(n, 'population')}"
-    return Effect(*time, "share of the run", n, verdict, sentence, "Student's t, stratified by level", runs)
+    families = facts["families"].values()
+    cases, violations = (sum(family[part] for family in families) for part in ("cases", "violations"))
+    verdict = FAILS if violations else HOLDS if cases >= CASES else OPEN
+    false = sum(family["printed_line_false"] for family in families)
+    sentence = (
+        f"{violations} of {cases} pairs of policies and α violate ℓ ≥ ℓ̂ (it is proved); the appendix's last line, "
+    )
+    sentence += f"as printed, is false in {false} of them"
+    share, source = share_interval(violations, cases), (str(folder / "appendix_g.json"),)
+    return Effect(*share, "share of cases", cases, verdict, sentence, "Clopper and Pearson's", source)
 
 
-def lasertag_switches_late(condition: Condition) -> Effect | None:
-    """Claim 4, cores: alpha reaches about 1 later on lasertag levels than on the others."""
-    strata, runs, levels = per_run(condition, "mm_ff_lstm", switch_time)
-    tags = [values for level, values in zip(levels, strata, strict=True) if level.startswith("lt_")]
-    others = [values for level, values in zip(levels, strata, strict=True) if not level.startswith("lt_")]
-    if not tags or not others:
-        return None
-    late, early = np.concatenate(tags), np.concatenate(others)
-    gap = stats.difference_interval(late, early)
-    verdict = judge(gap, 0.0, min(len(late), len(early)) >= MIN_RUNS)
-    sentence = f"α ≥ {SWITCHED} after {late.mean():.2f} of the run on lasertag, {early.mean():.2f} elsewhere"
-    return Effect(*gap, "share of the run", len(late) + len(early), verdict, sentence, "Welch's t", runs)
+# --- The table -------------------------------------------------------------------------------------------------------
+
+_WHOLE = (0.0, 1.0)
+_OTHERS = ("ff", "lstm", "ff_lstm", "mm_ff_lstm")
+_LEAST = "smallest over the tasks"
+
+CLAIMS = (
+    Claim("1a", "Small learns faster than Big early", "figure3", returns("small", ">", "big756", EARLY)),
+    Claim("1b", "Small ends lower than Big", "figure3", returns("big756", ">", "small", END)),
+    Claim("2a", "M&M learns as fast as Small", "figure3", returns("mm", ">=", "small", EARLY)),
+    Claim("2b", "M&M ends at least as high as Big", "figure3", returns("mm", ">=", "big756", END)),
+    Claim("3a", "Masked KL is no better than M&M", "figure3", returns("mm", ">=", "mm_masked_kl", END)),
+    Claim("3b", "Shared Head is no better than M&M", "figure3", returns("mm", ">=", "mm_shared_head", END)),
+    Claim("4a", "α moves to ≈ 1 early (action spaces)", "figure3", alpha_switches_early, pbt_only=True),
+    Claim("4b", "α moves to ≈ 1 late on lasertag (cores)", "figure6", lasertag_switches_late, pbt_only=True),
+    Claim("4c", "Non-monotone α occurs (action spaces)", "figure3", partial(alpha_falls_back, "mm"), pbt_only=True),
+    Claim("4d", "Non-monotone α occurs (cores)", "figure6", partial(alpha_falls_back, "mm_ff_lstm"), pbt_only=True),
+    Claim("5", "The collision entropy grows", "figure3", entropy_grows),
+    Claim("6a", "M&M ends higher than LSTM (about +20 %)", "figure6", returns("mm_ff_lstm", ">", "lstm", END)),
+    Claim("6b", "M&M is not as fast as FF", "figure6", returns("ff", ">", "mm_ff_lstm", EARLY)),
+    Claim("7a", "FF+LSTM has dynamics like M&M", "figure6", returns("ff_lstm", "~", "mm_ff_lstm", _WHOLE)),
+    Claim("7b", "FF+LSTM is slower than FF", "figure6", returns("ff", ">", "ff_lstm", EARLY)),
+    Claim("8", "LSTM&LSTM is worse than every other", "figure6", partial(worse_than_every, "mm_lstm_lstm", _OTHERS)),
+    Claim("9a", "M&M raises the minimum over tasks", "figure9", tasks(False, least, f"{_LEAST}, mixture")),
+    Claim("9b", "π_mt alone raises it too", "figure9", tasks(True, least, f"{_LEAST}, π_mt alone")),
+    Claim("9c", "M&M gives up a little on navigation", "figure9", tasks(False, navigation, "navigation", -1)),
+    Claim("10a", "Explicit mixing has the lower variance (enumerated)", "theory", mixing_enumerated),
+    Claim("10b", "Explicit mixing has the lower variance (network)", "theory", mixing_network),
+    Claim("11a", "Distilling on π_mm's samples: KL → 0 (linear)", "theory", partial(remark_1, "linear")),
+    Claim("11b", "Distilling on π_mm's samples: KL → 0 (deep)", "theory", partial(remark_1, "deep")),
+    Claim("11c", "… with the paper's factorised π₂", "theory", partial(remark_1, "deep, factorised")),
+    Claim("12", "ℓ_mm ≥ ℓ̂_mm (appendix G)", "theory", inequality),
+)
 
 
-def alpha_falls_back(method: str, condition: Condition) -> Effect | None:
-    """Claim 4: non-monotone alpha occurs: it falls by `SWING` or more from its greatest value so far."""
-
-    def falls(run: Run) -> float:
-        values = trajectory(run, best_member(run), "alpha").values
-        return float((np.maximum.accumulate(values) - values).max() >= SWING)
-
-    strata, runs, _ = per_run(condition, method, falls)
-    if not strata:
-        return None
-    found = np.concatenate(strata)
-    share = _share(int(found.sum()), len(found))
-    verdict = OPEN if len(found) < MIN_RUNS else HOLDS if found.any() else FAILS if share.high < SWING else OPEN
-    sentence = f"{int(found.sum())} of {_count(len(found), 'population')}: α falls by ≥ {SWING} on the way"
-    return Effect(*share, "share of runs", len(found), verdict, sentence, "Clopper and Pearson's", runs)
+def rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings as JSON objects; numbers that are not there are None."""
+    return [
+        {
+            "claim": f.claim.number,
+            "says": f.claim.says,
+            "where": f.where,
+            "levels": list(f.levels),
+            **{name: _plain(value) for name, value in asdict(f.effect).items()},
+        }
+        for f in findings
+    ]
 
 
-def _share(count: int, n: int) -> Interval:
-    limits = scipy.stats.binomtest(count, n).proportion_ci(0.95, method="exact")
-    return Interval(count / n, float(limits.low), float(limits.high))
+def table(findings: Iterable[Finding]) -> pd.DataFrame:
+    """One row a finding, in words."""
+    columns = ("claim", "the paper says", "where", "effect [95 %]", "measured", "verdict")
+    return pd.DataFrame(
+        [
+            (f.claim.number, f.claim.says, place(f), effect_text(f.effect), f.effect.sentence, f.effect.verdict)
+            for f in findings
+        ],
+        columns=list(columns),
+    )
 
 
-def entropy_grows(condition: Condition) -> Effect | None:
-    """Claim 5: the collision entropy of the mixture at the end, less that at first."""
-
-    def growth(run: Run) -> float:
-        table, total = run.metrics(), total_frames(run)
-        frames, values = table["frames"].to_numpy(float), table["collision_entropy"].to_numpy(float)
-        first = values[(frames <= max(START[1] * total, frames.min()))]
-        return float(values[frames > END[0] * total].mean() - first.mean())
-
-    strata, runs, _ = per_run(condition, "mm", growth)
-    if not strata:
-        return None
-    rise, n = stats.stratified_mean(strata), sum(map(len, strata))
-    sentence = f"collision entropy of π_mm, last fifth less first twentieth of the run, {_count(n, 'run')}"
-    verdict = judge(rise, 0.0, n >= MIN_RUNS)
-    return Effect(*rise, "nats", n, verdict, sentence, "Student's t, stratified by level", runs)
+def place(finding: Finding) -> str:
+    """Preset, condition and levels."""
+    return ": ".join(part for part in (finding.where, ", ".join(finding.levels)) if part)
 
 
-def tasks(method: str, target_alone: bool, pick: Callable[[dict[str, float]], float], what: str) -> Callable:
-    """Claim 9: a number of a multitask run's levels at the end, `method` less the baseline.
-
-    Args:
-      target_alone: whether the episodes are the target policy's alone (evaluations), not the mixture's.
-      pick: from each level's scaled return to the number compared.
-    """
-
-    def test(condition: Condition) -> Effect | None:
-        for level in condition.runs:
-            groups = {name: condition.of(level, name) for name in (method, "multitask")}
-            means = {name: [_by_task(run, target_alone and name == method) for run in groups[name]] for name in groups}
-            names = level.split("+")
-            if not all(means.values()) or any(set(row) != set(names) for rows in means.values() for row in rows):
-                continue
-            scales, unit = _task_scales(condition, names, [row for rows in means.values() for row in rows])
-            first, second = (
-                np.array([pick({t: (row[t] - scales[t][0]) / scales[t][1] for t in names}) for row in means[name]])
-                for name in groups
-            )
-            gap = stats.difference_interval(first, second)
-            verdict = judge(gap, 0.0, min(len(first), len(second)) >= MIN_RUNS)
-            sentence = f"{what}: M&M {first.mean():.3g} ({_count(len(first), 'run')})"
-            sentence += f" against multitask {second.mean():.3g} ({_count(len(second), 'run')})"
-            runs = tuple(str(run.directory) for group in groups.values() for run in group)
-            return Effect(*gap, unit, len(first) + len(second), verdict, sentence, "Welch's t", runs)
-        return None
-
-    return test
+def effect_text(effect: Effect) -> str:
+    """The estimate with its interval and unit; nothing if nothing was measured."""
+    if np.isnan(effect.estimate):
+        return ""
+    interval = "" if np.isnan(effect.low) else f" [{effect.low:.3g}, {effect.high:.3g}]"
+    return f"{effect.estimate:.3g}{interval} {effect.unit}"
 
 
-def _by_task(run: Run, target_alone: bool) -> dict[str, float]:
-    """Mean return on each level of a multitask run at its end."""
-    table = run.evaluations() if target_alone else run.episodes()
-    if not len(table) or "level" not in table:
-        return {}
-    late = table[table["frames"] > END[0] * total_frames(run)]
-    return {str(level): float(value) for level, value in late.groupby("level")["return"].mean().items()}
-
-
-def _task_scales(
-    condition: Condition, names: Sequence[str], rows: Iterable[dict[str, float]]
-) -> tuple[dict[str, tuple[float, float]], str]:
-    known = {name: reference_scores(condition, name) for name in names}
-    if all(known.values()):
-        return {name: (pair[0], pair[1] - pair[0]) for name, pair in known.items() if pair}, "normalised score"
-    listed = list(rows)
-    return {name: (0.0, max(abs(row[name]) for row in listed) or 1.0) for name in names}, "share of the best"
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value

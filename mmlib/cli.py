@@ -1,4 +1,5 @@
-"""The command line: `mmlib train`, `mmlib figure`, `mmlib levels`, `mmlib presets`, `mmlib bench`.
+"""The command line: `mmlib train`, `mmlib figure`, `mmlib levels`, `mmlib presets`, `mmlib bench`,
+`mmlib claims` (cli_claims.py).
 
 Bad input ends with one sentence on standard error and exit code 2, before any work; a run that fails later
 ends with exit code 1.
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from mmlib import cli_claims
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -247,6 +250,9 @@ def bench(
     with bad_input():
         result = benchmark.run(level, width, height, method, num_envs, unroll, dtype, seconds, device)
     print(json.dumps(result, indent=2) if as_json else benchmark.format(result))
+
+
+cli_claims.register(app)
 
 
 class UsageError(ValueError):

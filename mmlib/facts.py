@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,9 @@ def untrained(method: str, seed: int = 0) -> MixMatchAgent:
     """A fresh agent of the table for 48x36 frames."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MixMatchAgent(choose("method", method, METHODS), **FRAME, conv1=CONV1)
+        return MixMatchAgent(
+            choose("method", method, METHODS), height=FRAME["height"], width=FRAME["width"], conv1=CONV1
+        )
 
 
 def trained(directory: str | Path) -> tuple[MixMatchAgent, dict[str, Any]]:
@@ -187,12 +190,12 @@ def all_facts(
         "mixing_enumerated": mixing_enumerated,
     }
     for name, make in parts.items():
-        facts[name] = _load_or_make(folder / f"{name}.json", settings, lambda make=make: make(scale))
+        facts[name] = _load_or_make(folder / f"{name}.json", settings, partial(make, scale))
     agents = {f"network_{method}": (method, "") for method in methods}
     agents |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": ("", run) for run in runs}
     for name, (method, run) in agents.items():
         path = folder / f"{name}.json"
-        facts[name] = _load_or_make(path, settings, lambda m=method, r=run: _network(scale, m, r))
+        facts[name] = _load_or_make(path, settings, partial(_network, scale, method, run))
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = json.loads(path.read_text(encoding="utf-8"))
         if path.stem not in facts and recorded["settings"] == settings:

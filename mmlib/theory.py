@@ -73,6 +73,11 @@ class Network(nn.Module):
             Linear(seeds, a, b, gain=gain) for a, b, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)
         )
 
+    @torch.no_grad()
+    def scale_last(self, factor: float) -> None:
+        """Multiplies the weights of the last layer."""
+        self.layers[-1].get_parameter("weight").mul_(factor)
+
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
@@ -136,9 +141,8 @@ def distil(
         world = random_world(seeds, states, features, generator)
         teacher = Network(seeds, (features, *(32 for _ in setup.hidden), SMALL.num_actions))
         student = Network(seeds, (features, *setup.hidden, num_logits(setup.kind)))
-    with torch.no_grad():
-        teacher.layers[-1].weight *= setup.teacher_gain  # type: ignore[operator]
-        student.layers[-1].weight *= 0.1  # type: ignore[operator]
+    teacher.scale_last(setup.teacher_gain)
+    student.scale_last(0.1)
 
     def policies() -> tuple[OnSupport, Policy]:
         first = teacher(world.features) if setup.both else teacher(world.features).detach()
