@@ -117,14 +117,14 @@ def mixing_enumerated(folder: Path) -> Effect | None:
     facts = _facts(folder / "mixing_enumerated.json")
     if facts is None:
         return None
-    ratios = np.mean(facts["ratios"], axis=0)
-    ratio, n = stats.mean_interval(ratios), len(ratios)
+    more = 100 * (np.mean(facts["ratios"], axis=0) - 1)
+    gain, n = stats.mean_interval(more), len(more)
     same = facts["largest_difference_of_means"] < 1e-9
-    verdict = judge(ratio, 1.0, n >= MIN_RUNS) if same else FAILS
-    sentence = f"variance of sampled over explicit mixing, {n} enumerated problems; the means differ by at most "
+    verdict = judge(gain, 0.0, n >= MIN_RUNS) if same else FAILS
+    sentence = f"variance of sampled mixing, mean over α, {n} enumerated problems; the means differ by at most "
     sentence += f"{facts['largest_difference_of_means']:.0e}"
     source = (str(folder / "mixing_enumerated.json"),)
-    return Effect(*ratio, "ratio", n, verdict, sentence, "Student's t over problems", source)
+    return Effect(*gain, "% more", n, verdict, sentence, "Student's t over problems", source)
 
 
 def mixing_network(folder: Path) -> Effect | None:
@@ -136,11 +136,11 @@ def mixing_network(folder: Path) -> Effect | None:
     label, level, least = min(rows, key=lambda row: row[2]["low"])
     ratios = [row["ratio"] for _, _, row in rows]
     verdict = HOLDS if least["low"] > 1 else FAILS if max(row["high"] for _, _, row in rows) < 1 else OPEN
-    sentence = f"variance of sampled over explicit mixing on {level}: {min(ratios):.4g} … {max(ratios):.4g}; "
-    sentence += f"the least is {label} at α = {least['alpha']:g} ({least['trajectories']} trajectories)"
-    interval = "bootstrap over environments; at least 1 by construction"
-    numbers = (least["ratio"], least["low"], least["high"], "ratio", least["trajectories"])
-    return Effect(*numbers, verdict, sentence, interval, tuple(map(str, paths)))
+    sentence = f"variance of sampled over explicit mixing on {level}: {min(ratios):.4g} … {max(ratios):.4g}; least "
+    sentence += f"for {label} at α = {least['alpha']:g} ({least['trajectories']} trajectories), on the left"
+    interval = "bootstrap over environments; never below 0 by construction"
+    more = [100 * (least[part] - 1) for part in ("ratio", "low", "high")]
+    return Effect(*more, "% more", least["trajectories"], verdict, sentence, interval, tuple(map(str, paths)))
 
 
 def remark_1(kind: str, folder: Path) -> Effect | None:
@@ -149,15 +149,15 @@ def remark_1(kind: str, folder: Path) -> Effect | None:
     if facts is None:
         return None
     curve = facts["curves"][kind]
-    left = np.divide(curve["kl"][-1], curve["kl"][0])
+    left = 100 * np.divide(curve["kl"][-1], curve["kl"][0])
     share = stats.mean_interval(left)
-    verdict = judge(Interval(-share.mean, -share.high, -share.low), -REMARK_SHARE, len(left) >= MIN_RUNS)
+    verdict = judge(Interval(-share.mean, -share.high, -share.low), -100 * REMARK_SHARE, len(left) >= MIN_RUNS)
     sentence = f"{kind} π₂: KL(π₁ ‖ π₂) from {np.mean(curve['kl'][0]):.3g} to {np.mean(curve['kl'][-1]):.2g} nats in "
     sentence += f"{curve['updates'][-1]} updates, {len(left)} seeds"
     if kind.endswith("factorised"):
         sentence += f"; the least that a product can reach is {np.mean(curve['floor']):.3g}"
     source = (str(folder / "remark_1.json"),)
-    return Effect(*share, "share of the first", len(left), verdict, sentence, "Student's t over seeds", source)
+    return Effect(*share, "% of the first KL", len(left), verdict, sentence, "Student's t over seeds", source)
 
 
 def inequality(folder: Path) -> Effect | None:

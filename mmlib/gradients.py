@@ -25,6 +25,7 @@ from mmlib import levels
 from mmlib.actors import Actor, Trajectory
 from mmlib.agent import MixMatchAgent, mix, mix_values
 from mmlib.policies import Policy
+from mmlib.theory import one_thread
 from mmlib.timing import StageTimer
 from mmlib.vtrace import vtrace
 
@@ -190,6 +191,7 @@ def _apart(trajectory: Trajectory) -> Trajectory:
     return Trajectory(**tensors, weights=weights, cores=cores)
 
 
+@one_thread()
 def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory], alpha: float, seed: int = 0) -> Measured:
     """The policy gradient of each trajectory by explicit and by sampled mixing, with the same advantages.
 

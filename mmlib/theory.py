@@ -8,7 +8,8 @@ Divergences and entropies are in nats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,6 +132,18 @@ class Curves(NamedTuple):
     seen: Tensor  # share of the states that the trajectories in use visit
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs many small operations on one thread, where several would wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def distil(
     setup: Distillation, *, seeds: int = 5, states: int = 24, features: int = 12, updates: int = 600, records: int = 40
 ) -> Curves:
