@@ -139,19 +139,45 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def difference_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Mean of `first` `[S_1]` minus mean of `second` `[S_2]` with Welch's t interval (two seeds of each)."""
-    one, two = np.asarray(first, float), np.asarray(second, float)
-    mean = float(one.mean() - two.mean())
-    if min(len(one), len(two)) < 2:
+def stratified_mean(strata: Sequence[ArrayLike], *, confidence: float = 0.95) -> Interval:
+    """Mean over strata (levels) of their means, each `[S_i]`, with Student's t interval.
+
+    The strata are fixed, their seeds are drawn; the freedom is Welch's and Satterthwaite's. NaN bounds if a stratum
+    has fewer than two values.
+    """
+    arrays = [np.asarray(stratum, float) for stratum in strata]
+    mean = float(np.mean([array.mean() for array in arrays]))
+    return _welch(mean, [(array, 1.0 / len(arrays)) for array in arrays], confidence)
+
+
+def stratified_difference(
+    first: Sequence[ArrayLike], second: Sequence[ArrayLike], *, confidence: float = 0.95
+) -> Interval:
+    """Mean over strata of mean(first) - mean(second), with the interval of `stratified_mean`.
+
+    With one stratum it is `difference_interval`.
+    """
+    ones, twos = ([np.asarray(stratum, float) for stratum in strata] for strata in (first, second))
+    mean = float(np.mean([one.mean() - two.mean() for one, two in zip(ones, twos, strict=True)]))
+    return _welch(mean, [(array, 1.0 / len(ones)) for array in (*ones, *twos)], confidence)
+
+
+def _welch(mean: float, parts: Sequence[tuple[Floats, float]], confidence: float) -> Interval:
+    """The t interval of a weighted sum of independent means: (values, weight) of each."""
+    if min(len(values) for values, _ in parts) < 2:
         return Interval(mean, float("nan"), float("nan"))
-    variances = one.var(ddof=1) / len(one), two.var(ddof=1) / len(two)
-    total = sum(variances)
+    variances = [weight**2 * values.var(ddof=1) / len(values) for values, weight in parts]
+    total = float(sum(variances))
     if total == 0.0:
         return Interval(mean, mean, mean)
-    freedom = total**2 / (variances[0] ** 2 / (len(one) - 1) + variances[1] ** 2 / (len(two) - 1))
+    freedom = total**2 / sum(v**2 / (len(values) - 1) for v, (values, _) in zip(variances, parts))
     half = float(np.sqrt(total) * scipy.stats.t.ppf(0.5 + confidence / 2.0, freedom))
     return Interval(mean, mean - half, mean + half)
+
+
+def difference_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Mean of `first` `[S_1]` minus mean of `second` `[S_2]` with Welch's t interval (two seeds of each)."""
+    return stratified_difference([first], [second], confidence=confidence)
 
 
 def mean_return_between(frames: ArrayLike, returns: ArrayLike, start: float, stop: float) -> float:
