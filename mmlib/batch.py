@@ -94,9 +94,17 @@ def _other(figure: str, root: Path, results: Path, common: Mapping[str, Any], ex
         )
     found = []
     for name in OTHER_NOTEBOOKS[figure]:
-        where = results / common["preset"] / Path(name).stem
-        found.append(Task(Path(name).stem, root / "notebooks" / name, where / "notebook.ipynb", dict(common)))
+        where, notebook = results / common["preset"] / Path(name).stem, root / "notebooks" / name
+        found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", _taken(notebook, common)))
     return found
+
+
+def _taken(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that a notebook has."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(notebook)) if notebook.exists() else {}
+    return {name: value for name, value in parameters.items() if name in known}
 
 
 def execute(task: Task) -> Outcome:
