@@ -70,7 +70,7 @@ CHASM_MINI = """
 *         *
 *    v    *
 *         *
-*    v    *
+*         *
 ***********
 """
 
@@ -96,6 +96,7 @@ class Arena(NamedTuple):
     looks: tuple[int, ...] = tuple(range(LOOKS))  # of the bots; one is drawn for every episode
     skill: float = 4.0  # if not set
     bot_health: float = 125.0  # that a bot spawns with
+    keep: tuple[float, float] = (160.0, 320.0)  # units that a bot keeps from its opponent, at least and at most
     slow_bots: bool = False  # bots walk at 80 units/s
     endless_rapid: bool = False  # the agent's rapid gadget never runs out
 
@@ -141,9 +142,9 @@ CHASM_ARENA = Arena(
     looks=(0,),
 )
 
-# The miniatures' own rules (stated choices): bots that need three rapid hits and walk slowly, and a rapid gadget
+# The miniatures' own rules (stated choices): bots that one hit tags, that walk slowly and come near, and a rapid gadget
 # that does not run out.
-_WEAK = {"skill": 1.0, "bot_health": 21.0, "slow_bots": True, "endless_rapid": True, "bots": 2}
+_WEAK = {"skill": 1.0, "bot_health": 7.0, "keep": (60.0, 120.0), "slow_bots": True, "endless_rapid": True, "bots": 2}
 
 HORSESHOE_MINI_ARENA = Arena(
     picture=HORSESHOE_MINI,
@@ -159,7 +160,7 @@ CHASM_MINI_ARENA = Arena(
     cell=128.0,
     origin=(0.0, 0.0),
     spawns=((48, 48), (48, 192), (48, 336), (592, 48), (592, 192), (592, 336)),
-    items=(Item(BEAM_ITEM, 320, 128, 72), Item(HEALTH_ITEM, 320, 40, 72)),
+    items=(Item(BEAM_ITEM, 320, 192, 72),),
     looks=(0,),
     **_WEAK,
 )

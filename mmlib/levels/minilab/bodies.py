@@ -100,7 +100,6 @@ AIM_ERROR, AIM_FACTOR = 9.0, 0.72
 REACTION, REACTION_FACTOR = 300.0, 0.75
 TURN_RATE, TURN_FACTOR = 360.0, 1.3
 AIM_WINDOW = 15.0
-NEAR_FIGHT, FAR_FIGHT = 160.0, 320.0
 # The fourth bot takes care at the pit, as the measured scores say of DeepMind Lab's. Entry 0 is the agent's: unused.
 DARING = np.array([0.0, 0.09, 0.09, 0.09, 0.05, 0.09, 0.09])
 CLUMSY = np.array([0.0, 0.75, 0.75, 0.75, 0.45, 0.75, 0.75])
@@ -132,8 +131,8 @@ def make_match_rules(
         turn_rate=TURN_RATE * TURN_FACTOR**beyond,
         sight=min(180.0, 60.0 + 10.0 * (beyond + 3.0)),
         aim_window=AIM_WINDOW,
-        near_fight=NEAR_FIGHT,
-        far_fight=FAR_FIGHT,
+        near_fight=arena.keep[0],
+        far_fight=arena.keep[1],
         daring=DARING,
         clumsy=CLUMSY,
         careless=CARELESS,

@@ -220,31 +220,29 @@ def _aim(scene, rules, me, tick):
 
 @njit(nogil=True, cache=True)
 def _mind_the_pit(scene, rules, k):
-    """Jumps over a pit ahead if the bot wants to cross it, turns away if not; now and then it does neither.
+    """Jumps over a pit ahead if the bot wants to cross it, stops if not; now and then it does neither.
 
     Returns:
-      Whether to jump.
+      Whether to walk on, and whether to jump.
     """
     me = scene.body[k]
     if me[EYE] > EYE_ABOVE_FLOOR + 0.5:
-        return False
+        return True, False
     heading = math.radians(me[HEADING])
     cos, sin = math.cos(heading), math.sin(heading)
     ahead = 24.0 + 0.1 * math.hypot(me[VX], me[VY])
     if floor_at(scene, me[X] + ahead * cos, me[Y] + ahead * sin, rules.size) >= 0.0:
         if floor_at(scene, me[X] + 3.0 * ahead * cos, me[Y] + 3.0 * ahead * sin, rules.size) >= 0.0:
             me[SLIP] = -1.0
-        return False
+        return True, False
     if me[SLIP] < 0.0:
         share = rules.clumsy[k] if me[CROSS] > 0.0 else rules.careless[k]
         me[SLIP] = 1.0 if chance(scene) < share else 0.0
     if me[SLIP] > 0.0:
-        return False
+        return True, False
     if me[CROSS] > 0.0:
-        return floor_at(scene, me[X] + 8.0 * cos, me[Y] + 8.0 * sin, rules.size) < 0.0
-    me[SIDE] = -me[SIDE]
-    me[HEADING] = wrapped(180.0 - me[HEADING])  # back from the pit, which runs along y
-    return False
+        return True, floor_at(scene, me[X] + 8.0 * cos, me[Y] + 8.0 * sin, rules.size) < 0.0
+    return False, False
 
 
 @njit(nogil=True, cache=True)
@@ -252,7 +250,7 @@ def control(scene, rules, k, tick):
     """One tick of bot k's mind: sets its view, heading and gadget.
 
     Returns:
-      Whether it fires, and whether it jumps.
+      Whether it fires, whether it walks, and whether it jumps.
     """
     me = scene.body[k]
     me[THINK] -= tick
@@ -263,5 +261,5 @@ def control(scene, rules, k, tick):
         if me[EYE] < EYE_ABOVE_FLOOR + 0.5:  # in the air it keeps its way
             _choose_heading(scene, rules, k)
         _choose_gadget(scene, me)
-    jumps = _mind_the_pit(scene, rules, k)
-    return _aim(scene, rules, me, tick), jumps
+    walks, jumps = _mind_the_pit(scene, rules, k)
+    return _aim(scene, rules, me, tick), walks, jumps

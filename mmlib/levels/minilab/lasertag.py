@@ -187,9 +187,9 @@ def _act(scene, rules, k, action, tick):
         return
     _wane(me, tick)
     if k > 0:
-        fire, jumps = control(scene, rules, k, tick)
+        fire, walks, jumps = control(scene, rules, k, tick)
         action = scene.order
-        action[3], action[5], action[6] = 1, int(jumps), int(rules.slow_bots)
+        action[3], action[5], action[6] = int(walks), int(jumps), int(rules.slow_bots)
     _walk(scene, rules, k, action, tick)
     if me[EYE] - FEET < KILL_HEIGHT:
         die(scene, rules, k, WORLD)

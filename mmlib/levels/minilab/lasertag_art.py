@@ -15,12 +15,12 @@ from mmlib.levels.minilab.textures import Art, Theme, make_art
 # Wall slot 3 is also that of a pit's sides.
 THEMES = (
     Theme(
-        "circuit royal azure, circuit plum violet, circuit rust azure, circuit gold olive",
+        "wires royal azure, wires plum violet, wires rust azure, wires gold olive",
         "honeycomb amber sage, tile white cyan",
         "stadium",
     ),
     Theme(
-        "circuit olive teal, circuit olive teal, circuit olive teal, honeycomb amber sage",
+        "wires olive teal, wires olive teal, wires olive teal, honeycomb amber sage",
         "honeycomb amber sage, tile white cyan",
         "stadium",
     ),

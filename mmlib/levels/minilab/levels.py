@@ -93,7 +93,7 @@ _LASERTAG = (
     ),
     LevelSpec(
         name="lt_horseshoe_color_mini",
-        description="lasertag in a U of 576 x 576 units against two slow bots that need three rapid hits",
+        description="lasertag in a U of 576 x 576 units against two slow bots that one hit tags",
         seconds=60,
         miniature=True,
         ceiling=arenas.WALL_HEIGHT,
@@ -111,7 +111,7 @@ _LASERTAG = (
     ),
     LevelSpec(
         name="lt_chasm_mini",
-        description="lasertag in a room of 640 x 384 units with half a pit against two slow bots",
+        description="lasertag in a room of 640 x 384 units around a small pit against two slow bots",
         seconds=60,
         miniature=True,
         ceiling=arenas.WALL_HEIGHT,

@@ -96,6 +96,19 @@ def _circuit(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ones((SIZE, SIZE)), lines * 0.6
 
 
+def _wires(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thin lines between round nodes, on and off a frame of plates."""
+    draw, lines = np.random.RandomState(seed), np.zeros((SIZE, SIZE))
+    for _ in range(7):
+        u, v, run, drop = draw.randint(0, 8, 4) * 8
+        lines[v + 3, np.arange(u, u + run + 16) % SIZE] = 1
+        lines[np.arange(v, v + drop + 8) % SIZE, u + 3] = 1
+        near = np.hypot((_U * SIZE - u - 3.5 + 32) % SIZE - 32, (_V * SIZE - v - 3.5 + 32) % SIZE - 32)
+        lines[(near > 1.5) & (near < 3.2)] = 1
+    border, value = _cells(2, 3, 0.5, seed)
+    return 0.92 + 0.16 * value - 0.12 * (border < 0.03), lines * 0.55
+
+
 def _honeycomb(seed: int) -> tuple[np.ndarray, np.ndarray]:
     j, i = np.mgrid[-1:6, -1:6]
     centre_u, centre_v = ((i + 0.5 * (j % 2)) / 4).ravel(), (j / 4).ravel()
@@ -126,6 +139,7 @@ PATTERNS: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
     "tile": _tile,
     "panel": _panel,
     "circuit": _circuit,
+    "wires": _wires,
     "honeycomb": _honeycomb,
     "planks": _planks,
     "stone": _stone,
@@ -162,11 +176,11 @@ def _build_stands(image: np.ndarray) -> None:
     """Rows of seats around the horizon of a panorama, in tiers with lit edges."""
     rows, columns = image.shape[:2]
     rise, place = (np.arange(rows) + 0.5) / rows, np.arange(columns)
-    for low, high, colour in ((0.0, 0.27, "navy"), (0.27, 0.30, "azure"), (0.34, 0.47, "navy"), (0.53, 0.58, "azure")):
+    for low, high, colour in ((0.0, 0.27, "navy"), (0.27, 0.30, "azure"), (0.33, 0.47, "navy"), (0.50, 0.58, "azure")):
         image[(rise >= low) & (rise < high)] = 0.75 * _colour(colour)
-    for low, high in ((0.30, 0.34), (0.47, 0.53), (0.58, 0.62)):
+    for low, high in ((0.30, 0.33), (0.47, 0.50), (0.58, 0.61)):
         tier = np.flatnonzero((rise >= low) & (rise < high))
-        image[tier[0] : tier[-1] + 1] = np.where(place % 8 < 5, 0.92, 0.25)[None, :, None]
+        image[tier[0] : tier[-1] + 1] = np.where(place % 4 < 3, 0.92, 0.35)[None, :, None]
     seats = (rise < 0.47)[:, None] & ((np.arange(rows)[:, None] + place) % 2 == 0) & (image.sum(-1) < 1.4)
     image[seats] *= 1.35
 
