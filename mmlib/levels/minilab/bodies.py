@@ -35,7 +35,8 @@ SIDE, HEADING = 30, 31  # way round an opponent, ±1; where it walks, degrees
 GOAL, ROAM_X, ROAM_Y = 32, 33, 34  # item (-1 none); otherwise a place
 CROSS, SLIP = 35, 36  # wants over the pit; fails at it: -1 not decided, 0 no, 1 yes
 WAIT, THINK, HURT_BY = 37, 38, 39  # ms dead before it returns; ms until it thinks; who hit it last
-COLUMNS = 40
+REST = 40  # stands still until the next thought
+COLUMNS = 41
 
 SHOT_OWNER, SHOT_AGE = 6, 7  # after place and velocity; owner -1: free
 MARK_KIND, MARK_LEFT = 3, 4  # after the place; ms left
@@ -83,11 +84,13 @@ class MatchRules(NamedTuple):
     looks: NDArray[np.uint8]
     items: NDArray[np.float64]  # [I, 4] kind, x, y, z
     next_cell: NDArray[np.int16]  # [C, C] `navigation.routes`
-    aim_error: float  # degrees, half the width of a bot's error
+    aim_error: float  # degrees, the largest of a bot's aim at a runner
+    still: float  # share of that error against an opponent at rest
     reaction: float  # ms from seeing to firing
     turn_rate: float  # degrees/s
     sight: float  # degrees to either side in which a bot notices others
     aim_window: float  # degrees between view and aim within which a bot fires
+    rest: float  # share of thoughts in a fight after which a bot stands still
     near_fight: float  # units that a bot keeps from its opponent, at least and at most
     far_fight: float
     daring: NDArray[np.float64]  # [BODIES] share of thoughts that go for an item over the pit
@@ -96,14 +99,16 @@ class MatchRules(NamedTuple):
 
 
 # Stated choices, fitted at skill 4 to the measured deaths, scores and speeds; a level of skill is a factor.
-AIM_ERROR, AIM_FACTOR = 9.0, 0.72
-REACTION, REACTION_FACTOR = 300.0, 0.75
+AIM_ERROR, AIM_FACTOR = 36.0, 0.8
+STILL = 0.35
+REACTION, REACTION_FACTOR = 600.0, 0.75
 TURN_RATE, TURN_FACTOR = 360.0, 1.3
 AIM_WINDOW = 15.0
+REST_SHARE = 0.35
 # The fourth bot takes care at the pit, as the measured scores say of DeepMind Lab's. Entry 0 is the agent's: unused.
-DARING = np.array([0.0, 0.09, 0.09, 0.09, 0.05, 0.09, 0.09])
-CLUMSY = np.array([0.0, 0.75, 0.75, 0.75, 0.45, 0.75, 0.75])
-CARELESS = np.array([0.0, 0.25, 0.25, 0.25, 0.05, 0.25, 0.25])
+DARING = np.array([0.0, 0.022, 0.022, 0.022, 0.008, 0.022, 0.022])
+CLUMSY = np.array([0.0, 0.95, 0.95, 0.95, 0.5, 0.95, 0.95])
+CARELESS = np.array([0.0, 0.025, 0.025, 0.025, 0.01, 0.025, 0.025])
 
 
 def make_match_rules(
@@ -127,10 +132,12 @@ def make_match_rules(
         items=items,
         next_cell=routes(*parts),
         aim_error=AIM_ERROR * AIM_FACTOR**beyond,
+        still=STILL,
         reaction=REACTION * REACTION_FACTOR**beyond,
         turn_rate=TURN_RATE * TURN_FACTOR**beyond,
         sight=min(180.0, 60.0 + 10.0 * (beyond + 3.0)),
         aim_window=AIM_WINDOW,
+        rest=REST_SHARE,
         near_fight=arena.keep[0],
         far_fight=arena.keep[1],
         daring=DARING,

@@ -28,6 +28,7 @@ from mmlib.levels.minilab.bodies import (
     HURT_BY,
     LOST,
     PITCH,
+    REST,
     ROAM_X,
     ROAM_Y,
     SEEN,
@@ -45,7 +46,7 @@ from mmlib.levels.minilab.bodies import (
 )
 from mmlib.levels.minilab.combat import FEET, RANGE, SHOT_SPEED, SPLASH_RADIUS, take_in_hand
 from mmlib.levels.minilab.navigation import cell_of, sees
-from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR
+from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TOP_SPEED
 
 THINK_MS = 96.0
 FORGET = 2000.0  # ms out of view after which an opponent is given up
@@ -100,8 +101,12 @@ def _watch(scene, rules, k):
         if me[LOST] > FORGET or me[ENEMY] >= 0.0 and scene.body[int(me[ENEMY]), HEALTH] <= 0.0:
             me[ENEMY], me[SEEN] = -1.0, 0.0
     me[HURT_BY] = -1.0
-    me[ERROR_YAW] = rules.aim_error * (chance(scene) + chance(scene) - 1.0)
-    me[ERROR_PITCH] = 0.5 * rules.aim_error * (chance(scene) + chance(scene) - 1.0)
+    error = rules.aim_error
+    if me[ENEMY] >= 0.0:  # who stands still is easier to hit
+        it = scene.body[int(me[ENEMY])]
+        error *= rules.still + (1.0 - rules.still) * min(1.0, math.hypot(it[VX], it[VY]) / TOP_SPEED)
+    me[ERROR_YAW] = error * (chance(scene) + chance(scene) - 1.0)
+    me[ERROR_PITCH] = 0.5 * error * (chance(scene) + chance(scene) - 1.0)
 
 
 @njit(nogil=True, cache=True)
@@ -155,8 +160,9 @@ def _choose_heading(scene, rules, k):
     """Where to walk: to an item, round an opponent, or to the place it roams to."""
     me = scene.body[k]
     goal = int(me[GOAL])
-    me[CROSS] = 0.0
+    me[CROSS], me[REST] = 0.0, 0.0
     if goal < 0 and me[VISIBLE] > 0.0:
+        me[REST] = 1.0 if chance(scene) < rules.rest else 0.0
         it = scene.body[int(me[ENEMY])]
         away = math.hypot(it[X] - me[X], it[Y] - me[Y])
         if chance(scene) < TURN_ROUND or math.hypot(me[VX], me[VY]) < 60.0:
@@ -173,6 +179,9 @@ def _choose_heading(scene, rules, k):
     if goal >= 0:
         x, y = rules.items[goal, 1], rules.items[goal, 2]
     heading, over = way_to(scene, rules, me[X], me[Y], x, y)
+    if over and goal < 0 and me[SLIP] < 0.0 and chance(scene) >= rules.daring[k]:
+        me[ROAM_X], me[ROAM_Y] = me[X], me[Y]  # not worth a jump: somewhere else, next time
+        return
     me[HEADING], me[CROSS] = heading, 1.0 if over else 0.0
 
 
@@ -262,4 +271,4 @@ def control(scene, rules, k, tick):
             _choose_heading(scene, rules, k)
         _choose_gadget(scene, me)
     walks, jumps = _mind_the_pit(scene, rules, k)
-    return _aim(scene, rules, me, tick), walks, jumps
+    return _aim(scene, rules, me, tick), walks and me[REST] == 0.0, jumps

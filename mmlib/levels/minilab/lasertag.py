@@ -231,7 +231,8 @@ def _show(scene, rules, sprites, look):
 
 
 @njit(nogil=True, cache=True)
-def _scene(e, world, fight):
+def scene_of(e, world, fight):
+    """Environment e's rows."""
     return Scene(
         fight.body[e],
         fight.shots[e],
@@ -260,7 +261,7 @@ def _begin_episode(e, rules, world, agents, fight):
     if rules.staggered and episode == 0:
         key = random.stream(rules.seed, e, episode, _LENGTH)
         agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
-    scene = _scene(e, world, fight)
+    scene = scene_of(e, world, fight)
     for k in range(1 + rules.bots):
         _appear(scene, rules, k, True)
     agents.pose[e] = scene.body[0, X:VX]
@@ -286,7 +287,7 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
     """One level step of environments start..stop-1, as `episodes.advance`."""
     ended = False
     for e in range(start, stop):
-        scene = _scene(e, world, fight)
+        scene = scene_of(e, world, fight)
         agent = scene.body[0]
         agent[X:VX], agent[VX:JUMP_HELD] = agents.pose[e], agents.velocity[e]
         agent[JUMP_HELD] = agents.jump_held[e]
