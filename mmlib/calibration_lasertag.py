@@ -40,6 +40,7 @@ _SMALL = np.array(
     ],
     np.int32,
 )
+_TAP = np.array([[0, 0, 0, 0, 1, 0, 0]], np.int32)
 _BIG = _actions((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))
 
 
@@ -75,8 +76,7 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
     steps = SECONDS * 60 // REPEAT
     for k in range(steps):
         if policy == "idle":
-            actions = np.zeros((episodes, 7), np.int32)
-            actions[:, 4] = k % TAP_EVERY == 0
+            actions = np.repeat(_TAP if k % TAP_EVERY == 0 else 0 * _TAP, episodes, axis=0)
         else:
             table = _SMALL if policy == "small" else _BIG
             actions = table[rng.integers(len(table), size=episodes)]

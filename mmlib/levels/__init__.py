@@ -53,7 +53,8 @@ def make(
       height: of the observation, pixels.
       **settings: the backend's own. minilab: `threads` (worker threads, default 1), `episode_seconds` (length of
         an episode in place of the level's own), `staggered` (each environment's first episode is cut at a random
-        frame, so that episodes do not end all at once; default False).
+        frame, so that episodes do not end all at once; default False); lasertag levels also `bot_count` (0 to 6) and
+        `skill` of the bots (1 to 5).
 
     Raises:
       ValueError: an unknown level, backend or setting, or an argument outside its range; names the choices.

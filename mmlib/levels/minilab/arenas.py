@@ -142,27 +142,28 @@ CHASM_ARENA = Arena(
     looks=(0,),
 )
 
-# The miniatures' own rules (stated choices): bots that one hit tags, that walk slowly and come near, and a rapid gadget
-# that does not run out.
-_WEAK = {"skill": 1.0, "bot_health": 7.0, "keep": (60.0, 120.0), "slow_bots": True, "endless_rapid": True, "bots": 2}
-
+# The miniatures' own rules (stated choices): two bots that one hit tags, that walk slowly and come near, and a rapid
+# gadget that does not run out.
 HORSESHOE_MINI_ARENA = Arena(
     picture=HORSESHOE_MINI,
     cell=192.0,
     origin=(0.0, 0.0),
     spawns=((96, 96), (288, 96), (480, 96), (480, 288), (480, 480), (288, 480), (96, 480)),
     items=(Item(ORB_ITEM, 288, 288, 16), Item(BEAM_ITEM, 400, 288, 16)),
-    **_WEAK,
+    bots=2,
+    skill=1.0,
+    bot_health=7.0,
+    keep=(60.0, 120.0),
+    slow_bots=True,
+    endless_rapid=True,
 )
 
-CHASM_MINI_ARENA = Arena(
+CHASM_MINI_ARENA = HORSESHOE_MINI_ARENA._replace(
     picture=CHASM_MINI,
     cell=128.0,
-    origin=(0.0, 0.0),
     spawns=((48, 48), (48, 192), (48, 336), (592, 48), (592, 192), (592, 336)),
     items=(Item(BEAM_ITEM, 320, 192, 72),),
     looks=(0,),
-    **_WEAK,
 )
 
 

@@ -98,7 +98,7 @@ def _watch(scene, rules, k):
     else:
         me[VISIBLE] = 0.0
         me[LOST] += THINK_MS
-        if me[LOST] > FORGET or me[ENEMY] >= 0.0 and scene.body[int(me[ENEMY]), HEALTH] <= 0.0:
+        if me[LOST] > FORGET or (me[ENEMY] >= 0.0 and scene.body[int(me[ENEMY]), HEALTH] <= 0.0):
             me[ENEMY], me[SEEN] = -1.0, 0.0
     me[HURT_BY] = -1.0
     error = rules.aim_error
@@ -112,7 +112,7 @@ def _watch(scene, rules, k):
 @njit(nogil=True, cache=True)
 def wants(me, kind):
     """Whether a body has use for an item."""
-    if kind == ORB_ITEM or kind == BEAM_ITEM:
+    if kind in (ORB_ITEM, BEAM_ITEM):
         gadget = ORB if kind == ORB_ITEM else BEAM
         return me[AMMO + gadget] <= ENOUGH_ROUNDS[gadget]
     return me[HEALTH] < WANT_HEALTH if kind == HEALTH_ITEM else me[ARMOUR] < WANT_ARMOUR

@@ -2,7 +2,7 @@
 
 Numbers that were read from DeepMind Lab: damage, cadence, spread, range, speed, splash radius, rounds, the share that
 armour absorbs. Stated choices, after the rules of the Quake III family it is built on: a splash falls off linearly
-with the distance from the hull and spares who was hit directly; its owner takes half; a hit pushes by 5 units/s a
+with the distance from the hull, spares who was hit directly, and hurts its owner in full; a hit pushes by 5 units/s a
 point of damage; putting another gadget in hand takes 450 ms.
 """
 
@@ -50,7 +50,6 @@ RANGE = np.array([32.0, 8192.0, 0.0, 768.0])  # units from the muzzle
 SPREAD = 200.0 / 8192.0  # of the rapid gadget: tangent of the largest deviation on each axis
 SHOT_SPEED, SPLASH, SPLASH_RADIUS = 900.0, 100.0, 120.0
 SHOT_LIFE = 10000.0  # ms
-OWN_SPLASH = 1.0
 PUSH = 5.0  # units/s a point of damage
 ABSORBED = 0.66
 SWITCH = 450.0  # ms
@@ -65,11 +64,11 @@ BODY_DOWN = 10.0  # eye of a tagged body above the floor
 def die(scene, rules, k, by):
     """Body k is tagged by body `by`, itself or the WORLD."""
     me = scene.body[k]
-    if by == WORLD or by == k:
+    if by != WORLD and by != k:
+        scene.body[by, SCORE] += 1.0
+    else:
         me[SCORE] -= 1.0
         me[OWN] += 1.0
-    else:
-        scene.body[by, SCORE] += 1.0
     me[DEATHS] += 1.0
     me[HEALTH], me[DEAD] = 0.0, 0.0
     me[VX] = me[VY] = me[VZ] = 0.0
@@ -86,9 +85,7 @@ def hurt(scene, rules, k, by, amount, dx, dy, dz):
     me[VX] += push * dx
     me[VY] += push * dy
     me[VZ] += push * dz
-    if by == k:
-        amount = math.floor(amount * OWN_SPLASH)
-    else:
+    if by != k:
         me[HURT_BY] = by
     saved = min(math.ceil(amount * ABSORBED), me[ARMOUR])
     me[ARMOUR] -= saved

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND, Pose, Step, check_actions
+from mmlib.levels.minilab.arenas import MAX_BOTS
 from mmlib.levels.minilab.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.episodes import advance, begin
 from mmlib.levels.minilab.lasertag import begin_match, play
 from mmlib.levels.minilab.lasertag_art import lasertag_art
-from mmlib.levels.minilab.arenas import MAX_BOTS
 from mmlib.levels.minilab.levels import SPECS, LevelSpec
 from mmlib.levels.minilab.mapview import map_image
 from mmlib.levels.minilab.mazes import maze_scratch
@@ -239,9 +239,11 @@ class MiniLab:
     def _state(self) -> dict[str, NDArray]:
         state: dict[str, NDArray] = {f"world.{k}": v for k, v in self._world._asdict().items()}
         fight = {} if self._fight is None else self._fight._asdict()
-        return state | {f"agents.{k}": v for k, v in self._agents._asdict().items()} | {
-            f"fight.{k}": v for k, v in fight.items()
-        }
+        return (
+            state
+            | {f"agents.{k}": v for k, v in self._agents._asdict().items()}
+            | {f"fight.{k}": v for k, v in fight.items()}
+        )
 
     def state_dict(self) -> dict[str, NDArray]:
         """See `Level.state_dict`."""

@@ -54,5 +54,3 @@ def run_clocks(scene, tick):
     """One tick of the items that are away."""
     for n in range(len(scene.waits)):
         scene.waits[n] = max(0.0, scene.waits[n] - tick)
-
-

@@ -53,7 +53,6 @@ from mmlib.levels.minilab.bodies import (
     X,
     Y,
     chance,
-    floor_at,
 )
 from mmlib.levels.minilab.bots import THINK_MS, bearing, control, wrapped
 from mmlib.levels.minilab.combat import FEET, HEAD, HULL, WORLD, die, fade_marks, fly, trigger
