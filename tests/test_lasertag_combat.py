@@ -26,10 +26,11 @@ def test_damage_and_cadence(gadget, damage, cadence, away):
         duel.place(0, 200, 192)
         duel.place(1, 200 + away, 192)
         duel.step(FIRE)
-    shots = 1000 - duel.body[0, AMMO + gadget] if gadget != CONTACT else 4000 / cadence
+    lost = 1e6 - duel.body[1, HEALTH]
+    shots = 1000 - duel.body[0, AMMO + gadget] if gadget != CONTACT else lost / damage
     assert shots == pytest.approx(4000 / cadence, abs=1)
     flying = (duel.fight.shots[0, :, SHOT_OWNER] >= 0).sum()
-    assert 1e6 - duel.body[1, HEALTH] == damage * (shots - flying)
+    assert lost == damage * (shots - flying)
 
 
 @pytest.mark.parametrize(("gadget", "reach"), [(CONTACT, 32), (BEAM, 768)])
@@ -69,7 +70,7 @@ def test_walls_stop_shots():
         duel.place(1, 500, 800)
         for _ in range(60):
             duel.step(FIRE)
-        assert duel.body[1, HEALTH] == 125 - 0
+        assert duel.body[1, HEALTH] >= 124  # but for its waning
 
 
 def test_orbs_fly_at_900_units_a_second():
