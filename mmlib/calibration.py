@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmlib.calibration_lasertag import LASERTAG_TARGETS
 from mmlib.calibration_mazes import MAZE_TARGETS
 from mmlib.calibration_target import Target
 from mmlib.results import replace_text
 
-TARGETS: tuple[Target, ...] = MAZE_TARGETS
+TARGETS: tuple[Target, ...] = (*MAZE_TARGETS, *LASERTAG_TARGETS)
 EPISODES = 128
 MARKER = "<!-- calibration -->"
 COLUMNS = ("level", "quantity", "DeepMind Lab", "MiniLab", "n", "difference")

@@ -66,6 +66,9 @@ class RunConfig(BaseModel):
     unroll: int = Field(100, ge=1, description="T, agent steps of a trajectory")
     learner_batches: int = Field(1, ge=1, description="updates an unroll is split into, by environments")
     action_repeat: int = Field(4, ge=1, description="environment frames an action lasts")
+    level_settings: dict[str, str | float | int | bool] = Field(
+        {}, description="the backend's own, for instance bot_count; see levels.make"
+    )
     staggered: bool = Field(False, description="cut each environment's first episode at a random frame")
     width: int = Field(96, ge=16, le=1024)
     height: int = Field(72, ge=16, le=1024)

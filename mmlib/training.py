@@ -154,6 +154,7 @@ class TrainingLoop:
             width=config.width,
             height=config.height,
             staggered=config.staggered,
+            **config.level_settings,
         )
         seed = self.seeds[2] + different
         return Actor(level, agent, unroll=config.unroll, reward_clip=config.reward_clip, seed=seed, task=task)

@@ -108,6 +108,8 @@ def test_rewards_are_those_of_the_events_only(case):
     level = make(backend, name, num_envs=16 if backend == "minilab" else 4, width=8, height=8, action_repeat=1)
     rng = np.random.default_rng(1)
     allowed = {0, 1, 2, 10, 11} if "nav_maze" in name else {0, 1, 2}  # two objects can be in reach at once
+    lasertag = name.startswith("lt_")
+    allowed = {-1, 0, 1} if lasertag else allowed
     seen = set()
     for _ in range(600):
         actions = random_actions(level, rng)
@@ -116,7 +118,7 @@ def test_rewards_are_those_of_the_events_only(case):
             actions[:, :2] //= 8
         seen |= set(level.step(actions).reward.tolist())
     assert seen <= allowed
-    assert 1 in seen
+    assert 1 in seen or lasertag  # tags are rare
     level.close()
 
 

@@ -197,7 +197,7 @@ def test_generated_maps_change_with_the_episode_and_fixed_ones_do_not():
         assert step.done[0]
         second = level.state_dict()
         same = np.array_equal(first["world.wall_x"], second["world.wall_x"])
-        assert same == (SPECS[name].layout is not None)
+        assert same == (SPECS[name].maze is None)
         assert not np.array_equal(first["agents.pose"], second["agents.pose"])
         level.close()
 
@@ -205,6 +205,8 @@ def test_generated_maps_change_with_the_episode_and_fixed_ones_do_not():
 @pytest.mark.parametrize("name", ALL)
 def test_walls_stop_agents_everywhere(name):
     """A random walk never leaves open cells."""
+    arena = SPECS[name].arena
+    size = 100 if arena is None else arena.cell
     level = one(name, num_envs=4, action_repeat=4, width=8, height=8)
     rng = np.random.default_rng(0)
     for _ in range(300):
@@ -216,10 +218,10 @@ def test_walls_stop_agents_everywhere(name):
         state = level.state_dict()
         for i in range(4):
             x, y = level.pose(i)[:2]
-            row, column = int(y // 100), int(x // 100)
+            row, column = int(y // size), int(x // size)
             wall_x, wall_y = state["world.wall_x"][i], state["world.wall_y"][i]
             edges = [*wall_x[row, column : column + 2], *wall_y[row : row + 2, column]]
-            inside = [x % 100, 100 - x % 100, y % 100, 100 - y % 100]
+            inside = [x % size, size - x % size, y % size, size - y % size]
             for edge, distance in zip(edges, inside):
                 assert not edge or distance > 16
     level.close()

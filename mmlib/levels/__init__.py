@@ -85,7 +85,8 @@ def make(
       height: of the observation, pixels.
       **settings: the backend's own. All: `staggered` (each environment's first episode is cut at a random frame, so
         that episodes do not end all at once; default False). minilab and dmlab: `episode_seconds` (length of an
-        episode in place of the level's own). minilab: `threads` (worker threads, default 1). dmlab: `renderer`,
+        episode in place of the level's own). minilab: `threads` (worker threads, default 1), and of
+        lasertag levels `bot_count` (0 to 6) and `skill` of the bots (1 to 5). dmlab: `renderer`,
         `level_cache` and DeepMind Lab's settings of the level. gymnasium: the arguments of `gymnasium.make`.
 
     Raises:

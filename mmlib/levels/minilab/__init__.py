@@ -49,6 +49,7 @@ def _kernels_cached_here() -> Iterator[None]:
 
 
 with _kernels_cached_here():
+    import mmlib.levels.minilab.marksman  # noqa: F401  its kernels too, whoever imports it first
     from mmlib.levels.minilab.engine import MiniLab
 
 __all__ = ["MiniLab"]

@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND, Pose, Step, check_actions
+from mmlib.levels.minilab.arenas import MAX_BOTS
+from mmlib.levels.minilab.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.episodes import advance, begin
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.minilab.lasertag import begin_match, play
+from mmlib.levels.minilab.lasertag_art import lasertag_art
+from mmlib.levels.minilab.levels import SPECS, LevelSpec
 from mmlib.levels.minilab.mapview import map_image
 from mmlib.levels.minilab.mazes import maze_scratch
 from mmlib.levels.minilab.physics import CELL, EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
@@ -21,7 +25,8 @@ from mmlib.levels.minilab.render import render
 from mmlib.levels.minilab.textures import load_art
 from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
 
-SETTINGS = ("episode_seconds", "staggered", "threads")  # of `MiniLab`, beyond the arguments that every backend has
+LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
+SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has
 
 
 class MiniLab:
@@ -44,6 +49,8 @@ class MiniLab:
         threads: int = 1,
         episode_seconds: float | None = None,
         staggered: bool = False,
+        bot_count: int | None = None,
+        skill: float | None = None,
     ):
         """Makes the level; the first one on a machine compiles the engine.
 
@@ -58,21 +65,31 @@ class MiniLab:
           threads: worker threads of `reset` and `step`; they change the speed and nothing else.
           episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
           staggered: see `mmlib.levels.make`.
+          bot_count: bots of a lasertag level, 0 to 6, in place of the level's own number.
+          skill: of the bots, 1 to 5, in place of the level's own (4; miniatures 1).
 
         Raises:
-          ValueError: an argument outside its range.
+          ValueError: an argument outside its range, or a setting that the level does not take.
         """
         _check_arguments(num_envs, seed, action_repeat, width, height, threads, episode_seconds)
         self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seed, action_repeat
         self.width, self.height = width, height
         self._spec = SPECS[name]
+        _check_lasertag(self._spec, bot_count, skill)
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
         self._rules = make_rules(self._spec, seed, frames, staggered)
         self.episode_frames = self._rules.episode_frames
-        self._world = make_world(self._spec, num_envs)
         self._agents = make_agents(num_envs)
         self._outcome = make_outcome(num_envs)
-        self._art = load_art()
+        arena = self._spec.arena
+        if arena is None:
+            self._world = make_world(self._spec, num_envs)
+            self._art, self._cell, self._fight = load_art(), CELL, None
+        else:
+            self._world = make_arena_world(arena, num_envs)
+            self._art, self._cell, self._fight = lasertag_art(arena.cell), arena.cell, make_fight(arena, num_envs)
+            self._match = make_match_rules(arena, seed, self.episode_frames, staggered, bot_count, skill)
+        self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
         self.last_frames: NDArray[np.uint8] | None = None  # set to `[B, 3, H, W]` to keep what ended episodes saw last
         self._split(min(threads, num_envs))
@@ -100,26 +117,39 @@ class MiniLab:
 
     def _begin(self, k: int, anew: bool) -> None:
         """Begins the episodes that are due in range k, or the first of every environment."""
+        if self._fight is not None:
+            begin_match(self._match, self._world, self._agents, self._fight, anew, *self._ranges[k])
+            return
         begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], anew, *self._ranges[k])
 
     def _advance(self, actions: NDArray[np.int32], start: int, stop: int) -> bool:
         """Plays one level step of environments start..stop-1; whether an episode ended."""
+        if self._fight is not None:
+            match = self._match, self._world, self._agents, self._fight, self._outcome
+            return play(actions, self.action_repeat, *match, start, stop)
         state = self._rules, self._world, self._agents, self._outcome
         return advance(actions, self.action_repeat, *state, start, stop)
+
+    def _in_view(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Poses `[..., 5]` for the renderer, for which a cell always has 100 units."""
+        if self._cell == CELL:
+            return pose
+        scale = CELL / self._cell
+        return pose * np.array([scale, scale, scale, 1.0, 1.0])
 
     def _draw(self, out: NDArray[np.uint8], pose: NDArray, first: int, start: int, stop: int) -> None:
         """Renders environments first+start..first+stop-1 seen from `pose[start:stop]` into `out`."""
         world = self._world
         render(
             out,
-            pose,
+            self._in_view(pose),
             world.wall_x[first:],
             world.wall_y[first:],
-            world.floor_z[first:],
+            self._view_floor[first:],
             world.floor_texture[first:],
             world.sprites[first:],
             world.theme[first:],
-            self._spec.ceiling,
+            self._spec.ceiling * CELL / self._cell,
             self._spec.sky,
             self._art,
             start,
@@ -177,10 +207,10 @@ class MiniLab:
         self._check_index(i)
         _, rows, columns = self._world.floor_z.shape
         for axis, value, cells in (("x", x, columns), ("y", y, rows)):
-            if not REACH_WALL <= value <= cells * CELL - REACH_WALL:
-                low, high = REACH_WALL, cells * CELL - REACH_WALL
+            if not REACH_WALL <= value <= cells * self._cell - REACH_WALL:
+                low, high = REACH_WALL, cells * self._cell - REACH_WALL
                 raise ValueError(f"{axis} = {value} is outside the map; allowed: {low} to {high}")
-        eye = ground_below(self._world.floor_z[i], float(x), float(y)) + EYE_ABOVE_FLOOR
+        eye = ground_below(self._world.floor_z[i], float(x), float(y), self._cell) + EYE_ABOVE_FLOOR
         self._agents.pose[i] = (x, y, eye, (yaw_degrees + 180.0) % 360.0 - 180.0, 0.0)
         self._agents.velocity[i] = 0.0
         self._agents.jump_held[i] = 0
@@ -198,10 +228,10 @@ class MiniLab:
         self._check_index(i)
         world = self._world
         return map_image(
-            self._agents.pose[i],
+            self._in_view(self._agents.pose[i]),
             world.wall_x[i],
             world.wall_y[i],
-            world.floor_z[i],
+            self._view_floor[i],
             world.floor_texture[i],
             world.sprites[i],
             world.theme[i],
@@ -211,7 +241,12 @@ class MiniLab:
 
     def _state(self) -> dict[str, NDArray]:
         state: dict[str, NDArray] = {f"world.{k}": v for k, v in self._world._asdict().items()}
-        return state | {f"agents.{k}": v for k, v in self._agents._asdict().items()}
+        fight = {} if self._fight is None else self._fight._asdict()
+        return (
+            state
+            | {f"agents.{k}": v for k, v in self._agents._asdict().items()}
+            | {f"fight.{k}": v for k, v in fight.items()}
+        )
 
     def state_dict(self) -> dict[str, NDArray]:
         """See `Level.state_dict`."""
@@ -262,6 +297,19 @@ def _check_arguments(
         raise ValueError(f"seed {seed} is outside [0, 2**63)")
     if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
         raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
+
+
+def _check_lasertag(spec: LevelSpec, bot_count: int | None, skill: float | None) -> None:
+    """Raises ValueError for a lasertag setting outside its range, or of a level that takes none."""
+    if spec.arena is None:
+        for setting, value in (("bot_count", bot_count), ("skill", skill)):
+            if value is not None:
+                known = ", ".join(name for name in SETTINGS if name not in LASERTAG_SETTINGS)
+                raise ValueError(f"{spec.name} takes no setting {setting!r}; settings: {known}")
+    if bot_count is not None and (bot_count != int(bot_count) or not 0 <= bot_count <= MAX_BOTS):
+        raise ValueError(f"bot_count is {bot_count}; it must be a whole number from 0 to {MAX_BOTS}")
+    if skill is not None and not 1 <= skill <= 5:
+        raise ValueError(f"skill is {skill}; it must be from 1 to 5")
 
 
 class _Notice:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +37,9 @@ def expert(level: MiniLab) -> NDArray[np.int32]:
     It depends on nothing but the level's state. Like an agent, it acts once every `action_repeat` frames.
     """
     if level.name.startswith("lt_"):
-        actions: NDArray[np.int32] = import_module("mmlib.levels.minilab.marksman").marksman(level)
-        return actions
+        from mmlib.levels.minilab.marksman import marksman  # late: its kernels are of use on these levels only
+
+        return marksman(level)
     state = level.state_dict()
     return np.stack([_maze_action(state, i, level.action_repeat) for i in range(level.num_envs)])
 

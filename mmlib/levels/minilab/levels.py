@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmlib.levels.base import FRAMES_PER_SECOND, LevelInfo
-from mmlib.levels.minilab import layouts
+from mmlib.levels.minilab import arenas, layouts
+from mmlib.levels.minilab.arenas import Arena
 from mmlib.levels.minilab.mazes import MazeRules
 
 
@@ -21,6 +22,7 @@ class LevelSpec:
     sky: bool  # open sky above the walls; otherwise a ceiling that cuts jumps short
     layout: str | None = None  # a picture of `layouts`
     maze: MazeRules | None = None  # a new map every episode
+    arena: Arena | None = None  # a lasertag level
     object_share: float = 0.5  # generated maps: share of the object cells that hold an apple in an episode
     restart_when_empty: bool = False  # the map restarts, inside the episode, when the last apple is taken
     themes: tuple[int, ...] = (0,)  # an episode's theme is drawn from these
@@ -97,4 +99,43 @@ _ALL = (
     ),
 )
 
-SPECS = {spec.name: spec for spec in _ALL}
+_LASERTAG = (
+    LevelSpec(
+        name="lt_horseshoe_color",
+        description="lasertag in a U of 1536 x 1152 units against six bots: +1 for a tag, -1 for tagging oneself",
+        seconds=600,
+        miniature=False,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.HORSESHOE_ARENA,
+    ),
+    LevelSpec(
+        name="lt_horseshoe_color_mini",
+        description="lasertag in a U of 576 x 576 units against two slow bots that one hit tags",
+        seconds=60,
+        miniature=True,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.HORSESHOE_MINI_ARENA,
+    ),
+    LevelSpec(
+        name="lt_chasm",
+        description="lasertag in a room of 640 x 640 units across a pit against four bots: +1 a tag, -1 for falling",
+        seconds=600,
+        miniature=False,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.CHASM_ARENA,
+    ),
+    LevelSpec(
+        name="lt_chasm_mini",
+        description="lasertag in a room of 640 x 384 units around a small pit against two slow bots",
+        seconds=60,
+        miniature=True,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.CHASM_MINI_ARENA,
+    ),
+)
+
+SPECS = {spec.name: spec for spec in _ALL + _LASERTAG}

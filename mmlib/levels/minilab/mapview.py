@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib.levels.minilab.arenas import BOT
 from mmlib.levels.minilab.textures import APPLE, AREA, GOAL, LEVELS, Art
 
 CELL = 100.0  # units
@@ -15,6 +16,7 @@ TRAIL = (40, 90, 235)
 AGENT = (250, 250, 250)
 OUTLINE = (20, 20, 24)
 SPRITE_COLOURS = {APPLE: (222, 26, 34), GOAL: (255, 222, 40)}
+BOT_COLOUR = (255, 120, 190)
 OTHER_SPRITE = (60, 220, 235)
 MIN_PIXELS = 16
 
@@ -61,7 +63,7 @@ def map_image(
         _draw_trail(image, x, y, np.asarray(trail, float) / CELL, scale)
     for sprite_x, sprite_y, _, kind, _ in sprites:
         if kind > 0:
-            colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE)
+            colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE if kind < BOT else BOT_COLOUR)
             size = 0.24 if int(kind) == GOAL else 0.17
             away = np.hypot(x - sprite_x / CELL, y - sprite_y / CELL)
             if int(kind) == GOAL:

@@ -26,11 +26,20 @@ COLOURS = {
     "black": (0.10, 0.10, 0.12),
     "pink": (0.96, 0.62, 0.68),
     "cyan": (0.30, 0.85, 0.90),
+    "royal": (0.13, 0.27, 0.72),
+    "azure": (0.22, 0.48, 0.86),
+    "plum": (0.40, 0.11, 0.44),
+    "rust": (0.56, 0.20, 0.12),
+    "gold": (0.88, 0.76, 0.14),
+    "olive": (0.27, 0.40, 0.31),
+    "amber": (0.80, 0.50, 0.09),
+    "sage": (0.63, 0.60, 0.33),
 }
 SKIES = {  # colours at the horizon and at the zenith
     "noon": ((0.68, 0.87, 0.99), (0.32, 0.62, 0.95)),
     "dawn": ((0.99, 0.88, 0.76), (0.46, 0.66, 0.93)),
     "dusk": ((0.86, 0.80, 0.96), (0.36, 0.42, 0.80)),
+    "stadium": ((0.62, 0.84, 0.99), (0.45, 0.72, 0.97)),
 }
 
 
@@ -87,6 +96,19 @@ def _circuit(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.ones((SIZE, SIZE)), lines * 0.6
 
 
+def _wires(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thin lines between round nodes, on and off a frame of plates."""
+    draw, lines = np.random.RandomState(seed), np.zeros((SIZE, SIZE))
+    for _ in range(7):
+        u, v, run, drop = draw.randint(0, 8, 4) * 8
+        lines[v + 3, np.arange(u, u + run + 16) % SIZE] = 1
+        lines[np.arange(v, v + drop + 8) % SIZE, u + 3] = 1
+        near = np.hypot((_U * SIZE - u - 3.5 + 32) % SIZE - 32, (_V * SIZE - v - 3.5 + 32) % SIZE - 32)
+        lines[(near > 1.5) & (near < 3.2)] = 1
+    border, value = _cells(2, 3, 0.5, seed)
+    return 0.92 + 0.16 * value - 0.12 * (border < 0.03), lines * 0.55
+
+
 def _honeycomb(seed: int) -> tuple[np.ndarray, np.ndarray]:
     j, i = np.mgrid[-1:6, -1:6]
     centre_u, centre_v = ((i + 0.5 * (j % 2)) / 4).ravel(), (j / 4).ravel()
@@ -117,6 +139,7 @@ PATTERNS: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
     "tile": _tile,
     "panel": _panel,
     "circuit": _circuit,
+    "wires": _wires,
     "honeycomb": _honeycomb,
     "planks": _planks,
     "stone": _stone,
@@ -143,7 +166,23 @@ def sky(name: str, columns: int, rows: int) -> np.ndarray:
     image = low + (high - low) * np.sqrt(rise)
     cloud = np.clip(_noise(len(name) * 7 + 1, rows * 2, columns, 40, 7)[:rows] - 0.6, 0, 1.2) / 1.2
     cloud = cloud * np.clip(4 * rise[..., 0], 0, 1)
-    return image + (1.0 - image) * 0.55 * cloud[..., None]
+    image = image + (1.0 - image) * 0.55 * cloud[..., None]
+    if name == "stadium":
+        _build_stands(image)
+    return image
+
+
+def _build_stands(image: np.ndarray) -> None:
+    """Rows of seats around the horizon of a panorama, in tiers with lit edges."""
+    rows, columns = image.shape[:2]
+    rise, place = (np.arange(rows) + 0.5) / rows, np.arange(columns)
+    for low, high, colour in ((0.0, 0.27, "navy"), (0.27, 0.30, "azure"), (0.33, 0.47, "navy"), (0.50, 0.58, "azure")):
+        image[(rise >= low) & (rise < high)] = 0.75 * _colour(colour)
+    for low, high in ((0.30, 0.33), (0.47, 0.50), (0.58, 0.61)):
+        tier = np.flatnonzero((rise >= low) & (rise < high))
+        image[tier[0] : tier[-1] + 1] = np.where(place % 4 < 3, 0.92, 0.35)[None, :, None]
+    seats = (rise < 0.47)[:, None] & ((np.arange(rows)[:, None] + place) % 2 == 0) & (image.sum(-1) < 1.4)
+    image[seats] *= 1.35
 
 
 def _disc(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -210,7 +249,7 @@ def _paint(size: int, draw: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> n
     return image
 
 
-def _layer(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
+def layer(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
     image[..., :3] = np.where(mask[..., None], colour, image[..., :3])
     image[..., 3] = np.maximum(image[..., 3], mask)
 
@@ -219,33 +258,33 @@ def _apple(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     image = np.zeros((*u.shape, 4))
     body = np.hypot(np.abs(u) - 0.28, (v - 0.16) / 1.12) < 0.64
     light = np.clip(1.05 - 0.55 * np.hypot(u + 0.32, v + 0.12), 0.45, 1.05)
-    _layer(image, body, np.array((0.92, 0.07, 0.10)) * light[..., None])
-    _layer(image, np.hypot(u + 0.40, v + 0.08) < 0.15, np.array((1.0, 0.75, 0.72)))
-    _layer(
+    layer(image, body, np.array((0.92, 0.07, 0.10)) * light[..., None])
+    layer(image, np.hypot(u + 0.40, v + 0.08) < 0.15, np.array((1.0, 0.75, 0.72)))
+    layer(
         image,
         (np.abs(u - 0.06 + 0.2 * (v + 0.5)) < 0.07) & (v > -0.95) & (v < -0.35),
         np.array((0.32, 0.18, 0.08)),
     )
-    _layer(image, np.hypot((u - 0.38) / 0.34, (v + 0.74) / 0.17) < 1, np.array((0.25, 0.72, 0.20)))
+    layer(image, np.hypot((u - 0.38) / 0.34, (v + 0.74) / 0.17) < 1, np.array((0.25, 0.72, 0.20)))
     return image
 
 
 def _goal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     image = np.zeros((*u.shape, 4))
-    _layer(image, (v > 0.62) & (np.hypot(u / 0.9, (v - 0.75) / 0.22) < 1), np.array((0.45, 0.10, 0.62)))
-    _layer(image, np.hypot(u / 0.9, (v - 0.66) / 0.2) < 1, np.array((0.72, 0.28, 0.92)))
+    layer(image, (v > 0.62) & (np.hypot(u / 0.9, (v - 0.75) / 0.22) < 1), np.array((0.45, 0.10, 0.62)))
+    layer(image, np.hypot(u / 0.9, (v - 0.66) / 0.2) < 1, np.array((0.72, 0.28, 0.92)))
     gem = np.abs(u) / 0.62 + np.abs(v + 0.18) / 0.78
-    _layer(
+    layer(
         image,
         gem < 1,
         np.where((u < 0)[..., None], np.array((1.0, 0.98, 0.55)), np.array((0.98, 0.82, 0.10))),
     )
-    _layer(
+    layer(
         image,
         (gem < 1) & (v > -0.18),
         np.where((u < 0)[..., None], np.array((0.95, 0.75, 0.1)), np.array((0.8, 0.5, 0.05))),
     )
-    _layer(image, gem < 0.45, np.array((1.0, 1.0, 0.95)))
+    layer(image, gem < 0.45, np.array((1.0, 1.0, 0.95)))
     return image
 
 

@@ -43,40 +43,40 @@ REACH_WALL = REACH + 1.0  # the same to a wall's edge line: wall sheets are 2 un
 
 
 @njit(nogil=True, cache=True)
-def _first_row(side):
+def _first_row(side, size):
     """First of the rows of cells that the hull touches with its centre at `side`."""
-    return max(0, math.floor((side - REACH) / CELL))
+    return max(0, math.floor((side - REACH) / size))
 
 
 @njit(nogil=True, cache=True)
-def _last_row(side, rows):
+def _last_row(side, rows, size):
     """Last of the rows of cells that the hull touches with its centre at `side`."""
-    return min(rows - 1, math.ceil((side + REACH) / CELL) - 1)
+    return min(rows - 1, math.ceil((side + REACH) / size) - 1)
 
 
 @njit(nogil=True, cache=True)
-def _sheet_across(along, side, line):
+def _sheet_across(along, side, line, size):
     """Whether a wall lies on edge `line`, across the way of a hull at `side`."""
     hit = False
-    for row in range(_first_row(side), _last_row(side, along.shape[0]) + 1):
+    for row in range(_first_row(side, size), _last_row(side, along.shape[0], size) + 1):
         hit = hit or along[row, line] != 0
     return hit
 
 
 @njit(nogil=True, cache=True)
-def _end_or_ledge(across, floor_z, side, cell, climb):
+def _end_or_ledge(across, floor_z, side, cell, climb, size):
     """Whether a hull at `side` that enters `cell` meets the end of a wall or a floor higher than `climb`."""
-    edge = math.floor(side / CELL + 0.5)
-    if abs(side - CELL * edge) < REACH_WALL and across[edge, cell] != 0:
+    edge = math.floor(side / size + 0.5)
+    if abs(side - size * edge) < REACH_WALL and across[edge, cell] != 0:
         return True
     hit = False
-    for row in range(_first_row(side), _last_row(side, floor_z.shape[0]) + 1):
+    for row in range(_first_row(side, size), _last_row(side, floor_z.shape[0], size) + 1):
         hit = hit or floor_z[row, cell] > climb
     return hit
 
 
 @njit(nogil=True, cache=True)
-def slide(along, across, floor_z, position, side, delta, climb):
+def slide(along, across, floor_z, position, side, delta, climb, size=CELL):
     """Moves a hull along one axis until something is in its way.
 
     Args:
@@ -87,6 +87,7 @@ def slide(along, across, floor_z, position, side, delta, climb):
       side: coordinate on the other axis, units.
       delta: wanted displacement, units, less than a cell.
       climb: highest floor the hull can pass onto, units.
+      size: side of a cell, units.
 
     Returns:
       The new coordinate on this axis.
@@ -94,31 +95,31 @@ def slide(along, across, floor_z, position, side, delta, climb):
     target = position + delta
     cells = floor_z.shape[1]
     if delta > 0.0:
-        line = math.ceil((position + REACH_WALL) / CELL)
-        stop = CELL * line - REACH_WALL
-        if stop < target and line <= cells and _sheet_across(along, side, line):
+        line = math.ceil((position + REACH_WALL) / size)
+        stop = size * line - REACH_WALL
+        if stop < target and line <= cells and _sheet_across(along, side, line, size):
             target = stop
-        line = math.ceil((position + REACH) / CELL)
-        stop = CELL * line - REACH
-        if stop < target and line < cells and _end_or_ledge(across, floor_z, side, line, climb):
+        line = math.ceil((position + REACH) / size)
+        stop = size * line - REACH
+        if stop < target and line < cells and _end_or_ledge(across, floor_z, side, line, climb, size):
             target = stop
     else:
-        line = math.floor((position - REACH_WALL) / CELL)
-        stop = CELL * line + REACH_WALL
-        if stop > target and line >= 0 and _sheet_across(along, side, line):
+        line = math.floor((position - REACH_WALL) / size)
+        stop = size * line + REACH_WALL
+        if stop > target and line >= 0 and _sheet_across(along, side, line, size):
             target = stop
-        line = math.floor((position - REACH) / CELL)
-        stop = CELL * line + REACH
-        if stop > target and line > 0 and _end_or_ledge(across, floor_z, side, line - 1, climb):
+        line = math.floor((position - REACH) / size)
+        stop = size * line + REACH
+        if stop > target and line > 0 and _end_or_ledge(across, floor_z, side, line - 1, climb, size):
             target = stop
     return target
 
 
 @njit(nogil=True, cache=True)
-def ground_below(floor_z, x, y):
+def ground_below(floor_z, x, y, size=CELL):
     """Height of the highest floor under the hull at (x, y)."""
-    first_i, last_i = _first_row(x), _last_row(x, floor_z.shape[1])
-    first_j, last_j = _first_row(y), _last_row(y, floor_z.shape[0])
+    first_i, last_i = _first_row(x, size), _last_row(x, floor_z.shape[1], size)
+    first_j, last_j = _first_row(y, size), _last_row(y, floor_z.shape[0], size)
     height = floor_z[first_j, first_i]
     for j in range(first_j, last_j + 1):
         for i in range(first_i, last_i + 1):
@@ -166,27 +167,27 @@ def _rub(velocity, dt):
 
 
 @njit(nogil=True, cache=True)
-def _glide(pose, velocity, wall_x, wall_y, floor_z, dt, climb):
+def _glide(pose, velocity, wall_x, wall_y, floor_z, dt, climb, size):
     """Moves horizontally, one axis after the other; a velocity component that meets something ends."""
     step_x, step_y = velocity[0] * dt, velocity[1] * dt
     if step_x != 0.0:
         target = pose[0] + step_x
-        pose[0] = slide(wall_x, wall_y, floor_z, pose[0], pose[1], step_x, climb)
+        pose[0] = slide(wall_x, wall_y, floor_z, pose[0], pose[1], step_x, climb, size)
         if pose[0] != target:
             velocity[0] = 0.0
     if step_y != 0.0:
         target = pose[1] + step_y
-        pose[1] = slide(wall_y.T, wall_x.T, floor_z.T, pose[1], pose[0], step_y, climb)
+        pose[1] = slide(wall_y.T, wall_x.T, floor_z.T, pose[1], pose[0], step_y, climb, size)
         if pose[1] != target:
             velocity[1] = 0.0
 
 
 @njit(nogil=True, cache=True)
-def _fall(pose, velocity, floor_z, ceiling, dt):
+def _fall(pose, velocity, floor_z, ceiling, dt, size):
     """Moves vertically under gravity between the floor below the hull and the ceiling."""
     speed_after = velocity[2] - GRAVITY * dt
     height = pose[2] + 0.5 * (velocity[2] + speed_after) * dt
-    lowest = ground_below(floor_z, pose[0], pose[1]) + EYE_ABOVE_FLOOR
+    lowest = ground_below(floor_z, pose[0], pose[1], size) + EYE_ABOVE_FLOOR
     if height <= lowest:
         height, speed_after = lowest, 0.0
     elif height > ceiling - HEAD_ABOVE_EYE:
@@ -195,7 +196,7 @@ def _fall(pose, velocity, floor_z, ceiling, dt):
 
 
 @njit(nogil=True, cache=True)
-def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, tick_ms):
+def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, tick_ms, size=CELL):
     """One tick of a body.
 
     Args:
@@ -206,6 +207,7 @@ def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, ti
       wall_x, wall_y, floor_z: the map's `[CY, CX+1]`, `[CY+1, CX]`, `[CY, CX]`.
       ceiling: height of the ceiling, units; infinity under open sky.
       tick_ms: length of the tick, ms.
+      size: side of a cell, units.
 
     Returns:
       The new `jump_held`.
@@ -213,7 +215,7 @@ def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, ti
     dt = tick_ms * 0.001
     turn(pose, action[0], action[1])
     feet = pose[2] - EYE_ABOVE_FLOOR
-    ground = ground_below(floor_z, pose[0], pose[1])
+    ground = ground_below(floor_z, pose[0], pose[1], size)
     on_ground = velocity[2] <= 10.0 and feet - ground <= 0.25
     held = 0
     if action[5] != 0:
@@ -225,14 +227,14 @@ def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, ti
         _rub(velocity, dt)
         top_speed = CROUCH_SPEED if action[6] != 0 else TOP_SPEED
         _push(velocity, pose[3], action[2], action[3], 0, top_speed, GROUND_ACCELERATION, dt)
-        _glide(pose, velocity, wall_x, wall_y, floor_z, dt, ground + STEP_HEIGHT)
-        pose[2] = max(ground, ground_below(floor_z, pose[0], pose[1])) + EYE_ABOVE_FLOOR
+        _glide(pose, velocity, wall_x, wall_y, floor_z, dt, ground + STEP_HEIGHT, size)
+        pose[2] = max(ground, ground_below(floor_z, pose[0], pose[1], size)) + EYE_ABOVE_FLOOR
         velocity[2] = 0.0
     else:
         _push(velocity, pose[3], action[2], action[3], action[5], TOP_SPEED, AIR_ACCELERATION, dt)
         climb = feet + (STEP_HEIGHT if velocity[2] <= 0.0 else 0.0)
-        _glide(pose, velocity, wall_x, wall_y, floor_z, dt, climb)
-        _fall(pose, velocity, floor_z, ceiling, dt)
+        _glide(pose, velocity, wall_x, wall_y, floor_z, dt, climb, size)
+        _fall(pose, velocity, floor_z, ceiling, dt, size)
     for k in range(3):
         velocity[k] = np.rint(velocity[k])
     return held

@@ -12,6 +12,7 @@ from numba import njit
 
 # What a stream is for.
 MAZE, OBJECTS, SPAWN, THEME, SURFACE, LENGTH = 1, 2, 3, 4, 5, 6
+MATCH = 7  # everything in a lasertag episode
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -47,11 +47,11 @@ class Art(NamedTuple):
     skies: np.ndarray  # uint32 [skies * SKY_COLUMNS * SKY_ROWS], column major, from the horizon up
     sprites: np.ndarray  # uint32 [kinds * LEVELS * SPRITE_SIZE ** 2], column major, colour times alpha
     sprite_size: np.ndarray  # float32 [kinds, 2] width and height in cells
-    theme_walls: np.ndarray  # uint8 [NUM_THEMES, SLOTS] surface of each slot
-    theme_floors: np.ndarray  # uint8 [NUM_THEMES, SLOTS]
-    theme_steps: np.ndarray  # uint8 [NUM_THEMES] wall surface of step faces
-    theme_sky: np.ndarray  # uint8 [NUM_THEMES]
-    theme_ceiling: np.ndarray  # uint32 [NUM_THEMES] colour of a flat ceiling
+    theme_walls: np.ndarray  # uint8 [themes, SLOTS] surface of each slot
+    theme_floors: np.ndarray  # uint8 [themes, SLOTS]
+    theme_steps: np.ndarray  # uint8 [themes] wall surface of step faces
+    theme_sky: np.ndarray  # uint8 [themes]
+    theme_ceiling: np.ndarray  # uint32 [themes] colour of a flat ceiling
 
 
 THEMES = (
@@ -137,12 +137,12 @@ def _columns(images: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([pack(mipmaps(image)).transpose(0, 2, 1).ravel() for image in images])
 
 
-def _surfaces(kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Texels of the "walls" or "floors" of all themes, and the surface of each slot [NUM_THEMES, SLOTS]."""
-    names = sorted({name for theme in THEMES for name in theme.surfaces(kind)})
+def _surfaces(kind: str, themes: tuple[Theme, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Texels of the "walls" or "floors" of all themes, and the surface of each slot [themes, SLOTS]."""
+    names = sorted({name for theme in themes for name in theme.surfaces(kind)})
     images = [patterns.surface(*name.split(), wall=kind == "walls") for name in names]
-    slots = np.zeros((NUM_THEMES, SLOTS), np.uint8)
-    for t, theme in enumerate(THEMES):
+    slots = np.zeros((len(themes), SLOTS), np.uint8)
+    for t, theme in enumerate(themes):
         own = theme.surfaces(kind)
         slots[t] = [names.index(own[slot % len(own)]) for slot in range(SLOTS)]
     return _columns(images), slots
@@ -150,11 +150,15 @@ def _surfaces(kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def load_art() -> Art:
-    """All art, made at the first call and then shared; treat as read-only."""
-    walls, theme_walls = _surfaces("walls")
-    floors, theme_floors = _surfaces("floors")
+    """The mazes' art, made at the first call and then shared; treat as read-only."""
+    return make_art(THEMES, patterns.SPRITES)
+
+
+def make_art(themes: tuple[Theme, ...], kinds: tuple[patterns.Sprite, ...]) -> Art:
+    """Art of at most 8 themes, with the sprite kinds 1, 2, ..."""
+    walls, theme_walls = _surfaces("walls", themes)
+    floors, theme_floors = _surfaces("floors", themes)
     skies = sorted(patterns.SKIES)
-    kinds = patterns.SPRITES
     size = np.array([(0.0, 0.0)] + [(sprite.width, sprite.height) for sprite in kinds], np.float32) / 100
     blank = np.zeros((SPRITE_SIZE, SPRITE_SIZE, 4))
     return Art(
@@ -167,6 +171,6 @@ def load_art() -> Art:
         theme_walls=theme_walls,
         theme_floors=theme_floors,
         theme_steps=theme_walls[:, 3].copy(),
-        theme_sky=np.array([skies.index(theme.sky) for theme in THEMES], np.uint8),
-        theme_ceiling=pack(np.array([np.mean(patterns.SKIES[theme.sky], axis=0) for theme in THEMES])),
+        theme_sky=np.array([skies.index(theme.sky) for theme in themes], np.uint8),
+        theme_ceiling=pack(np.array([np.mean(patterns.SKIES[theme.sky], axis=0) for theme in themes])),
     )
