@@ -207,10 +207,10 @@ def _network(scale: Scale, method: str, run: str) -> dict[str, Any]:
     if run:
         agent, config = trained(run)
         level, frame = config["level"], {"width": config["width"], "height": config["height"]}
-        label = f"{agent.spec.label}, after {config['agent_steps'] / 1e6:g} M agent steps"
+        label = f"{config['method']}, after {config['agent_steps'] / 1e6:g} M agent steps"
     else:
         agent, level, frame = untrained(method), LEVEL, FRAME
-        label = f"{agent.spec.label}, untrained"
+        label = f"{method}, untrained"
     return {"label": label, "level": level, "rows": mixing_network(scale, agent, level, frame)}
 
 

@@ -38,12 +38,12 @@ def execute(path, tmp_path, **parameters):
 def test_theory_measures_draws_and_is_read_by_the_claims(tmp_path):
     results = tmp_path / "results"
     text, pictures = execute(THEORY, tmp_path, preset="smoke", results=str(results))
-    assert pictures == 4 and "printed_line_false" in text and "M&M, untrained" in text
+    assert pictures == 4 and "printed_line_false" in text and "mm_ff_lstm, untrained" in text
     where = results / "theory" / "smoke"
     for name in ("remark_1", "pull", "appendix_g", "mixing"):
         assert imread(where / f"{name}.png").shape[0] > 400
     facts = {path.stem: json.loads(path.read_text())["facts"] for path in where.glob("*.json")}
-    assert set(facts) == {"remark_1", "appendix_g", "mixing_enumerated", "network_mm"}
+    assert set(facts) == {"remark_1", "appendix_g", "mixing_enumerated", "network_mm", "network_mm_ff_lstm"}
     assert facts["mixing_enumerated"]["largest_difference_of_means"] < 1e-12
     assert all(family["violations"] == 0 for family in facts["appendix_g"]["families"].values())
     assert (where / "claims.csv").read_text().count("\n") >= 7
