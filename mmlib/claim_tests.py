@@ -11,6 +11,7 @@ import scipy.stats
 
 from mmlib import stats
 from mmlib.analysis import EARLY, END, MARGIN, returns_in, total_frames
+from mmlib.baselines import PUBLISHED
 from mmlib.conditions import Condition
 from mmlib.lineage import best_member, trajectory
 from mmlib.methods import METHODS
@@ -111,7 +112,10 @@ def _scales(condition: Condition, levels: Sequence[str]) -> tuple[dict[str, tupl
 
 
 def reference_scores(condition: Condition, level: str) -> tuple[float, float] | None:
-    """The returns of random play in Small and of the expert, from results/baselines, or None."""
+    """The returns that count as 0 and as 1: published, or those of results/baselines (`baselines.Scale`), or None."""
+    published = PUBLISHED.get((condition.config.get("backend_in_force", "minilab"), level))
+    if published is not None:
+        return published.zero, published.one
     path = condition.results / "baselines" / f"{level}.json"
     if not path.exists():
         return None
