@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mmlib import cli_claims, cli_info, cli_levels
+from mmlib import cli_claims, cli_info, cli_levels, cli_runs
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -184,7 +184,7 @@ def schedule(
     print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
-for _commands in (cli_info, cli_levels, cli_claims):
+for _commands in (cli_info, cli_levels, cli_claims, cli_runs):
     _commands.register(app)
 
 

@@ -11,7 +11,8 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
 
 Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
-line, which the readers ignore and the next writer removes.
+line, which the readers ignore and the next writer removes. The records of a finished run may be packed
+(`packing.py`): `metrics.jsonl.gz` in place of `metrics.jsonl`; readers take either, writers refuse.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,43 +29,23 @@ from typing import Any
 
 import pandas as pd
 
+from mmlib.records import (
+    RECORDS,
+    DamagedRecord,
+    ResultsError,
+    as_plain,
+    drop_torn_line,
+    line,
+    packed,
+    read_rows,
+    replace_text,
+)
 from mmlib.signals import Stopped
 
 STATES = ("running", "done", "stopped", "failed")
-RECORDS = {
-    "metrics": (
-        *(
-            "frames",
-            "agent_steps",
-            "member",
-            "updates",
-            "learning_rate",
-            "entropy_cost",
-            "alpha",
-            "return_mean",
-        ),
-        *("episodes", "pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"),
-        *("grad_norm", "value_mean", "value_error", "action_marginals"),
-    ),
-    "episodes": ("frames", "member", "return", "length_frames"),
-    "evaluations": ("frames", "member", "return", "length_frames"),
-    "decisions": (
-        *("frames", "member", "opponent", "mean", "opponent_mean", "p", "copied", "explored"),
-        *("old", "new"),
-    ),
-    "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),
-}
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
 RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
 NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
-
-
-class ResultsError(ValueError):
-    """A results directory cannot be used; the message says which one, why, and what to do."""
-
-
-class DamagedRecord(ResultsError):
-    """A record that has been altered or cut."""
 
 
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
@@ -76,7 +56,7 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], igno
     """
     from mmlib.config import SETTING_DEFAULTS  # late: pydantic
 
-    one, two, missing = _plain({**SETTING_DEFAULTS, **first}), _plain({**SETTING_DEFAULTS, **second}), object()
+    one, two, missing = as_plain({**SETTING_DEFAULTS, **first}), as_plain({**SETTING_DEFAULTS, **second}), object()
     names = {*one, *two} - NOT_COMPARED.union(ignore)
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
@@ -89,14 +69,16 @@ class RunWriter:
     every way out releases the directory.
 
     Raises ResultsError before any work if the directory cannot be written, if another process is writing it,
-    or if it holds a run of another configuration (only `agent_steps` may grow: the same run, continued).
+    if its records are packed, or if it holds a run of another configuration (only `agent_steps` may grow: the same
+    run, continued).
     """
 
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
-        self._lock: int | None = _claim(self.directory)
+        self._lock: int | None = claim(self.directory)
         try:
+            check_unpacked(self.directory)
             self._write_config(dict(config))
             for name in RECORDS:
                 self._open(name)
@@ -188,12 +170,12 @@ class RunWriter:
     def _open(self, name: str) -> None:
         path = self._path(name)
         if path.exists():
-            _drop_torn_line(path)
+            drop_torn_line(path)
         self._files[name] = path.open("a", encoding="utf-8")
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         file = self._files[name]
-        file.write("".join(_line(row) for row in rows))
+        file.write("".join(line(row) for row in rows))
         file.flush()
 
     def _write_config(self, config: dict[str, Any]) -> None:
@@ -211,10 +193,10 @@ class RunWriter:
                     f"{self.directory} holds a run of another configuration: {named}; "
                     "choose another directory or delete that one"
                 )
-        replace_text(path, json.dumps(_plain({**config, "mmlib_version": __version__}), indent=2) + "\n")
+        replace_text(path, json.dumps(as_plain({**config, "mmlib_version": __version__}), indent=2) + "\n")
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
-        replace_text(self.directory / "state.json", json.dumps(_plain(state)) + "\n")
+        replace_text(self.directory / "state.json", json.dumps(as_plain(state)) + "\n")
 
 
 class Run:
@@ -276,7 +258,7 @@ class Run:
         return self._frame("timing")
 
     def _frame(self, name: str) -> pd.DataFrame:
-        rows = _read_rows(self.directory / f"{name}.jsonl")
+        rows = read_rows(self.directory, name)
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
 
 
@@ -324,8 +306,20 @@ def check_writable(directory: Path) -> None:
         raise _unwritable(directory, error) from error
 
 
-def _claim(directory: Path) -> int:
-    """Makes the directory and locks it for this process; returns the lock's file descriptor."""
+def check_unpacked(directory: Path) -> None:
+    """Raises ResultsError if a record in `directory` is packed: nothing can be appended to it."""
+    if names := packed(directory):
+        raise ResultsError(
+            f"{directory} is packed ({names[0]}.jsonl.gz) and cannot go on; unpack it first: "
+            f"mmlib pack --undo {directory}"
+        )
+
+
+def claim(directory: Path) -> int:
+    """Makes the directory and locks it for this process; returns the lock's file descriptor (close it to release).
+
+    Raises ResultsError if it cannot be written, or if another process is writing it.
+    """
     check_writable(directory)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -341,45 +335,3 @@ def _unwritable(directory: Path, error: OSError) -> ResultsError:
     return ResultsError(
         f"cannot write to the results directory {directory}: {error.strerror or error}; choose another with --results"
     )
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON types: arrays and tuples become lists, numbers that are not finite None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(row)) + "\n"
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a record; a torn last line (one without its newline) is ignored."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-
-
-def _drop_torn_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

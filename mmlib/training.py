@@ -20,7 +20,7 @@ from mmlib.config import RunConfig
 from mmlib.fitting import specification
 from mmlib.learner import DivergedError, Hyperparameters, Learner
 from mmlib.recorder import Recorder, Report
-from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter
+from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter, check_unpacked
 from mmlib.schedules import piecewise
 from mmlib.signals import Stopped, StopRequests
 from mmlib.timing import StageTimer
@@ -87,7 +87,8 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
 
 
 def check_resumable(config: RunConfig, directory: Path) -> None:
-    """Raises ResultsError if a run got past its first checkpoint and has none: what it recorded would be lost."""
+    """Raises ResultsError if a run is packed, or got past its first checkpoint and has none: records would be lost."""
+    check_unpacked(directory)
     if checkpoint.exists(directory) or not (directory / "config.json").exists():
         return
     rows = Run(directory).metrics()

@@ -1,0 +1,120 @@
+"""A run's records as files: which there are, their columns, their lines, plain (`.jsonl`) or packed (`.jsonl.gz`)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RECORDS = {
+    "metrics": (
+        *(
+            "frames",
+            "agent_steps",
+            "member",
+            "updates",
+            "learning_rate",
+            "entropy_cost",
+            "alpha",
+            "return_mean",
+        ),
+        *("episodes", "pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"),
+        *("grad_norm", "value_mean", "value_error", "action_marginals"),
+    ),
+    "episodes": ("frames", "member", "return", "length_frames"),
+    "evaluations": ("frames", "member", "return", "length_frames"),
+    "decisions": (
+        *("frames", "member", "opponent", "mean", "opponent_mean", "p", "copied", "explored"),
+        *("old", "new"),
+    ),
+    "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),
+}
+
+
+class ResultsError(ValueError):
+    """A results directory cannot be used; the message says which one, why, and what to do."""
+
+
+class DamagedRecord(ResultsError):
+    """A record that has been altered or cut."""
+
+
+def as_plain(value: Any) -> Any:
+    """`value` as JSON types: arrays and tuples become lists, numbers that are not finite None."""
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
+        return as_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row as a line of a record."""
+    return json.dumps(as_plain(row)) + "\n"
+
+
+def packed(directory: Path) -> list[str]:
+    """The names of the records in `directory` that are packed."""
+    return [name for name in RECORDS if (directory / f"{name}.jsonl.gz").exists()]
+
+
+def read_bytes(directory: Path, name: str) -> bytes:
+    """A record as it was written, packed or not; empty if there is none.
+
+    Raises DamagedRecord if the packed form cannot be read.
+    """
+    plain, compressed = directory / f"{name}.jsonl", directory / f"{name}.jsonl.gz"
+    if not plain.exists() and compressed.exists():
+        return unpacked(compressed)
+    try:
+        return plain.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def unpacked(path: Path) -> bytes:
+    """The contents of a packed record. Raises DamagedRecord if they are not whole."""
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedRecord(f"{path} is damaged: {error}") from error
+
+
+def read_rows(directory: Path, name: str) -> list[dict[str, Any]]:
+    """The complete lines of a record; a torn last line (one without its newline) is ignored.
+
+    Raises DamagedRecord that names a line which is not a JSON object.
+    """
+    text, rows = read_bytes(directory, name), []
+    for number, row in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            rows.append(json.loads(row))
+        except ValueError as error:
+            raise DamagedRecord(f"{directory / name}.jsonl is damaged: line {number} cannot be read") from error
+    return rows
+
+
+def drop_torn_line(path: Path) -> None:
+    """Removes what follows a record's last newline."""
+    with path.open("r+b") as file:
+        text = file.read()
+        file.truncate(text.rfind(b"\n") + 1)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old text or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,149 @@
+"""Packed runs read like any other, and nothing is appended to them."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from mmlib import packing
+from mmlib.cli import app
+from mmlib.records import RECORDS
+from mmlib.results import ResultsError, Run, RunWriter
+
+CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 1, "agent_steps": 100}
+
+
+def make(directory, state="done"):
+    with RunWriter(directory, CONFIG) as writer:
+        writer.metrics({"frames": 400, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
+        writer.episodes({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50))
+        writer.decisions([{"frames": 10, "member": 0, "old": {"alpha": 0.1}, "new": {"alpha": 0.2}}])
+        writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
+        writer.finish(state)
+    return directory
+
+
+def files(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def tables(directory):
+    return [getattr(Run(directory), name)() for name in RECORDS]
+
+
+def test_a_packed_run_reads_the_same_and_unpacks_to_the_last_byte(tmp_path):
+    make(tmp_path)
+    before, read = files(tmp_path), tables(tmp_path)
+    (done,) = packing.pack(tmp_path)
+    assert set(files(tmp_path)) == {"config.json", "state.json"} | {f"{name}.jsonl.gz" for name in RECORDS}
+    assert done.before == sum(len(before[f"{name}.jsonl"]) for name in RECORDS)
+    assert done.after == sum((tmp_path / f"{name}.jsonl.gz").stat().st_size for name in RECORDS) < done.before
+    for one, two in zip(read, tables(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(one, two)
+    packing.unpack(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    packing.pack(make(tmp_path / "a"))
+    os.utime(make(tmp_path / "b") / "episodes.jsonl", (1, 1))
+    packing.pack(tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    packing.pack(tmp_path / "a")  # again: nothing to do
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "running"])
+def test_only_runs_that_are_done_are_packed(tmp_path, state):
+    make(tmp_path / "a"), make(tmp_path / "b", state)
+    before = files(tmp_path / "b")
+    with pytest.raises(ResultsError, match=f"b is {state}; only runs that are done"):
+        packing.pack(tmp_path / "b")
+    assert [each.skipped for each in packing.pack(tmp_path)] == ["", state]
+    assert files(tmp_path / "b") == before and (tmp_path / "a" / "episodes.jsonl.gz").exists()
+
+
+def test_a_directory_that_is_being_written_is_left_alone(tmp_path):
+    make(tmp_path)
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer._write_state({"state": "done"})  # a writer between its last word and its end
+        with pytest.raises(ResultsError, match="is writing"):
+            packing.pack(tmp_path)
+
+
+def test_a_packed_run_is_not_appended_to(tmp_path):
+    packing.pack(make(tmp_path))
+    before = files(tmp_path)
+    with pytest.raises(ResultsError, match=f"is packed .*mmlib pack --undo {tmp_path}"):
+        RunWriter(tmp_path, CONFIG)
+    assert files(tmp_path) == before
+
+
+def test_training_refuses_a_packed_run_before_any_work(tmp_path):
+    settings = ["-p", "agent_steps=40", "-p", "num_envs=2", "-p", "unroll=10", "-p", "learner_batches=1"]
+    command = ["train", "--preset", "smoke", "--method", "small", *settings, "--directory", str(tmp_path)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert CliRunner().invoke(app, ["pack", str(tmp_path)]).exit_code == 0
+    result = CliRunner().invoke(app, [*command, "-p", "agent_steps=80"])
+    assert result.exit_code == 2 and "is packed" in result.stderr
+    assert CliRunner().invoke(app, ["pack", "--undo", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(app, [*command, "-p", "agent_steps=80"]).exit_code == 0
+    assert Run(tmp_path).metrics()["agent_steps"].max() == 80
+
+
+def test_packing_that_was_killed_half_way_goes_on(tmp_path):
+    """Killed after the first packed record was written and before its plain form was removed."""
+    whole = tables(make(tmp_path))
+    program = (
+        "import os, signal, sys; from pathlib import Path; from mmlib import packing\n"
+        "unlink = Path.unlink\n"
+        "def die(path): os.kill(os.getpid(), signal.SIGKILL) if path.suffix == '.jsonl' else unlink(path)\n"
+        "Path.unlink = die\n"
+        "packing.pack(Path(sys.argv[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)]).returncode == -signal.SIGKILL
+    assert (tmp_path / "metrics.jsonl").exists() and (tmp_path / "metrics.jsonl.gz").exists()
+    packing.pack(tmp_path)
+    assert not list(tmp_path.glob("*.jsonl"))
+    for one, two in zip(whole, tables(tmp_path), strict=True):
+        pd.testing.assert_frame_equal(one, two)
+
+
+def test_two_forms_that_differ_are_named(tmp_path):
+    packing.pack(make(tmp_path))
+    (tmp_path / "episodes.jsonl").write_text("{}\n")
+    for work in (packing.pack, packing.unpack):
+        with pytest.raises(ResultsError, match=r"episodes\.jsonl and episodes\.jsonl\.gz differ"):
+            work(tmp_path)
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[:-4], lambda b: b"no gzip", lambda b: b[:20] + b"xx" + b[22:]])
+def test_a_damaged_packed_record_is_named(tmp_path, harm):
+    packing.pack(make(tmp_path))
+    path = tmp_path / "episodes.jsonl.gz"
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(ResultsError, match=r"episodes\.jsonl\.gz is damaged"):
+        Run(tmp_path).episodes()
+    assert len(Run(tmp_path).metrics()) == 1
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    make(tmp_path)
+    (tmp_path / "episodes.jsonl").write_text('{"frames": 1}\n{"frames": \n')
+    with pytest.raises(ResultsError, match=r"episodes\.jsonl is damaged: line 2"):
+        Run(tmp_path).episodes()
+
+
+def test_the_command_packs_a_tree_and_says_so(tmp_path):
+    make(tmp_path / "x" / "seed1"), make(tmp_path / "x" / "seed2", "stopped")
+    said = CliRunner().invoke(app, ["pack", str(tmp_path)]).output
+    assert "seed1: 3." in said and "seed2: skipped, stopped" in said
+    text = gzip.decompress((tmp_path / "x" / "seed1" / "episodes.jsonl.gz").read_bytes())
+    assert text.count(b"\n") == 50
+    result = CliRunner().invoke(app, ["pack", str(tmp_path / "nowhere")])
+    assert result.exit_code == 2 and "nowhere holds no run" in result.stderr
