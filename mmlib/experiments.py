@@ -81,7 +81,7 @@ def plan(
         for method in wanted
     ]
     for job in jobs:
-        _check_free(job)
+        check_free(job)
     return jobs
 
 
@@ -133,7 +133,7 @@ def configure(
     return config
 
 
-def _check_free(job: Job) -> None:
+def check_free(job: Job) -> None:
     """Raises ExperimentError if the job's directory holds a run of another configuration."""
     if (job.directory / "config.json").exists():
         run = Run(job.directory)

@@ -139,21 +139,27 @@ def command(job: Job) -> list[str]:
     return [sys.executable, "-u", "-m", "mmlib", "train", "--config", "-", "--directory", str(job.directory)]
 
 
-def _start(progress: Progress) -> None:
-    """Starts the run's process."""
+def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
+    """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    with (progress.job.directory / LOG).open("ab") as log:
-        progress.process = subprocess.Popen(
-            command(progress.job),
+    with (job.directory / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command(job),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **dict.fromkeys(threads, "1")},
+            start_new_session=detached,
         )
-    assert progress.process.stdin is not None
+    assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
-        progress.process.stdin.write(progress.job.config.model_dump_json().encode())
-        progress.process.stdin.close()
+        process.stdin.write(job.config.model_dump_json().encode())
+        process.stdin.close()
+    return process
+
+
+def _start(progress: Progress) -> None:
+    progress.process = launch(progress.job)
     progress.state = "running"
 
 
@@ -172,10 +178,11 @@ def _look(progress: Progress) -> None:
     if code == 0:
         progress.state = "done"
     elif code is not None:
-        progress.state, progress.reason = "failed", _reason(progress.job.directory, code)
+        progress.state, progress.reason = "failed", why_it_ended(progress.job.directory, code)
 
 
-def _reason(directory: Path, code: int) -> str:
+def why_it_ended(directory: Path, code: int) -> str:
+    """Why a run's process ended with `code`: the signal, or the last line that it printed."""
     if code < 0:
         return f"ended by signal {signal.Signals(-code).name}"
     lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()

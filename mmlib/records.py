@@ -89,13 +89,15 @@ def unpacked(path: Path) -> bytes:
         raise DamagedRecord(f"{path} is damaged: {error}") from error
 
 
-def read_rows(directory: Path, name: str) -> list[dict[str, Any]]:
-    """The complete lines of a record; a torn last line (one without its newline) is ignored.
+def read_rows(directory: Path, name: str, last: int | None = None) -> list[dict[str, Any]]:
+    """The complete lines of a record, or the `last` of them; a torn last line (without its newline) is ignored.
 
     Raises DamagedRecord that names a line which is not a JSON object.
     """
     text, rows = read_bytes(directory, name), []
-    for number, row in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), start=1):
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    first = 0 if last is None else max(0, len(lines) - last)
+    for number, row in enumerate(lines[first:], start=first + 1):
         try:
             rows.append(json.loads(row))
         except ValueError as error:

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -218,7 +219,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
-        return _state(self.directory)
+        return state_of(self.directory)
 
     @property
     def state(self) -> str:
@@ -262,7 +263,7 @@ class Run:
         return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
 
 
-def _state(directory: Path) -> dict[str, Any]:
+def state_of(directory: Path) -> dict[str, Any]:
     """state.json; a directory without a readable one counts as failed."""
     try:
         facts = json.loads((directory / "state.json").read_text(encoding="utf-8"))
@@ -287,10 +288,10 @@ def find_runs(
     """All runs under `root` with the given names (None matches all), in order of their names and seeds."""
     pattern = "/".join(name or "*" for name in (preset, figure, level, method))
     directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
-    return [Run(directory) for directory in sorted(directories, key=_natural_order)]
+    return [Run(directory) for directory in sorted(directories, key=natural_order)]
 
 
-def _natural_order(path: Path) -> list[tuple[str, int]]:
+def natural_order(path: Path) -> list[tuple[str, int]]:
     """Sorts seed2 before seed10."""
     return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))]
 
@@ -323,10 +324,14 @@ def claim(directory: Path) -> int:
     check_writable(directory)
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # a reader that asks whether there is a writer holds it for an instant (`liveness.py`)
+            time.sleep(0.1)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        holder = f"process {pid}" if (pid := _state(directory).get("pid")) else "another process"
+        holder = f"process {pid}" if (pid := state_of(directory).get("pid")) else "another process"
         raise ResultsError(f"{holder} is writing {directory}; wait for it or choose another directory") from error
     return descriptor
 

@@ -1,0 +1,168 @@
+"""Live training with real runs: they are started, watched, stopped, killed, and outlive who started them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmlib import checkpoint, experiments, live, packing
+from mmlib.config import ConfigError
+from mmlib.live import Experiment, LiveError
+from mmlib.liveness import being_written
+from mmlib.results import ResultsError, Run, RunWriter
+
+SHORT = {"agent_steps": 400, "num_envs": 2, "unroll": 20, "learner_batches": 1, "log_every": 100, "width": 32}
+SHORT |= {"height": 24, "conv1": (4, 2)}
+ENDLESS = {**SHORT, "agent_steps": 100_000_000, "checkpoint_every": 10_000_000}
+
+
+def make(directory, settings):
+    return Experiment(preset="smoke", method="small", settings=settings, directory=directory)
+
+
+def until(condition, seconds=120.0):
+    """Waits until a condition holds; a machine may be busy."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def pid_of(directory):
+    return Run(directory).facts["pid"]
+
+
+def gone(pid):
+    """Whether a process has ended, even if nobody has asked for its exit status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """An experiment that would go on for hours; whatever a test does, its process ends with the test."""
+    experiment = make(tmp_path / "run", ENDLESS)
+    yield experiment
+    if experiment._process is not None:
+        experiment._process.kill()
+        experiment._process.wait()
+    if being_written(experiment.directory):
+        os.kill(pid_of(experiment.directory), signal.SIGKILL)
+
+
+def test_a_run_from_start_to_end(tmp_path):
+    experiment = make(tmp_path / "run", SHORT)
+    assert experiment.status().state == "new" and not experiment.status().alive
+    before = time.monotonic()
+    experiment.start()
+    assert time.monotonic() - before < 60 and experiment.status().alive  # it did not wait for the run
+    status = experiment.wait()
+    assert (status.state, status.frames, status.total_frames) == ("done", 1600, 1600), status
+    assert Run(experiment.directory).metrics()["agent_steps"].max() == 400
+    assert len(experiment.figure().axes) == 3
+    with pytest.raises(LiveError, match="is done; for more"):
+        experiment.start()
+    packing.pack(experiment.directory)
+    assert live.attach(experiment.directory).status().frames == 1600
+    with pytest.raises(ResultsError, match="is packed"):
+        make(experiment.directory, {**SHORT, "agent_steps": 800}).start()
+
+
+def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
+    directory = endless.start().directory
+    until(lambda: endless.status().frames > 0)
+    assert endless.status().state == "running" and "agent steps/s" in str(endless.status())
+    with pytest.raises(LiveError, match="being trained already"):
+        endless.start()
+    other = live.attach(directory)  # as another notebook would
+    with pytest.raises(LiveError, match="being trained already"):
+        other.start()
+    pid = pid_of(directory)
+    other.stop()
+    assert other.status().state in ("stopping", "stopped")
+    assert other.wait().state == "stopped" and endless.status().state == "stopped"
+    until(lambda: gone(pid))
+    assert checkpoint.exists(directory)
+    steps = Run(directory).metrics()["agent_steps"].max()
+    with pytest.raises(LiveError, match="no process of mmlib is training"):
+        endless.stop()
+    other.resume()
+    until(lambda: Run(directory).metrics()["agent_steps"].max() > steps)
+    assert pid_of(directory) != pid
+    endless.stop()
+    assert endless.wait().state == "stopped" and not being_written(directory)
+
+
+def test_the_run_outlives_the_process_that_started_it(endless):
+    """Its group is killed, as closing a notebook does with a kernel's; no process stays behind after stop."""
+    program = (
+        "import sys, time; from mmlib.live import Experiment\n"
+        f"Experiment(preset='smoke', method='small', settings={ENDLESS!r}, directory=sys.argv[1]).start()\n"
+        "print('started', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program, str(endless.directory)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    assert parent.stdout.readline() == b"started\n"
+    os.killpg(parent.pid, signal.SIGKILL)
+    assert parent.wait() == -signal.SIGKILL
+    parent.stdout.close()
+    until(lambda: endless.status().frames > 0)
+    frames = endless.status().frames
+    until(lambda: endless.status().frames > frames)
+    pid = pid_of(endless.directory)
+    endless.stop()
+    assert endless.wait().state == "stopped"
+    until(lambda: gone(pid))
+
+
+def test_a_killed_run_is_told_from_a_running_one_and_goes_on(endless):
+    endless.start()
+    until(lambda: endless.status().frames > 0)
+    os.kill(pid_of(endless.directory), signal.SIGKILL)
+    assert endless.wait().state == "killed"
+    assert endless.status().reason == "ended by signal SIGKILL"
+    other = live.attach(endless.directory)
+    assert other.status().state == "killed" and Run(endless.directory).state == "running"
+    endless.resume()
+    until(lambda: endless.status().state == "running")
+
+
+def test_a_run_that_fails_at_once_says_why(tmp_path, monkeypatch):
+    experiment = make(tmp_path, SHORT)
+    monkeypatch.setattr(live.jobs, "command", lambda job: [sys.executable, "-c", "raise SystemExit('no luck')"])
+    status = experiment.start().wait()
+    assert status.state == "failed" and status.reason.startswith("no luck (see ")
+
+
+def test_what_cannot_be_started_is_refused_in_words(tmp_path):
+    with pytest.raises(ConfigError, match="unknown level 'nav_maze'"):
+        Experiment(preset="smoke", level="nav_maze", directory=tmp_path)
+    with pytest.raises(ResultsError, match="holds no run"):
+        live.attach(tmp_path)
+    experiment = make(tmp_path, SHORT)
+    config = {**experiment.config.model_dump(mode="json"), "backend_in_force": "minilab", "entropy_cost": 0.5}
+    RunWriter(tmp_path, config).close()
+    with pytest.raises(experiments.ExperimentError, match=r"another configuration: entropy_cost \(0.5 there"):
+        experiment.start()
+
+
+def test_a_foreign_process_is_not_interrupted(tmp_path):
+    """The recorded process id may by now be somebody else's: this test's own, which is not mmlib's."""
+    experiment = make(tmp_path, SHORT)
+    with RunWriter(tmp_path, {**experiment.config.model_dump(mode="json"), "backend_in_force": "minilab"}) as writer:
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        try:
+            writer._write_state({"state": "running", "pid": sleeper.pid})
+            with pytest.raises(LiveError, match="no process of mmlib"):
+                live.attach(tmp_path).stop()
+            time.sleep(0.1)
+            assert sleeper.poll() is None
+        finally:
+            sleeper.kill()
+            sleeper.wait()

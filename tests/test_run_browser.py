@@ -1,0 +1,210 @@
+"""The table of runs, its pictures and its widget, over a directory with good runs and broken ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmlib import packing, run_browser, run_table
+from mmlib.cli import app
+from mmlib.config import make_config
+from mmlib.live import Experiment
+from mmlib.live_widget import LiveWidget
+from mmlib.results import ResultsError, Run, RunWriter, run_directory
+from mmlib.run_browser import RunBrowser
+
+LEVEL = "explore_object_locations_small_mini"
+PNG = b"\x89PNG\r\n"
+
+
+def write(directory, method="mm", seed=1, state="done", members=1, **settings):
+    values = {"level": LEVEL, "method": method, "seed": seed, "agent_steps": 1000, "population": members, **settings}
+    config = {**make_config(values).model_dump(mode="json"), "backend_in_force": "minilab"}
+    with RunWriter(directory, config) as writer:
+        for frames in (2000, 4000):
+            for member in range(members):
+                hyper = {"alpha": frames / 4000, "learning_rate": 1e-3 * (member + 1), "entropy_cost": 1e-3}
+                writer.metrics({"frames": frames, "member": member, **hyper, "entropy": 2.0, "return_mean": 1.0})
+                row = {"frames": frames, "member": member, "return": frames / 1000 + seed, "length_frames": 450}
+                writer.episodes([row] * 3)
+        writer.timing({"frames": 4000, "seconds": 2.0, "agent_steps_per_second": 500.0, "stages": {}})
+        if members > 1:
+            old = {"alpha": 0.1, "learning_rate": 1e-3, "entropy_cost": 1e-3}
+            row = {"frames": 2000, "member": 0, "opponent": 1, "copied": True, "explored": True, "p": 0.01}
+            writer.decisions([{**row, "mean": 1.0, "opponent_mean": 2.0, "old": old, "new": {**old, "alpha": 0.2}}])
+        if state != "running":
+            writer.finish(state, **({} if state == "done" else {"reason": "stopped by SIGINT"}))
+    return Path(directory)
+
+
+@pytest.fixture
+def root(tmp_path):
+    place = lambda method, seed: run_directory(tmp_path, "quick", "figure3", LEVEL, method, seed)  # noqa: E731
+    write(place("mm", 1), seed=1, members=2, pbt={})
+    write(place("mm", 2), seed=2, entropy_cost=0.5)
+    write(place("small", 1), "small", state="stopped")
+    write(place("small", 2), "small", seed=2, state="running")  # and nothing is: killed
+    (write(place("big756", 1), "big756") / "config.json").write_text("{")
+    torn = write(place("big756", 2), "big756", seed=2) / "episodes.jsonl"
+    torn.write_text(torn.read_text() + "not json\n")
+    (write(place("big756", 3), "big756") / "config.json").unlink()
+    (write(place("big756", 4), "big756") / "config.json").write_text("[]")
+    return tmp_path
+
+
+def test_the_table_has_every_run_broken_ones_too(root):
+    table = run_table.runs_table(root).set_index(["method", "seed"])
+    states = table["state"].to_dict()
+    assert states == {("mm", "1"): "done", ("mm", "2"): "done", ("small", "1"): "stopped", ("small", "2"): "killed"} | {
+        ("big756", seed): "broken" for seed in "1234"
+    }
+    assert table["reason"]["big756", "1"].startswith(f"{root}") and "cannot be read" in table["reason"]["big756", "1"]
+    assert "episodes.jsonl is damaged: line 7" in table["reason"]["big756", "2"]
+    assert "config.json cannot be read" in table["reason"]["big756", "3"]
+    assert "not as mmlib writes it" in table["reason"]["big756", "4"]
+    row = table.loc["mm", "2"]
+    assert (row["frames"], row["total_frames"], row["last_return"]) == (4000, 4000, 5.0)  # (2+2)*3 and (4+2)*3
+    assert (row["preset"], row["figure"], row["level"], row["checkpoint"]) == ("quick", "figure3", LEVEL, "none")
+
+
+def test_a_packed_run_is_in_the_table_as_it_was(root):
+    before = run_table.runs_table(root)
+    packing.pack(root / "quick" / "figure3" / LEVEL / "mm")
+    assert run_table.runs_table(root).equals(before)
+
+
+def test_a_run_that_is_being_written_is_running(tmp_path):
+    directory = tmp_path / "a" / "seed1"
+    config = {"level": LEVEL, "method": "mm", "seed": 1, "agent_steps": 10}
+    with RunWriter(directory, config):
+        assert run_table.runs_table(tmp_path)["state"].tolist() == ["running"]
+    assert run_table.runs_table(tmp_path)["state"].tolist() == ["killed"]
+    assert run_table.runs_table(directory)["seed"].tolist() == ["1"]  # the run itself as the root
+
+
+def test_filters(root):
+    table = run_table.runs_table(root)
+    chosen = lambda *args: [*map(tuple, run_table.filtered(table, *args)[["method", "seed"]].to_numpy())]  # noqa: E731
+    assert chosen("MM done") == [("mm", "1"), ("mm", "2")]
+    assert chosen("", {"state": "broken", "seed": "2"}) == [("big756", "2")]
+    assert (
+        chosen("small", {"state": "killed"}) == [("small", "2")] and len(chosen("small")) == 8
+    )  # the level's name too
+    assert chosen("nothing like it") == [] and len(chosen("")) == 8
+
+
+def test_differences_of_two_runs(root):
+    one, two = (Run(root / "quick" / "figure3" / LEVEL / "mm" / f"seed{seed}") for seed in (1, 2))
+    table = run_table.differences(one, two).set_index("setting")
+    assert set(table.index) == {"seed", "population", "pbt", "entropy_cost"}
+    assert (table["first"]["entropy_cost"], table["second"]["entropy_cost"]) == (0.003, 0.5)
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    with pytest.raises(ResultsError, match=r"no results in .*nowhere"):
+        RunBrowser(tmp_path / "nowhere")
+
+
+def drawn(picture):
+    return bytes(picture.value).startswith(PNG)
+
+
+def browse(root, *wanted):
+    browser = RunBrowser(root)
+    rows = browser.table
+    browser.select.value = [rows[(rows["method"] == m) & (rows["seed"] == s)]["directory"].item() for m, s in wanted]
+    return browser
+
+
+def test_one_run_in_every_view(root):
+    browser = browse(root, ("mm", "1"))
+    seen = []
+    for view in ("Curves", "Hyperparameters", "Lineage"):
+        browser.view.value = view
+        assert browser.picture.layout.display == "" and drawn(browser.picture)
+        seen.append(bytes(browser.picture.value))
+    assert len(set(seen)) == 3
+    assert "without a checkpoint" in browser.words.value
+    browser.view.value = "Configuration"
+    assert browser.picture.layout.display == "none" and "<td>entropy_cost</td>" in browser.words.value
+
+
+def test_a_run_without_a_population_has_no_lineage(root):
+    browser = browse(root, ("mm", "2"))
+    browser.view.value = "Lineage"
+    assert "nothing to draw" in browser.words.value and browser.picture.layout.display == "none"
+
+
+def test_two_runs_are_compared(root):
+    browser = browse(root, ("mm", "2"), ("small", "1"))
+    assert drawn(browser.picture)
+    for text in ("<td>entropy_cost</td>", "<td>0.5</td>", "<td>method</td>", "stopped by SIGINT"):
+        assert text in browser.words.value
+
+
+def test_a_broken_run_says_why_and_the_others_work(root):
+    browser = browse(root, ("big756", "2"))
+    assert "is damaged: line 7" in browser.words.value and browser.picture.layout.display == "none"
+    browser.select.value = [browser.table["directory"][browser.table["state"] == "done"].iloc[0]]
+    assert browser.picture.layout.display == ""
+
+
+def test_a_run_deleted_behind_its_back_is_said_in_words(root):
+    browser = browse(root, ("mm", "1"))
+    shutil.rmtree(browser.select.value[0])
+    browser.view.value = "Configuration"
+    assert "cannot be shown" in browser.words.value
+    browser.read_again()
+    assert len(browser.table) == 7 and browser.select.value == ()
+
+
+def test_the_list_follows_the_filters_and_keeps_what_is_selected(root):
+    browser = browse(root, ("mm", "1"))
+    browser.filters["state"].value = "done"
+    assert len(browser.select.options) == 2 and len(browser.select.value) == 1
+    assert "2 of 8 runs" in browser.count.value
+    browser.text.value = "big756"
+    assert browser.select.options == () and browser.select.value == ()
+    browser.filters["state"].value, browser.text.value = "all", "big756"
+    assert "4 of them broken" in browser.count.value
+
+
+def test_without_anybody_at_a_browser_tables_and_pictures_are_shown(root, monkeypatch):
+    shown = []
+    monkeypatch.setattr(run_browser, "display", shown.append)
+    RunBrowser(root).show()
+    assert "mm" in shown[0].to_html() and "broken" in shown[0].to_html()
+    assert len(shown) > 1 and all(image.data.startswith(PNG) for image in shown[1:])
+
+
+def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):
+    directory = root / "quick" / "figure3" / LEVEL / "small" / "seed2"
+    widget = LiveWidget(Experiment(Run(directory).config, directory=directory))
+    assert widget.bar.value == 1.0 and widget.words.value.startswith("killed, 4,000 of 4,000 frames")
+    assert drawn(widget.picture) and widget.picture.layout.display == ""
+    assert widget.stop.disabled and not widget.resume.disabled
+    widget.picture.value = b""
+    widget.refresh(final=True)
+    assert bytes(widget.picture.value) == b""  # nothing is new, so nothing is drawn
+    widget.stop.disabled = False
+    widget.stop.click()
+    assert "no process of mmlib is training" in widget.words.value
+
+
+def test_the_live_widget_survives_a_broken_record(root):
+    directory = root / "quick" / "figure3" / LEVEL / "mm" / "seed2"
+    experiment = Experiment(Run(directory).config, directory=directory)
+    (directory / "timing.jsonl").write_text("{\n")
+    assert "timing.jsonl is damaged" in LiveWidget(experiment).words.value
+
+
+def test_the_command_lists_runs(root):
+    runner = CliRunner(env={"COLUMNS": "220"})
+    said = runner.invoke(app, ["runs", "--results", str(root)]).output
+    assert said.count("broken") >= 4 and "is damaged: line 7" in said
+    rows = json.loads(runner.invoke(app, ["runs", "done", "mm", "--results", str(root), "--json"]).output)
+    assert [(row["method"], row["seed"], row["last_return"]) for row in rows] == [("mm", "1", 4.0), ("mm", "2", 5.0)]
+    result = runner.invoke(app, ["runs", "--results", str(root / "nowhere")])
+    assert result.exit_code == 2 and "no results in" in result.stderr
