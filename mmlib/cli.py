@@ -20,7 +20,7 @@ from mmlib import cli_claims, cli_info, cli_levels, cli_runs
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 PRESET_HELP = "smoke, quick, population, laptop, workstation or paper: see `mmlib presets`."
 SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
@@ -38,7 +38,15 @@ def main() -> None:
 
 @app.callback()
 def mmlib() -> None:
-    """Mix & Match agent curricula for reinforcement learning: train agents and make the paper's figures."""
+    """Mix & Match agent curricula for reinforcement learning: train agents and make the paper's figures.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib figure 3 --preset smoke
+      mmlib train --method mm --help
+      mmlib --install-completion
+    """
 
 
 @app.command()
@@ -167,7 +175,7 @@ def schedule(
     """Save a member's alpha trajectory, along its ancestry, for `mmlib train --replay`.
 
     \b
-    Example:
+    Examples:
       mmlib schedule results/population/figure3/.../mm/seed1 -o alpha.json
     """
     from mmlib.results import Run

@@ -1,25 +1,40 @@
-"""Commands that inform: `mmlib levels`, `methods`, `presets` and `bench`."""
+"""Commands that inform: `mmlib levels`, `methods`, `presets`, `doctor` and `bench`."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for command in (levels, methods, presets, bench):
+    commands: tuple[Callable[..., None], ...] = (levels, methods, presets, doctor, bench)
+    for command in commands:
         app.command()(command)
 
 
-def levels() -> None:
-    """List the levels."""
+def levels(as_json: Json = False) -> None:
+    """List the levels.
+
+    \b
+    Examples:
+      mmlib levels
+      mmlib levels --json
+    """
     from mmlib.levels import LEVELS
 
+    if as_json:
+        _print_json([asdict(info) for info in LEVELS.values()])
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("level", no_wrap=True)
     table.add_column("")
@@ -29,25 +44,51 @@ def levels() -> None:
     Console().print(table)
 
 
-def methods() -> None:
-    """List the methods: agents as data, and the figures that compare them."""
+def methods(as_json: Json = False) -> None:
+    """List the methods: agents as data, and the figures that compare them.
+
+    \b
+    Examples:
+      mmlib methods
+      mmlib methods --json
+    """
     from mmlib.methods import METHODS
     from mmlib.presets import FIGURES
 
+    rows: list[dict[str, Any]] = [
+        {
+            "method": name,
+            "label": spec.label,
+            "space": spec.space.name,
+            "constituents": [f"{c.space.name}/{'+'.join(c.cores)}" for c in spec.constituents],
+            "figures": [figure.name for figure in FIGURES.values() if name in figure.methods],
+        }
+        for name, spec in METHODS.items()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
     table = Table(box=None, pad_edge=False)
-    for column in ("method", "label", "space", "constituents", "figures"):
+    for column in rows[0]:
         table.add_column(column, no_wrap=column == "method")
-    for name, spec in METHODS.items():
-        parts = ", ".join(f"{c.space.name}/{'+'.join(c.cores)}" for c in spec.constituents)
-        figures = ", ".join(figure.name for figure in FIGURES.values() if name in figure.methods)
-        table.add_row(name, spec.label, spec.space.name, parts, figures)
+    for row in rows:
+        table.add_row(*(", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()))
     Console().print(table)
 
 
-def presets() -> None:
-    """List the presets, from seconds to the paper's scale."""
+def presets(as_json: Json = False) -> None:
+    """List the presets, from seconds to the paper's scale.
+
+    \b
+    Examples:
+      mmlib presets
+      mmlib presets --json
+    """
     from mmlib.experiments import PRESETS
 
+    if as_json:
+        _print_json([asdict(preset) for preset in PRESETS.values()])
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("preset", no_wrap=True)
     table.add_column("")
@@ -57,6 +98,72 @@ def presets() -> None:
         steps = preset.settings["agent_steps"]
         table.add_row(preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}")
     Console().print(table)
+
+
+def doctor(
+    clean_caches: Annotated[
+        bool, typer.Option("--clean-caches", help="Remove compiled kernels of older sources first.")
+    ] = False,
+    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
+
+    Old kernels are left behind when the engine's sources change; nothing that is in use is removed.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib doctor --json
+      mmlib doctor --clean-caches
+    """
+    from mmlib import doctor as examination
+
+    removed = examination.clean() if clean_caches else []
+    facts = examination.examine(results)
+    if as_json:
+        _print_json({**facts, "advice": examination.advice(facts), "removed": removed})
+        return
+    for cache in removed:
+        print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in _report(facts, examination.size):
+        table.add_row(name, text)
+    Console().print(table)
+    for sentence in examination.advice(facts):
+        print(f"- {sentence}")
+
+
+def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str, str]]:
+    """The facts of `doctor.examine` as lines for people."""
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
+    bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
+    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
+    current = [cache for cache in facts["kernel_caches"] if cache["current"]]
+    found = facts["results"]
+    kernels = ", ".join(f"{size(cache['bytes'])} in {cache['path']}" for cache in current) or "none yet"
+    return [
+        ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
+        ("packages", packages),
+        ("cores", str(facts["cores"])),
+        ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
+        ("GPU", gpus),
+        ("bfloat16", bfloat16),
+        *((f"backend {name}", text) for name, text in facts["backends"].items()),
+        ("compiled kernels", kernels),
+        ("old kernels", f"{len(old)}, {size(sum(cache['bytes'] for cache in old))}"),
+        ("compiled maps", f"{size(facts['map_cache']['bytes'])} in {facts['map_cache']['path']}"),
+        ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
+        ("JupyterLab", facts["jupyterlab"] or "not found"),
+        ("browser", facts["browser"] or "not found"),
+    ]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def bench(
@@ -69,7 +176,7 @@ def bench(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     seconds: Annotated[float, typer.Option(help="For each part.")] = 10.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure agent steps a second: engine, acting, learner, whole loop, and shares of the measured ceilings.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def runs(
         frames = f"{row['frames']:,.0f}" if row["frames"] == row["frames"] else ""
         value = f"{row['last_return']:.2f}" if row["last_return"] == row["last_return"] else ""
         shown.add_row(*names, frames, row["state"], value)
-    Console().print(shown)
+    Console(width=None if sys.stdout.isatty() else 160).print(shown)
     for row in table[table["state"] == "broken"].to_dict("records"):
         print(f"broken: {row['directory']}: {row['reason']}")
 
@@ -64,17 +65,13 @@ def pack(
     """
     from mmlib import packing
     from mmlib.cli import bad_input
+    from mmlib.doctor import size
 
     before = after = 0
     with bad_input():
         for path in runs:
             for done in packing.unpack(path) if undo else packing.pack(path):
-                what = f"skipped, {done.skipped}" if done.skipped else f"{_size(done.before)} to {_size(done.after)}"
+                what = f"skipped, {done.skipped}" if done.skipped else f"{size(done.before)} to {size(done.after)}"
                 print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
                 before, after = before + done.before, after + done.after
-    print(f"{_size(before)} to {_size(after)} in all")
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+    print(f"{size(before)} to {size(after)} in all")

@@ -1,0 +1,91 @@
+"""What the commands that inform say, to people and to scripts."""
+
+import json
+import os
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mmlib import doctor
+from mmlib.cli import app
+from mmlib.levels import LEVELS
+from mmlib.methods import METHODS
+from mmlib.presets import PRESETS
+
+
+def mmlib(*arguments):
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+def test_there_are_commands():
+    assert {"train", "figure", "schedule", "levels", "doctor", "runs", "pack", "claims", "video"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples_of_itself(name):
+    text = mmlib(name, "--help").replace("│", " ")
+    after = text.partition("Examples:")[2]
+    assert f"mmlib {name}" in after, text
+
+
+def test_scripts_get_json():
+    assert [level["name"] for level in json.loads(mmlib("levels", "--json"))] == list(LEVELS)
+    methods = {row["method"]: row for row in json.loads(mmlib("methods", "--json"))}
+    assert list(methods) == list(METHODS)
+    assert methods["mm"]["constituents"] == ["small/lstm", "big756/lstm"] and methods["mm"]["figures"][0] == "3"
+    presets = {row["name"]: row for row in json.loads(mmlib("presets", "--json"))}
+    assert presets["quick"]["settings"]["agent_steps"] == PRESETS["quick"].settings["agent_steps"]
+
+
+def test_completion_is_on_for_the_shells_that_typer_knows():
+    assert "--install-completion" in mmlib("--help") and "--show-completion" in mmlib("--help")
+    environment = {"_MMLIB_COMPLETE": "complete_bash", "COMP_WORDS": "mmlib do", "COMP_CWORD": "1"}
+    result = CliRunner(env=environment).invoke(app, [], prog_name="mmlib")
+    assert result.output.split() == ["doctor"]
+
+
+def test_the_doctor_reports_this_machine(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    facts = json.loads(mmlib("doctor", "--json", "--results", tmp_path))
+    assert facts["results"] == {"path": str(tmp_path), "bytes": 2, "runs": 1}
+    assert facts["cores"] == len(os.sched_getaffinity(0)) and facts["memory"] > 1e8
+    assert facts["packages"]["torch"] and facts["backends"]["minilab"] == f"{len(LEVELS)} levels"
+    assert [cache["current"] for cache in facts["kernel_caches"]].count(True) == 1
+    said = mmlib("doctor", "--results", tmp_path / "nowhere")
+    assert "backend dmlab" in said and "0 runs" in said and facts["mmlib"] in said
+
+
+def test_old_kernels_are_removed_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    current = tmp_path / "mmlib" / f"minilab-{'a' * 16}"
+    monkeypatch.setattr(doctor, "_current_kernels", lambda: current)
+    names = [current.name, f"minilab-{'0' * 16}", "minilab-notes", "dmlab-maps", f"minilab-{'0' * 15}"]
+    for name in names:
+        (tmp_path / "mmlib" / name).mkdir(parents=True)
+        (tmp_path / "mmlib" / name / "x.nbc").write_bytes(bytes(1500))
+    (tmp_path / "mmlib" / f"minilab-{'1' * 16}").symlink_to(tmp_path)
+    facts = doctor.examine(tmp_path / "nowhere")
+    assert [cache["bytes"] for cache in facts["kernel_caches"]] == [1500, 1500]
+    assert "1 old kernel caches take 1.5 kB: mmlib doctor --clean-caches removes them" in doctor.advice(facts)
+    assert f"removed {tmp_path / 'mmlib' / names[1]}, 1.5 kB" in mmlib("doctor", "--clean-caches").replace("\n", "")
+    left = {path.name for path in (tmp_path / "mmlib").iterdir()}
+    assert left == {*names, f"minilab-{'1' * 16}"} - {names[1]}
+    assert not any("old kernel" in sentence for sentence in doctor.advice(doctor.examine(tmp_path)))
+
+
+def test_what_is_missing_is_said(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda *args, **options: None)
+    said = " ".join(doctor.advice(doctor.examine()))
+    assert "JupyterLab was not found" in said and "no browser was found" in said
+
+
+@pytest.mark.parametrize(("count", "text"), [(999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.21e9, "3.2 GB")])
+def test_sizes(count, text):
+    assert doctor.size(int(count)) == text
