@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mmlib import analysis
 from mmlib.methods import METHODS
-from mmlib.plots import BLUE, COLUMN, GREEN, LONG, STYLE, VERMILLION, frame_axis, style
+from mmlib.plots import BLUE, COLUMN, GREEN, LINES, LONG, STYLE, VERMILLION, frame_axis, style
 from mmlib.results import Run
 
 PANELS = {"entropy": "entropy of the mixture (nats)", "alpha": "α"}
@@ -27,7 +27,7 @@ def run_curves(runs: Mapping[str, Run]) -> Figure:
       runs: by the name in the legend; those that have recorded nothing yet draw nothing.
     """
     methods = [run.method for run in runs.values()]
-    looks: list[dict[str, Any]] = [style(method) if method in METHODS else {"color": BLUE} for method in methods]
+    looks: list[dict[str, Any]] = [style(method) if method in LINES else {"color": BLUE} for method in methods]
     if len(set(methods)) < len(methods):
         looks = [
             {"color": (GREEN, VERMILLION, BLUE)[i % 3], "linestyle": ("-", LONG)[i % 2]} for i in range(len(looks))
