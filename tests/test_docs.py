@@ -2,8 +2,8 @@
 
 Every ```python block is executed, the blocks of a page one after another, in a scratch directory that has a copy of two
 committed runs. A block after a line `<!-- not run: why -->` is only compiled. In all other blocks the lines that begin
-with mmlib, make or papermill are checked without being run: by the command line's own parser, the Makefile's targets, the
-notebook's parameters. A ```console block has no other lines.
+with mmlib, make or papermill are checked without being run: by the command line's own parser, the Makefile's targets,
+the notebook's parameters. A ```console block has no other lines.
 """
 
 import io
@@ -46,6 +46,8 @@ def check(words):
     program, *arguments = words
     if program.endswith("mmlib"):
         group = typer.main.get_command(app)
+        if arguments[0].startswith("--"):
+            return arguments[0] in {option for each in group.params for option in each.opts} | {"--help"}
         name, command, rest = group.resolve_command(typer.Context(group), arguments)
         if "--help" not in rest and name is not None:
             command.make_context(name, rest)

@@ -208,3 +208,17 @@ def test_the_command_lists_runs(root):
     assert [(row["method"], row["seed"], row["last_return"]) for row in rows] == [("mm", "1", 4.0), ("mm", "2", 5.0)]
     result = runner.invoke(app, ["runs", "--results", str(root / "nowhere")])
     assert result.exit_code == 2 and "no results in" in result.stderr
+
+
+def test_notebook_10_runs_from_top_to_bottom_without_a_browser(root, tmp_path):
+    import papermill
+
+    notebook, out = Path(__file__).parents[1] / "notebooks" / "10_runs.ipynb", tmp_path / "out.ipynb"
+    executed = papermill.execute_notebook(str(notebook), str(out), {"results": str(root)}, progress_bar=False)
+    kinds = [set(output.get("data", ())) for cell in executed.cells for output in cell.get("outputs", ())]
+    assert any("text/html" in kind for kind in kinds) and sum("image/png" in kind for kind in kinds) >= 2
+    assert not any("application/vnd.jupyter.widget-view+json" in kind for kind in kinds)
+    text = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", ()))
+    assert f"mm on {LEVEL}, seed 0: new" in text
+    clean = json.loads(notebook.read_text())
+    assert all(cell["outputs"] == [] for cell in clean["cells"] if cell["cell_type"] == "code")
