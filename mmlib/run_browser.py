@@ -17,13 +17,13 @@ from mmlib import curriculum_plots, run_plots, run_table
 from mmlib.interactive import widgets_shown
 from mmlib.results import ResultsError, Run
 
-SHOWN = {"figure": 10, "level": 37, "method": 17, "seed": 5, "frames": 10, "state": 8, "last_return": 12, "preset": 10}
+SHOWN = {"figure": 10, "level": 37, "method": 17, "seed": 5, "frames": 11, "state": 8, "last_return": 12, "preset": 10}
 FILTERS = ("preset", "figure", "level", "method", "state")
 ALL = "all"
 VIEWS = ("Curves", "Hyperparameters", "Lineage", "Configuration")
 STYLE = """<style>
 .mm-runs select, .mm-runs option, .mm-head {font-family: monospace !important; font-size: 12px; line-height: 1.5}
-.mm-head {white-space: pre; font-weight: 600; padding-left: 6px}
+.mm-head {white-space: pre; font-weight: 600; padding-left: 3px}
 .mm-text table {border-collapse: collapse; font-size: 12px}
 .mm-text td, .mm-text th {padding: 1px 10px; text-align: left !important}
 .mm-text {line-height: 1.5}
@@ -48,7 +48,7 @@ class RunBrowser:
         self.select.add_class("mm-runs")
         self.count = widgets.HTML()
         self.view = widgets.ToggleButtons(options=VIEWS)
-        self.view.style.button_width = "130px"
+        self.view.style.button_width = "150px"
         self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": "900px", "display": "none"})
         self.words = widgets.HTML()
         self.words.add_class("mm-text")
@@ -56,10 +56,11 @@ class RunBrowser:
         again.on_click(lambda _: self.read_again())
         labels = [widgets.VBox([widgets.HTML(f"<small>{n}</small>"), box]) for n, box in self.filters.items()]
         find = widgets.VBox([widgets.HTML("<small>find</small>"), self.text])
-        top = widgets.HBox([find, *labels, widgets.VBox([widgets.HTML("<small>&nbsp;</small>"), again])])
+        top = widgets.HBox([find, *labels])
         top.layout.flex_flow = "row wrap"
+        below = widgets.HBox([again, self.count])
         head = widgets.HTML(f'{STYLE}<div class="mm-head">{html.escape(_line(dict.fromkeys(SHOWN)))}</div>')
-        self.widget = widgets.VBox([top, head, self.select, self.count, self.view, self.words, self.picture])
+        self.widget = widgets.VBox([top, head, self.select, below, self.view, self.words, self.picture])
         for box in (self.text, *self.filters.values()):
             box.observe(lambda _: self._list(), "value")
         self.select.observe(lambda _: self._draw(), "value")
