@@ -125,7 +125,7 @@ def test_the_scale_of_a_level():
 
 
 def test_deepmind_lab_has_a_published_scale_for_one_level(monkeypatch):
-    monkeypatch.setattr(levels, "resolve_backend", lambda backend: "dmlab")
+    monkeypatch.setattr(levels, "resolve_backend", lambda backend, *names: "dmlab")
     published = scale(COMMITTED, "explore_object_locations_small")
     assert (published.zero, published.one) == (3.575, 74.45)
     assert normalised_score(74.45, published) == 1.0
@@ -142,7 +142,7 @@ def test_the_command_prints_what_is_on_record_and_refuses_bad_input(monkeypatch)
     assert f"{scores(COMMITTED, MINI)['expert'].mean:.2f} ± " in printed and printed.count("\n") == 2
     for message, arguments in {
         "unknown level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
-        "unknown backend 'doom'; backends: auto, minilab": ["--backend", "doom"],
+        "unknown backend 'doom'; backends: auto, dmlab, gymnasium, minilab": ["--backend", "doom"],
         "--episodes 1: a standard error needs at least 2": ["--episodes", "1"],
     }.items():
         result = mmlib(*arguments)

@@ -38,7 +38,7 @@ def test_notebooks_are_committed_clean(path):
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
-    assert notebook.cells[0].source.startswith("# Figure")
+    assert notebook.cells[0].source.startswith(("# Figure", "# Controls"))
 
 
 @pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)

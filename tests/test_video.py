@@ -70,7 +70,7 @@ def test_what_cannot_be_filmed_is_said_before_any_work(run, tmp_path):
         "unknown level 'nav_maze'; levels: nav_maze_static_01": ["nav_maze", "-o", out],
         "unknown policy 'good'; policies: random, expert, or the directory of a run": [MINI, "--policy", "good"],
         f"is of level {MINI}, not {full}": [full, "--policy", run, "-o", out],
-        "has no checkpoint to play with": [MINI, "--policy", tmp_path / "bare", "-o", out],
+        "has no checkpoint (checkpoint.pt is not committed)": [MINI, "--policy", tmp_path / "bare", "-o", out],
         "x.gif is no .mp4 file": [MINI, "-o", tmp_path / "x.gif"],
         "there is no directory": [MINI, "-o", tmp_path / "nowhere" / "x.mp4"],
         "0 seconds cannot be filmed": [MINI, "--seconds", 0, "-o", out],

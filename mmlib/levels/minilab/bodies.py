@@ -83,6 +83,7 @@ class MatchRules(NamedTuple):
     endless_rapid: bool
     looks: NDArray[np.uint8]
     items: NDArray[np.float64]  # [I, 4] kind, x, y, z
+    pit: bool  # whether there is one
     next_cell: NDArray[np.int16]  # [C, C] `navigation.routes`
     aim_error: float  # degrees, the largest of a bot's aim at a runner
     still: float  # share of that error against an opponent at rest
@@ -130,6 +131,7 @@ def make_match_rules(
         endless_rapid=arena.endless_rapid,
         looks=np.array(arena.looks, np.uint8),
         items=items,
+        pit=bool((parts.floor_z < 0).any()),
         next_cell=routes(*parts),
         aim_error=AIM_ERROR * AIM_FACTOR**beyond,
         still=STILL,

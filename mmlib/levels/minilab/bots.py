@@ -150,7 +150,7 @@ def way_to(scene, rules, x, y, to_x, to_y):
         cell = rules.next_cell[cell_of(x, y, rules.size, columns), cell_of(to_x, to_y, rules.size, columns)]
         to_x, to_y = (cell % columns + 0.5) * rules.size, (cell // columns + 0.5) * rules.size
     over = False
-    for part in range(1, 9):
+    for part in range(1, 9 if rules.pit else 1):
         over = over or floor_at(scene, x + (to_x - x) * part / 8, y + (to_y - y) * part / 8, rules.size) < 0.0
     return bearing(x, y, to_x, to_y), over
 
@@ -235,7 +235,7 @@ def _mind_the_pit(scene, rules, k):
       Whether to walk on, and whether to jump.
     """
     me = scene.body[k]
-    if me[EYE] > EYE_ABOVE_FLOOR + 0.5:
+    if not rules.pit or me[EYE] > EYE_ABOVE_FLOOR + 0.5:
         return True, False
     heading = math.radians(me[HEADING])
     cos, sin = math.cos(heading), math.sin(heading)

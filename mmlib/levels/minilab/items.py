@@ -40,13 +40,11 @@ def _take(me, kind):
 @njit(nogil=True, cache=True)
 def pick_up(scene, rules, k):
     """Body k takes every item in reach. A gadget it had no rounds for is put in its hand."""
-    me = scene.body[k]
-    for n in range(len(scene.waits)):
-        if scene.waits[n] > 0.0:
-            continue
-        item = rules.items[n]
-        if touches(me[X], me[Y], me[EYE] - EYE_ABOVE_ORIGIN, item[1], item[2], item[3]):
-            scene.waits[n] = _take(me, int(item[0]))
+    me, waits, items = scene.body[k], scene.waits, rules.items
+    x, y, z = me[X], me[Y], me[EYE] - EYE_ABOVE_ORIGIN
+    for n in range(len(waits)):
+        if waits[n] <= 0.0 and touches(x, y, z, items[n, 1], items[n, 2], items[n, 3]):
+            waits[n] = _take(me, int(items[n, 0]))
 
 
 @njit(nogil=True, cache=True)

@@ -129,11 +129,12 @@ def _wane(me, tick):
 @njit(nogil=True, cache=True)
 def _blocked(scene, rules, k):
     """Whether body k's hull overlaps another living body's."""
-    me = scene.body[k]
+    body = scene.body
+    x, y, eye = body[k, X], body[k, Y], body[k, EYE]
     for n in range(1 + rules.bots):
-        it = scene.body[n]
-        beside = abs(it[X] - me[X]) < 2 * HULL and abs(it[Y] - me[Y]) < 2 * HULL
-        if n != k and beside and it[HEALTH] > 0.0 and abs(it[EYE] - me[EYE]) < FEET + HEAD:
+        if abs(body[n, X] - x) >= 2 * HULL or abs(body[n, Y] - y) >= 2 * HULL or n == k:
+            continue
+        if body[n, HEALTH] > 0.0 and abs(body[n, EYE] - eye) < FEET + HEAD:
             return True
     return False
 
@@ -142,8 +143,7 @@ def _blocked(scene, rules, k):
 def _walk(scene, rules, k, action, tick):
     """One tick of a living body's motion; bodies do not pass through one another."""
     me = scene.body[k]
-    x, y, stuck = me[X], me[Y], _blocked(scene, rules, k)
-    view = me[YAW]
+    x, y, view = me[X], me[Y], me[YAW]
     if k > 0:
         me[YAW] = me[HEADING]  # a bot walks where it wants, whatever it looks at
     maps = scene.wall_x, scene.wall_y, scene.floor_z
@@ -151,17 +151,18 @@ def _walk(scene, rules, k, action, tick):
     if k > 0:
         me[YAW] = view
     me[TRAVEL] += math.hypot(me[VX], me[VY])
-    if stuck or not _blocked(scene, rules, k):
+    if not _blocked(scene, rules, k):
         return
-    to_x, to_y = me[X], me[Y]
-    me[Y], vy = y, me[VY]
-    me[VY] = 0.0
+    to_x, to_y, vy = me[X], me[Y], me[VY]
+    me[X], me[Y] = x, y
+    if _blocked(scene, rules, k):  # it was stuck before: let it out
+        me[X], me[Y] = to_x, to_y
+        return
+    me[X], me[VY] = to_x, 0.0
     if _blocked(scene, rules, k):
         me[X], me[Y], me[VX], me[VY] = x, to_y, 0.0, vy
         if _blocked(scene, rules, k):
             me[X], me[Y], me[VY] = x, y, 0.0
-    else:
-        me[X] = to_x
 
 
 @njit(nogil=True, cache=True)

@@ -1,0 +1,110 @@
+"""Every figure's notebook, through the command, from runs as short as can be: what they leave on disk."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from papermill.iorw import load_notebook_node
+from papermill.utils import find_first_tagged_cell_index
+
+from mmlib.results import find_runs
+
+ROOT = Path(__file__).parents[1]
+LEVEL = "explore_object_locations_small_mini"
+THREE = "explore_object_locations_small_mini+lt_horseshoe_color_mini+lt_chasm_mini"
+SHORT = {
+    "agent_steps": 3_000,
+    "num_envs": 1,
+    "unroll": 50,
+    "learner_batches": 1,
+    "log_every": 300,
+    "evaluation_envs": 1,
+}
+DRAWN = ("04_alpha_trajectories", "05_action_entropy")
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_notebooks_of_other_figures_are_committed_clean(name):
+    notebook = load_notebook_node(str(ROOT / "notebooks" / f"{name}.ipynb"))
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    for line in notebook.cells[find_first_tagged_cell_index(notebook, "parameters")].source.splitlines():
+        assert re.fullmatch(r"\w+: (str|int|float|bool|list|dict) = .+  # .+", line), line
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results directory in which reference scores are known and nothing else."""
+    root = tmp_path_factory.mktemp("figures") / "results"
+    shutil.copytree(ROOT / "results" / "baselines", root / "baselines")
+    return root
+
+
+def make(figure, results, **settings):
+    """`mmlib figure`; returns what it printed."""
+    parts = [part for name, value in {**SHORT, **settings}.items() for part in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "mmlib", "figure", figure, "--preset", "smoke", *parts, "--results", str(results)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def is_drawn(path, height=250):
+    picture = imread(path)
+    return picture.shape[0] > height and picture.std() > 0.02
+
+
+def test_figure_6_and_7(results):
+    said = make("6", results)
+    where = results / "smoke" / "figure6" / LEVEL
+    assert "lstm seed 0: started" in said and str(where / "figure.png") in said
+    assert all(is_drawn(where / f"{name}.png") for name in ("figure", "average", "level", "diagnostics"))
+    svg = (where / "figure.svg").read_text()
+    assert all(f">{label}<" in svg for label in ("FF", "LSTM", "M&amp;M"))
+    claims = pd.read_csv(where / "claims.csv")
+    assert claims["claim"].tolist() == ["6a", "6b", "7a", "7b", "8a", "8b", "8c", "8d"]
+    assert set(claims["verdict"]) == {"not enough data"}
+
+
+def test_figure_9(results):
+    make("9", results, agent_steps=9_000)
+    where = results / "smoke" / "figure9" / THREE
+    assert is_drawn(where / "figure.png") and is_drawn(where / "diagnostics.png")
+    svg = (where / "figure.svg").read_text()
+    assert all(f">{label}<" in svg for label in ("Multitask", "M&amp;M", "M&amp;M, central policy alone"))
+    table = pd.read_csv(where / "claims.csv")
+    assert {*THREE.split("+"), "lowest", "method", "seed"} == set(table.columns)
+    assert "M&M, target alone" in set(table["method"])
+    assert (table["lowest"] == table[THREE.split("+")].min(axis=1)).all()
+    (run,) = find_runs(results, "smoke", "figure9", THREE, "mm_multitask")
+    assert set(run.episodes()["level"]) == set(run.evaluations()["level"]) == set(THREE.split("+"))
+
+
+def test_the_controls(results):
+    make("controls", results)
+    where = results / "smoke" / "controls" / LEVEL
+    assert all(is_drawn(where / f"{name}.png") for name in ("figure", "diagnostics"))
+    assert len(pd.read_csv(where / "claims.csv")) == 14
+    assert len(find_runs(results, "smoke", "controls", LEVEL)) == 7
+
+
+def test_figures_5_and_8_with_a_population(results):
+    """What notebook 01 ran is drawn; what is missing is started."""
+    population = {"population": 2, "pbt": '{"ready": 1, "window": 2}'}
+    said = make("5", results / "pbt", **population)
+    assert said.count("started") == 4 and "on disk" in said  # mm and mm_ff_lstm, then small and big756
+    alpha, entropy = (results / "pbt" / "smoke" / name for name in DRAWN)
+    assert all(is_drawn(alpha / f"{name}.png") for name in ("figure5_left", "figure8"))
+    assert is_drawn(alpha / f"lineage_mm_{LEVEL}_seed0.png", 100)
+    assert is_drawn(alpha / f"hyperparameters_mm_{LEVEL}_seed0.png", 150)
+    assert (alpha / f"alpha_mm_{LEVEL}_seed0.json").exists()
+    assert is_drawn(entropy / f"actions_mm_{LEVEL}.png") and is_drawn(entropy / f"collision_entropy_{LEVEL}.png")
+    assert pd.read_csv(entropy / "claims.csv")["seed"].tolist() == [0]
+    assert make("8", results / "pbt", **population).count("started") == 0
