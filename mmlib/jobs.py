@@ -1,7 +1,8 @@
 """Runs of a plan as processes of one thread a stage, a few at a time, watched through their records.
 
 Training never happens in the process that draws: each run is `python -m mmlib train`, goes on from its
-checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again.
+checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again. A run ends,
+with a checkpoint, when the process that started it has gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from mmlib.experiments import Job, finished
 from mmlib.results import Run, check_writable
+from mmlib.signals import PARENT
 
 LOG = "log.txt"  # what a run printed, beside its records
 GRACE = 10.0  # seconds that an interrupted run gets to leave by itself
@@ -148,7 +150,7 @@ def _start(progress: Progress) -> None:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(threads, "1")},
+            env={**os.environ, **dict.fromkeys(threads, "1"), PARENT: str(os.getpid())},
         )
     assert progress.process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
@@ -177,7 +179,8 @@ def _look(progress: Progress) -> None:
 
 def _reason(directory: Path, code: int) -> str:
     if code < 0:
-        return f"ended by signal {signal.Signals(-code).name}"
+        name = signal.Signals(-code).name
+        return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
     lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{lines[-1] if lines else f'exit code {code}'} (see {directory / LOG})"
 

@@ -16,6 +16,7 @@ line, which the readers ignore and the next writer removes.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -29,6 +30,7 @@ from typing import Any
 
 import pandas as pd
 
+from mmlib import untrusted
 from mmlib.signals import Stopped
 
 STATES = ("running", "done", "stopped", "failed")
@@ -57,6 +59,7 @@ RECORDS = {
 }
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
 RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
+_CHUNK = 1 << 20
 NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
 
 
@@ -95,6 +98,7 @@ class RunWriter:
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
+        self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
         self._lock: int | None = _claim(self.directory)
         try:
             self._write_config(dict(config))
@@ -129,24 +133,25 @@ class RunWriter:
         self._append("timing", [row])
 
     def positions(self) -> dict[str, list[Any]]:
-        """Length in bytes and SHA-256 of each record so far, for a checkpoint."""
-        content = {name: self._path(name).read_bytes() for name in RECORDS}
-        return {name: [len(text), hashlib.sha256(text).hexdigest()] for name, text in content.items()}
+        """Length in bytes and SHA-256 of each record so far, for a checkpoint; what they cover is on the disk then."""
+        for file in self._files.values():
+            os.fsync(file.fileno())  # a checkpoint never outlives the records that it belongs to
+        return {name: [length, digest.hexdigest()] for name, (length, digest) in self._written.items()}
 
     def restore(self, positions: Mapping[str, Sequence[Any]]) -> None:
         """Drops every record later than `positions`: what follows a checkpoint will be made again.
 
         Raises DamagedRecord, having changed nothing, if a record is not what it was then.
         """
-        kept = {}
+        lengths = {}
         for name in RECORDS:
             length, digest = positions.get(name, (0, hashlib.sha256().hexdigest()))
-            kept[name] = self._path(name).read_bytes()[:length]
-            if hashlib.sha256(kept[name]).hexdigest() != digest:
+            lengths[name], found = _digest(self._path(name), length)
+            if lengths[name] != length or found.hexdigest() != digest:
                 raise DamagedRecord(f"{self._path(name)} is damaged: it is not what it was at the checkpoint")
-        for name, text in kept.items():
+        for name, length in lengths.items():
             self._files.pop(name).close()
-            replace_text(self._path(name), text.decode("utf-8"))
+            os.truncate(self._path(name), length)
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
@@ -162,7 +167,8 @@ class RunWriter:
     def close(self) -> None:
         """Closes the files and releases the directory; the state stays as it is."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take stays untaken
+                file.close()
         self._files.clear()
         if self._lock is not None:
             os.close(self._lock)
@@ -175,11 +181,13 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._files:
+            state, reason = "failed", f"{type(error).__name__}: {error}"
             if isinstance(error, Stopped):
-                self.finish("stopped", reason=str(error))
-            else:
-                reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-                self.finish("failed", reason=reason)
+                state, reason = "stopped", str(error)
+            elif isinstance(error, KeyboardInterrupt):
+                reason = "interrupted"
+            with contextlib.suppress(OSError):  # the disk may be why it failed; the error itself goes on
+                self._write_state({"state": state, "reason": reason})
         self.close()
 
     def _path(self, name: str) -> Path:
@@ -189,21 +197,25 @@ class RunWriter:
         path = self._path(name)
         if path.exists():
             _drop_torn_line(path)
-        self._files[name] = path.open("a", encoding="utf-8")
+        self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
+        self._written[name] = _digest(path)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        file = self._files[name]
-        file.write("".join(_line(row) for row in rows))
+        file, text = self._files[name], "".join(_line(row) for row in rows).encode()
+        file.write(text)
         file.flush()
+        length, digest = self._written[name]
+        digest.update(text)
+        self._written[name] = length + len(text), digest
 
     def _write_config(self, config: dict[str, Any]) -> None:
         from mmlib import __version__
 
         path = self.directory / "config.json"
         if path.exists():
-            old = json.loads(path.read_text(encoding="utf-8"))
+            old = _read_config(self.directory)
             different = config_differences(old, config)
-            if config.get("agent_steps", 0) < old.get("agent_steps", 0):
+            if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
                 different.append("agent_steps")
             if different:
                 named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
@@ -220,15 +232,23 @@ class RunWriter:
 class Run:
     """One run's directory, for reading; it may still be running.
 
-    directory: Path.  config: dict.  Raises ResultsError if there is no readable config.json.
+    directory: Path.  config: dict.  broken: why the run cannot be read, "" if it can (others than "" come from
+    `find_runs` alone; such a run has no config, has failed, and its records raise ResultsError).
+
+    Raises ResultsError if there is no readable config.json.  Nothing in the directory is executed and no link in it
+    followed; a record that is damaged, or holds something else than its rows, raises DamagedRecord when it is read.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
-        try:
-            self.config: dict[str, Any] = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ResultsError(f"{self.directory} holds no run: its config.json cannot be read ({error})") from error
+        self.config: dict[str, Any] = _read_config(self.directory)
+        self.broken = ""
+
+    @classmethod
+    def _unreadable(cls, directory: Path, why: str) -> Run:
+        run = cls.__new__(cls)
+        run.directory, run.config, run.broken = directory, {}, why
+        return run
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r}, state={self.state!r})"
@@ -236,7 +256,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
-        return _state(self.directory)
+        return {"state": "failed", "reason": self.broken} if self.broken else _state(self.directory)
 
     @property
     def state(self) -> str:
@@ -249,11 +269,11 @@ class Run:
 
     @property
     def method(self) -> str:
-        return str(self.config["method"])
+        return str(self.config.get("method", self.directory.parent.name))
 
     @property
     def seed(self) -> int:
-        return int(self.config["seed"])
+        return int(self.config.get("seed", 0))
 
     def metrics(self) -> pd.DataFrame:
         """One row a member and log point; `frames` are environment frames of the member."""
@@ -276,18 +296,33 @@ class Run:
         return self._frame("timing")
 
     def _frame(self, name: str) -> pd.DataFrame:
+        if self.broken:
+            raise ResultsError(self.broken)
         rows = _read_rows(self.directory / f"{name}.jsonl")
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+        missing = [column for column in ("frames", "agent_steps", "member") if column not in frame]
+        return frame.reindex(columns=[*frame.columns, *missing]) if name == "metrics" and missing else frame
 
 
 def _state(directory: Path) -> dict[str, Any]:
     """state.json; a directory without a readable one counts as failed."""
     try:
-        facts = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+        facts = untrusted.read_object(directory / "state.json")
     except (OSError, ValueError):
-        facts = None
-    readable = isinstance(facts, dict) and facts.get("state") in STATES
-    return facts if readable else {"state": "failed", "reason": "no state was written"}
+        facts = {}
+    return facts if facts.get("state") in STATES else {"state": "failed", "reason": "no state was written"}
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    """config.json. Raises ResultsError if it is no configuration."""
+    try:
+        config = untrusted.read_object(directory / "config.json")
+        wrong = untrusted.wrong_config(config)
+    except (OSError, ValueError) as error:
+        wrong = str(error)
+    if wrong:
+        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({wrong})")
+    return config
 
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
@@ -302,10 +337,29 @@ def find_runs(
     level: str | None = None,
     method: str | None = None,
 ) -> list[Run]:
-    """All runs under `root` with the given names (None matches all), in order of their names and seeds."""
+    """All runs under `root` with the given names (None matches all), in order of their names and seeds.
+
+    One that cannot be read is among them, with the reason as its `broken`; so is one outside `root`, to which a link
+    in it leads.
+    """
     pattern = "/".join(name or "*" for name in (preset, figure, level, method))
     directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
-    return [Run(directory) for directory in sorted(directories, key=_natural_order)]
+    return [read_run(directory, Path(root)) for directory in sorted(directories, key=_natural_order)]
+
+
+def read_run(directory: Path, root: Path) -> Run:
+    """The run in a directory under `root`; broken, with the reason, if it cannot be read or lies outside."""
+    try:
+        check_inside(directory, root)
+        return Run(directory)
+    except ResultsError as error:
+        return Run._unreadable(directory, str(error))
+
+
+def check_inside(directory: Path, root: Path) -> None:
+    """Raises ResultsError if links lead from `directory`, which is under `root`, to somewhere outside of it."""
+    if not directory.resolve().is_relative_to(root.resolve()):
+        raise ResultsError(f"{directory} is a link to somewhere outside {root}; name that place itself to use it")
 
 
 def _natural_order(path: Path) -> list[tuple[str, int]]:
@@ -330,10 +384,13 @@ def _claim(directory: Path) -> int:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(descriptor)
         holder = f"process {pid}" if (pid := _state(directory).get("pid")) else "another process"
         raise ResultsError(f"{holder} is writing {directory}; wait for it or choose another directory") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise _unwritable(directory, error) from error
     return descriptor
 
 
@@ -363,23 +420,58 @@ def _line(row: Mapping[str, Any]) -> str:
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a record; a torn last line (one without its newline) is ignored."""
     try:
-        text = path.read_bytes()
+        text = untrusted.read_bytes(path)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    except OSError as error:
+        raise DamagedRecord(f"cannot read {path}: {error.strerror or error}") from error
+    rows = []
+    for number, line in enumerate(text[: text.rfind(b"\n") + 1].splitlines(), 1):
+        try:
+            row = untrusted.parse(line)
+            wrong = untrusted.wrong_row(path.stem, row)
+        except ValueError as error:
+            wrong = str(error)
+        if wrong:
+            raise DamagedRecord(f"{path} is damaged: line {number} is no row of it ({wrong})")
+        rows.append(row)
+    return rows
 
 
 def _drop_torn_line(path: Path) -> None:
-    with path.open("r+b") as file:
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
+    """Cuts off what follows the last newline, reading backwards."""
+    with open(path, "r+b", opener=untrusted.no_links) as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _CHUNK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+
+
+def _digest(path: Path, length: int | None = None) -> tuple[int, Any]:
+    """Bytes read, and their SHA-256, of the first `length` bytes of a file, or all of it."""
+    digest, done = hashlib.sha256(), 0
+    with open(path, "rb", opener=untrusted.no_links) as file:
+        while chunk := file.read(_CHUNK if length is None else min(_CHUNK, length - done)):
+            digest.update(chunk)
+            done += len(chunk)
+    return done, digest
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part."""
+    """Writes a file so that a reader sees the old text or the new, never a part; whole on the disk when it returns."""
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8", opener=untrusted.no_links) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
