@@ -95,7 +95,8 @@ def said(directory: Path) -> str:
 def finish(process: subprocess.Popen[bytes], code: int = 0) -> None:
     """Waits for a run's end, which must have that exit code."""
     process.wait(PATIENCE)
-    expect(process.returncode == code, f"exit code {process.returncode}, not {code}")
+    words = said(Path(process.args[-1]))[-1000:]  # type: ignore[index,arg-type]
+    expect(process.returncode == code, f"exit code {process.returncode}, not {code}: {words}")
 
 
 def expect(true: object, otherwise: str) -> None:

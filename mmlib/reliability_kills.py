@@ -44,6 +44,7 @@ def kills(bench: Bench) -> Row:
             process.kill()
             process.wait()
             done[moment] += 1
+            print(f"killed {moment}, {sum(done.values())} of {bench.kills}", flush=True)
             torn += (directory / f"{checkpoint.FILE}.part").exists()
             continue
         finish(process)

@@ -94,11 +94,15 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
 
 
 def check_resumable(config: RunConfig, directory: Path) -> None:
-    """Raises ResultsError if a run got past its first checkpoint and has none: what it recorded would be lost."""
+    """Raises ResultsError if a run got past its first checkpoint and has none: what it recorded would be lost.
+
+    Rows are written before the checkpoint of the same iteration, so one that was killed in between may start over.
+    """
     if checkpoint.exists(directory) or not (directory / "config.json").exists():
         return
-    rows = Run(directory).metrics()
-    if len(rows) and rows["agent_steps"].max() >= min(config.checkpoint_every, config.agent_steps):
+    run = Run(directory)
+    rows, first = run.metrics(), config.checkpoint_every + config.steps_per_iteration
+    if run.done or (len(rows) and rows["agent_steps"].max() >= first):
         raise ResultsError(
             f"{directory} holds a run but no checkpoint to go on from; "
             "choose another directory, or delete that one to start over"
