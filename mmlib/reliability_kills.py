@@ -63,20 +63,19 @@ def kills(bench: Bench) -> Row:
 
 def _reach(moment: str, process: subprocess.Popen[bytes], directory: Path, bench: Bench) -> bool:
     """Waits for the moment; False if the run has ended before it came."""
-    if moment == MOMENTS[2]:
-        part = directory / f"{checkpoint.FILE}.part"
-        before = _changed(part)
-        arrived = until(lambda: _changed(part) not in (0, before), process, 0.0)
-        time.sleep(float(bench.random.uniform(0, 0.03)))
-        return arrived and process.poll() is None
     if moment == MOMENTS[0]:
         state, mine = directory / "state.json", f'"pid": {process.pid}'
         arrived = until(lambda: state.exists() and mine in state.read_text(), process)
-    else:
-        before = recorded(directory)
-        arrived = until(lambda: recorded(directory) != before, process)
-    time.sleep(float(bench.random.uniform(0, 0.4)))
-    return arrived and process.poll() is None
+        time.sleep(float(bench.random.uniform(0, 0.4)))
+        return arrived and process.poll() is None
+    part, timing = directory / f"{checkpoint.FILE}.part", directory / "timing.jsonl"
+    path, pause = (part, 0.0) if moment == MOMENTS[2] else (timing, 0.01)
+    for _ in range(int(bench.random.integers(1, 5))):  # so that the run gets on between two kills
+        before = _changed(path)
+        if not until(lambda: _changed(path) not in (0, before), process, pause):  # noqa: B023
+            return False
+    time.sleep(float(bench.random.uniform(0, 0.03 if path == part else 0.4)))
+    return process.poll() is None
 
 
 def _changed(path: Path) -> int:

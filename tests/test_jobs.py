@@ -88,6 +88,13 @@ mark.rename(mark.with_suffix(".over"))
     assert [mark.read_text() for mark in seen.glob("*.over")] == ["11"] * 3
 
 
+def test_a_run_is_told_whose_child_it_is(the_plan, monkeypatch):
+    """So that it ends when that process has gone (see test_faults.py)."""
+    program = "import os; raise SystemExit(os.environ['MMLIB_PARENT'] != str(os.getppid()))"
+    pretend(monkeypatch, lambda job: program)
+    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].state == "done"
+
+
 def test_an_interrupt_ends_the_children(the_plan, monkeypatch):
     pretend(monkeypatch, lambda job: "import time; time.sleep(60)")
     children = []

@@ -1,4 +1,4 @@
-"""A results directory from somebody else: only the documented errors come out, nothing is executed, no link followed."""
+"""A results directory from somebody else: only documented errors come out, nothing in it runs, no link is followed."""
 
 import json
 import os
