@@ -23,6 +23,7 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
     """Every check by its name on the command line, in the order of the table."""
     from mmlib import reliability_faults as faults
     from mmlib import reliability_kills as kills
+    from mmlib import reliability_machine as machine
 
     return {
         "kills": kills.kills,
@@ -31,14 +32,14 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
         "leftovers": kills.leftovers,
         "checkpoint": faults.damaged_checkpoint,
         "record": faults.damaged_record,
-        "disk": faults.full_disk,
-        "read-only": faults.read_only,
+        "disk": machine.full_disk,
+        "read-only": machine.read_only,
         "writers": faults.two_writers,
         "diverging": faults.diverging,
         "worker": faults.worker_killed,
-        "clock": faults.clock,
-        "memory": faults.out_of_memory,
-        "soak": faults.soak,
+        "clock": machine.clock,
+        "memory": machine.out_of_memory,
+        "soak": machine.soak,
     }
 
 

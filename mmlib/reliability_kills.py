@@ -147,8 +147,9 @@ def parent_killed(bench: Bench) -> Row:
 
 
 LEVEL = """
-import sys, time
+import signal, time
 from mmlib import levels
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal
 level = levels.make("nav_maze_static_01", "dmlab", num_envs=3, width=32, height=24)
 print(*(worker.pid for worker in level._workers), flush=True)
 {then}
