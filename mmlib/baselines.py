@@ -11,6 +11,7 @@ the random score published with it, in place of both.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from mmlib import levels
 from mmlib.levels import Level
 from mmlib.results import ResultsError, check_writable, replace_text
 from mmlib.spaces import SPACES, get_space
+from mmlib.untrusted import read_object
 
 NUM_ENVS = 16
 EPISODES = 128
@@ -121,7 +123,7 @@ def scores(
     was made; `again` measures everything. Raises ResultsError if it cannot be written.
     """
     path = Path(results) / "baselines" / f"{level}.json"
-    recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    recorded = read(path)
     in_force = levels.resolve_backend(backend, level)
     table = recorded.setdefault(in_force, {})
     missing = [name for name in policies if again or table.get(name, {}).get("episodes", 0) < episodes]
@@ -133,6 +135,23 @@ def scores(
         table[name] = {"made_by": f"mmlib.baselines.measure: {how}, action repeat 4, seed 0", **score._asdict()}
         replace_text(path, json.dumps(recorded, indent=2) + "\n")
     return {name: Score(*(table[name][part] for part in Score._fields)) for name in policies}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of scores, backend -> policy -> what `measure` gave; {} if there is none.
+
+    Raises ResultsError if it holds something else.
+    """
+    try:
+        recorded = read_object(path)
+        for table in recorded.values():
+            for score in table.values():
+                all(math.isfinite(score[part]) for part in Score._fields)
+        return recorded
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, OverflowError) as error:
+        raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
 def random_scores(

@@ -16,10 +16,16 @@ from typing import Any
 
 import torch
 
+from mmlib.untrusted import no_links, read_bytes
+
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 VERSION = 3
 _HEADER = re.compile(rb"mmlib checkpoint (\d+) sha256 ([0-9a-f]{64})\n")
 _HEADER_BYTES = 200  # more than a header has
+
+
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What comes of putting a checkpoint's parts where they do not belong: whole, but not of mmlib, or of another run."""
 
 
 class CheckpointError(ValueError):
@@ -33,7 +39,8 @@ class DamagedError(CheckpointError):
 def save(directory: Path, state: dict[str, Any]) -> None:
     """Makes `state` (tensors, numbers, strings and containers of them) the checkpoint in `directory`.
 
-    The checkpoint until now is kept beside it. At every moment at least one of the two is whole on the disk.
+    The checkpoint until now is kept beside it. At every moment at least one of the two is whole on the disk, if the
+    one until now is (see `settle`).
     Raises OSError if it cannot be written; the checkpoint until now stays then.
     """
     buffer = io.BytesIO()
@@ -41,7 +48,7 @@ def save(directory: Path, state: dict[str, Any]) -> None:
     payload = buffer.getbuffer()
     temporary, path = directory / (FILE + ".part"), directory / FILE
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=no_links) as file:
             file.write(f"mmlib checkpoint {VERSION} sha256 {hashlib.sha256(payload).hexdigest()}\n".encode())
             file.write(payload)
             file.flush()
@@ -69,7 +76,7 @@ def exists(directory: Path) -> bool:
     return (directory / FILE).exists() or (directory / PREVIOUS).exists()
 
 
-def candidates(directory: Path) -> Iterator[dict[str, Any]]:
+def candidates(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The whole checkpoints in `directory`, on the CPU, the newest first; damaged ones are named on standard error.
 
     Raises CheckpointError if there are some and all are damaged, or on another version.
@@ -85,22 +92,32 @@ def candidates(directory: Path) -> Iterator[dict[str, Any]]:
             print(f"mmlib: {error}", file=sys.stderr)
             continue
         whole = True
-        yield state
+        yield path, state
     if damaged and not whole:
         raise CheckpointError("; ".join(damaged) + "; delete the run's directory to start over")
 
 
 def load(directory: Path) -> dict[str, Any] | None:
     """The newest whole checkpoint in `directory`, or None if there is none at all (see `candidates`)."""
-    return next(candidates(directory), None)
+    return next((state for _, state in candidates(directory)), None)
+
+
+def settle(path: Path) -> None:
+    """Makes `path`, which a run goes on from, the newest checkpoint of its directory: one that it does not is dropped.
+
+    Else the next `save` would keep the unusable one as the last good one. Raises OSError.
+    """
+    if path.name == PREVIOUS:
+        (path.parent / FILE).unlink(missing_ok=True)
+        _flush_names(path.parent)
 
 
 def read(path: Path) -> dict[str, Any]:
     """One checkpoint file. Raises CheckpointError, of the kind DamagedError if it is not what was written."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
     header = _HEADER.match(content[:_HEADER_BYTES])
     if header is None:
         raise DamagedError(f"{path} is damaged or no checkpoint: it does not begin like one")

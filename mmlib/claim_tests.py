@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +11,7 @@ import scipy.stats
 from mmlib import stats
 from mmlib.analysis import EARLY, END, MARGIN, returns_in, total_frames
 from mmlib.baselines import PUBLISHED
+from mmlib.baselines import read as read_scores
 from mmlib.conditions import Condition
 from mmlib.lineage import best_member, trajectory
 from mmlib.methods import METHODS
@@ -117,10 +117,7 @@ def reference_scores(condition: Condition, level: str) -> tuple[float, float] | 
     if published is not None:
         return published.zero, published.one
     path = condition.results / "baselines" / f"{level}.json"
-    if not path.exists():
-        return None
-    backend = condition.config.get("backend_in_force", "minilab")
-    scores = json.loads(path.read_text(encoding="utf-8")).get(backend, {})
+    scores = read_scores(path).get(condition.config.get("backend_in_force", "minilab"), {})
     pair = [scores.get(name, {}).get("mean") for name in ("small", "expert")]
     return (pair[0], pair[1]) if None not in pair and pair[1] > pair[0] else None
 

@@ -16,7 +16,6 @@ notebook to an `Effect`. The rules, the same for all of them:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -109,7 +108,9 @@ CASES = 1000  # random pairs of policies that a verdict on the inequality needs
 
 
 def _facts(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))["facts"] if path.exists() else None
+    from mmlib.facts import read as read_facts  # late: torch
+
+    return read_facts(path)["facts"] if path.exists() else None
 
 
 def mixing_enumerated(folder: Path) -> Effect | None:

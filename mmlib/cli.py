@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mmlib import cli_claims, cli_info, cli_levels, cli_runs
+from mmlib import cli_claims, cli_info, cli_levels, cli_reliability, cli_runs
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -90,7 +90,7 @@ def train(
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
-    from mmlib.learner import DivergedError
+    from mmlib.faults import in_plain_words
     from mmlib.reports import TrainingReport
     from mmlib.signals import Stopped
     from mmlib.training import train as run_training
@@ -102,8 +102,10 @@ def train(
             run_training(chosen, where, report)
     except Stopped as stop:
         fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
-    except (DivergedError, OSError) as error:  # a disk that is full, for instance
-        fail(f"{type(error).__name__}: {error}", code=1)
+    except Exception as error:
+        if (sentence := in_plain_words(error)) is None:
+            raise
+        fail(sentence, code=1)
 
 
 def _preset_run(
@@ -111,11 +113,13 @@ def _preset_run(
 ) -> tuple[RunConfig, Path]:
     """The configuration of a single run at a preset, and its place in the results."""
     from mmlib import experiments
-    from mmlib.results import run_directory
+    from mmlib.results import check_inside, run_directory
 
     at = experiments.choose("preset", preset, experiments.PRESETS)
     chosen = experiments.configure(at, level or experiments.default_level(at, method), method, seed, settings)
-    return chosen, run_directory(results, preset, "runs", chosen.level, method, seed)
+    place = run_directory(results, preset, "runs", chosen.level, method, seed)
+    check_inside(place, results)
+    return chosen, place
 
 
 @app.command()
@@ -192,7 +196,7 @@ def schedule(
     print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
-for _commands in (cli_info, cli_levels, cli_claims, cli_runs):
+for _commands in (cli_info, cli_levels, cli_claims, cli_runs, cli_reliability):
     _commands.register(app)
 
 
@@ -267,11 +271,11 @@ def read_config(path: str) -> RunConfig:
     """A configuration from a JSON file (a run's config.json will do) or from standard input ("-")."""
     from mmlib.config import make_config
     from mmlib.results import RECORDED_FACTS
+    from mmlib.untrusted import parse
 
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-        values = json.loads(text)
-    except (OSError, json.JSONDecodeError) as error:
+        values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"the configuration {path} is not a JSON object")

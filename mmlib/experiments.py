@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from mmlib.config import RunConfig, make_config
 from mmlib.methods import METHODS
 from mmlib.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
-from mmlib.results import Run, config_differences, run_directory
+from mmlib.results import Run, check_inside, config_differences, read_run, run_directory
 
 
 class ExperimentError(ValueError):
@@ -63,6 +63,7 @@ def plan(
 
     Raises:
       ExperimentError: an unknown name, or a directory that holds a run of another configuration.
+      ResultsError: a directory that holds something unreadable, or links that lead out of `results`.
       ConfigError: a setting that is unknown or out of its range.
     """
     chosen_figure, chosen = figure_named(figure), choose("preset", preset, PRESETS)
@@ -81,6 +82,7 @@ def plan(
         for method in wanted
     ]
     for job in jobs:
+        check_inside(job.directory, Path(results))
         check_free(job)
     return jobs
 
@@ -175,9 +177,11 @@ def collect(jobs: Iterable[Job]) -> Collection:
         wanted = _as_recorded(job.config)
         runs = found.runs.setdefault(job.config.method, [])
         for path in job.directory.parent.glob("seed*/config.json"):
-            run = Run(path.parent)
+            run = read_run(path.parent, job.directory.parent)
             different = config_differences(run.config, wanted, ignore=["seed"])
-            if different:
+            if run.broken:
+                found.left_out.append(run.broken)
+            elif different:
                 found.left_out.append(f"{run.directory}: {_differences(run, wanted, different)}")
             elif not run.done:
                 found.left_out.append(f"{run.directory}: {run.state}")

@@ -19,8 +19,10 @@ from mmlib import gradients, theory
 from mmlib.agent import MixMatchAgent
 from mmlib.experiments import choose
 from mmlib.methods import METHODS
-from mmlib.results import ResultsError, Run, check_writable, replace_text
+from mmlib.results import ResultsError, check_writable, replace_text
 from mmlib.theory import Distillation
+from mmlib.trained import load as load_trained
+from mmlib.untrusted import read_object
 
 LEVEL = "explore_object_locations_small_mini"
 FRAME = {"width": 48, "height": 36}
@@ -144,22 +146,13 @@ def untrained(method: str, seed: int = 0) -> MixMatchAgent:
 
 
 def trained(directory: str | Path) -> tuple[MixMatchAgent, dict[str, Any]]:
-    """The first member of a run's checkpoint, and the run's configuration.
-
-    Raises ResultsError if the directory holds no run or no checkpoint.
-    """
-    from mmlib import checkpoint
-
-    config = Run(directory).config
-    saved = checkpoint.load(Path(directory))
-    if saved is None:
-        raise ResultsError(f"{directory} holds no checkpoint; checkpoints are not committed: run it again first")
-    agent = MixMatchAgent(
-        METHODS[config["method"]], height=config["height"], width=config["width"], conv1=tuple(config["conv1"])
-    )
-    weights = saved["learner"]["agent"]
+    """The first member of a run's newest checkpoint, and the run's configuration. Raises as `mmlib.trained.load`."""
+    found = load_trained(Path(directory))
+    config = found.config
+    agent = MixMatchAgent(METHODS[config.method], height=config.height, width=config.width, conv1=config.conv1)
+    weights = found.agent.state_dict()
     agent.load_state_dict({name: weights[name][:1] for name in agent.state_dict()})
-    return agent, config
+    return agent, config.model_dump(mode="json")
 
 
 def all_facts(
@@ -197,7 +190,7 @@ def all_facts(
         path = folder / f"{name}.json"
         facts[name] = _load_or_make(path, settings, partial(_network, scale, method, run))
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = read(path)
         if path.stem not in facts and recorded["settings"] == settings:
             facts[path.stem] = recorded["facts"]
     return facts
@@ -216,13 +209,22 @@ def _network(scale: Scale, method: str, run: str) -> dict[str, Any]:
 
 def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], Any]) -> Any:
     if path.exists():
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = read(path)
         if recorded["settings"] == settings:
             return recorded["facts"]
     facts = make()
     record = {"made_by": f"mmlib.facts, preset {path.parent.name}", "settings": settings, "facts": facts}
     replace_text(path, json.dumps(record, indent=1) + "\n")
     return facts
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of facts: {"made_by", "settings", "facts"}. Raises ResultsError if it is something else."""
+    try:
+        recorded = read_object(path)
+        return {name: recorded[name] for name in ("made_by", "settings", "facts")}
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultsError(f"{path} holds no facts ({error}); delete it to measure them again") from error
 
 
 def _plain(values: torch.Tensor) -> Any:

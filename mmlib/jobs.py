@@ -1,7 +1,8 @@
 """Runs of a plan as processes of one thread a stage, a few at a time, watched through their records.
 
 Training never happens in the process that draws: each run is `python -m mmlib train`, goes on from its
-checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again.
+checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again. A run ends,
+with a checkpoint, when the process that started it has gone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from mmlib.experiments import Job, finished
 from mmlib.results import Run, check_writable
+from mmlib.signals import PARENT
 
 LOG = "log.txt"  # what a run printed, beside its records
 GRACE = 10.0  # seconds that an interrupted run gets to leave by itself
@@ -142,13 +144,14 @@ def command(job: Job) -> list[str]:
 def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
     """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    parent = {PARENT: "" if detached else str(os.getpid())}  # one that is not detached ends with this process
     with (job.directory / LOG).open("ab") as log:
         process = subprocess.Popen(
             command(job),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(threads, "1")},
+            env={**os.environ, **dict.fromkeys(threads, "1"), **parent},
             start_new_session=detached,
         )
     assert process.stdin is not None
@@ -184,7 +187,8 @@ def _look(progress: Progress) -> None:
 def why_it_ended(directory: Path, code: int) -> str:
     """Why a run's process ended with `code`: the signal, or the last line that it printed."""
     if code < 0:
-        return f"ended by signal {signal.Signals(-code).name}"
+        name = signal.Signals(-code).name
+        return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
     lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{lines[-1] if lines else f'exit code {code}'} (see {directory / LOG})"
 

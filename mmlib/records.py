@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -11,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmlib import untrusted
+
+_CHUNK = 1 << 20
 RECORDS = {
     "metrics": (
         *(
@@ -76,15 +80,17 @@ def read_bytes(directory: Path, name: str) -> bytes:
     if not plain.exists() and compressed.exists():
         return unpacked(compressed)
     try:
-        return plain.read_bytes()
+        return untrusted.read_bytes(plain)
     except FileNotFoundError:
         return b""
+    except OSError as error:
+        raise DamagedRecord(f"cannot read {plain}: {error.strerror or error}") from error
 
 
 def unpacked(path: Path) -> bytes:
     """The contents of a packed record. Raises DamagedRecord if they are not whole."""
     try:
-        return gzip.decompress(path.read_bytes())
+        return gzip.decompress(untrusted.read_bytes(path))
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedRecord(f"{path} is damaged: {error}") from error
 
@@ -97,26 +103,52 @@ def read_rows(directory: Path, name: str, last: int | None = None) -> list[dict[
     text, rows = read_bytes(directory, name), []
     lines = text[: text.rfind(b"\n") + 1].splitlines()
     first = 0 if last is None else max(0, len(lines) - last)
-    for number, row in enumerate(lines[first:], start=first + 1):
+    for number, text_line in enumerate(lines[first:], start=first + 1):
         try:
-            rows.append(json.loads(row))
+            row = untrusted.parse(text_line)
+            wrong = untrusted.wrong_row(name, row)
         except ValueError as error:
-            raise DamagedRecord(f"{directory / name}.jsonl is damaged: line {number} cannot be read") from error
+            wrong = str(error)
+        if wrong:
+            raise DamagedRecord(f"{directory / name}.jsonl is damaged: line {number} is no row of it ({wrong})")
+        rows.append(row)
     return rows
 
 
 def drop_torn_line(path: Path) -> None:
-    """Removes what follows a record's last newline."""
-    with path.open("r+b") as file:
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
+    """Cuts off what follows a record's last newline, reading backwards."""
+    with open(path, "r+b", opener=untrusted.no_links) as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _CHUNK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+
+
+def digest_of(path: Path, length: int | None = None) -> tuple[int, Any]:
+    """Bytes read, and their SHA-256, of the first `length` bytes of a file, or all of it."""
+    digest, done = hashlib.sha256(), 0
+    with open(path, "rb", opener=untrusted.no_links) as file:
+        while chunk := file.read(_CHUNK if length is None else min(_CHUNK, length - done)):
+            digest.update(chunk)
+            done += len(chunk)
+    return done, digest
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part."""
+    """Writes a file so that a reader sees the old text or the new, never a part; whole on the disk when it returns."""
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8", opener=untrusted.no_links) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -17,6 +17,7 @@ line, which the readers ignore and the next writer removes. The records of a fin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -30,11 +31,13 @@ from typing import Any
 
 import pandas as pd
 
+from mmlib import untrusted
 from mmlib.records import (
     RECORDS,
     DamagedRecord,
     ResultsError,
     as_plain,
+    digest_of,
     drop_torn_line,
     line,
     packed,
@@ -46,6 +49,7 @@ from mmlib.signals import Stopped
 STATES = ("running", "done", "stopped", "failed")
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
 RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
+_CHUNK = 1 << 20
 NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
 
 
@@ -77,6 +81,7 @@ class RunWriter:
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
+        self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
         self._lock: int | None = claim(self.directory)
         try:
             check_unpacked(self.directory)
@@ -112,24 +117,25 @@ class RunWriter:
         self._append("timing", [row])
 
     def positions(self) -> dict[str, list[Any]]:
-        """Length in bytes and SHA-256 of each record so far, for a checkpoint."""
-        content = {name: self._path(name).read_bytes() for name in RECORDS}
-        return {name: [len(text), hashlib.sha256(text).hexdigest()] for name, text in content.items()}
+        """Length in bytes and SHA-256 of each record so far, for a checkpoint; what they cover is on the disk then."""
+        for file in self._files.values():
+            os.fsync(file.fileno())  # a checkpoint never outlives the records that it belongs to
+        return {name: [length, digest.hexdigest()] for name, (length, digest) in self._written.items()}
 
     def restore(self, positions: Mapping[str, Sequence[Any]]) -> None:
         """Drops every record later than `positions`: what follows a checkpoint will be made again.
 
         Raises DamagedRecord, having changed nothing, if a record is not what it was then.
         """
-        kept = {}
+        lengths = {}
         for name in RECORDS:
             length, digest = positions.get(name, (0, hashlib.sha256().hexdigest()))
-            kept[name] = self._path(name).read_bytes()[:length]
-            if hashlib.sha256(kept[name]).hexdigest() != digest:
+            lengths[name], found = digest_of(self._path(name), length)
+            if lengths[name] != length or found.hexdigest() != digest:
                 raise DamagedRecord(f"{self._path(name)} is damaged: it is not what it was at the checkpoint")
-        for name, text in kept.items():
+        for name, length in lengths.items():
             self._files.pop(name).close()
-            replace_text(self._path(name), text.decode("utf-8"))
+            os.truncate(self._path(name), length)
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
@@ -145,7 +151,8 @@ class RunWriter:
     def close(self) -> None:
         """Closes the files and releases the directory; the state stays as it is."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take stays untaken
+                file.close()
         self._files.clear()
         if self._lock is not None:
             os.close(self._lock)
@@ -158,11 +165,13 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._files:
+            state, reason = "failed", f"{type(error).__name__}: {error}"
             if isinstance(error, Stopped):
-                self.finish("stopped", reason=str(error))
-            else:
-                reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-                self.finish("failed", reason=reason)
+                state, reason = "stopped", str(error)
+            elif isinstance(error, KeyboardInterrupt):
+                reason = "interrupted"
+            with contextlib.suppress(OSError):  # the disk may be why it failed; the error itself goes on
+                self._write_state({"state": state, "reason": reason})
         self.close()
 
     def _path(self, name: str) -> Path:
@@ -172,21 +181,25 @@ class RunWriter:
         path = self._path(name)
         if path.exists():
             drop_torn_line(path)
-        self._files[name] = path.open("a", encoding="utf-8")
+        self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
+        self._written[name] = digest_of(path)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        file = self._files[name]
-        file.write("".join(line(row) for row in rows))
+        file, text = self._files[name], "".join(line(row) for row in rows).encode()
+        file.write(text)
         file.flush()
+        length, digest = self._written[name]
+        digest.update(text)
+        self._written[name] = length + len(text), digest
 
     def _write_config(self, config: dict[str, Any]) -> None:
         from mmlib import __version__
 
         path = self.directory / "config.json"
         if path.exists():
-            old = json.loads(path.read_text(encoding="utf-8"))
+            old = _read_config(self.directory)
             different = config_differences(old, config)
-            if config.get("agent_steps", 0) < old.get("agent_steps", 0):
+            if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
                 different.append("agent_steps")
             if different:
                 named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
@@ -203,15 +216,23 @@ class RunWriter:
 class Run:
     """One run's directory, for reading; it may still be running.
 
-    directory: Path.  config: dict.  Raises ResultsError if there is no readable config.json.
+    directory: Path.  config: dict.  broken: why the run cannot be read, "" if it can (others than "" come from
+    `find_runs` alone; such a run has no config, has failed, and its records raise ResultsError).
+
+    Raises ResultsError if there is no readable config.json.  Nothing in the directory is executed and no link in it
+    followed; a record that is damaged, or holds something else than its rows, raises DamagedRecord when it is read.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
-        try:
-            self.config: dict[str, Any] = json.loads((self.directory / "config.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ResultsError(f"{self.directory} holds no run: its config.json cannot be read ({error})") from error
+        self.config: dict[str, Any] = _read_config(self.directory)
+        self.broken = ""
+
+    @classmethod
+    def _unreadable(cls, directory: Path, why: str) -> Run:
+        run = cls.__new__(cls)
+        run.directory, run.config, run.broken = directory, {}, why
+        return run
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r}, state={self.state!r})"
@@ -219,7 +240,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
-        return state_of(self.directory)
+        return {"state": "failed", "reason": self.broken} if self.broken else state_of(self.directory)
 
     @property
     def state(self) -> str:
@@ -232,11 +253,11 @@ class Run:
 
     @property
     def method(self) -> str:
-        return str(self.config["method"])
+        return str(self.config.get("method", self.directory.parent.name))
 
     @property
     def seed(self) -> int:
-        return int(self.config["seed"])
+        return int(self.config.get("seed", 0))
 
     def metrics(self) -> pd.DataFrame:
         """One row a member and log point; `frames` are environment frames of the member."""
@@ -259,18 +280,33 @@ class Run:
         return self._frame("timing")
 
     def _frame(self, name: str) -> pd.DataFrame:
+        if self.broken:
+            raise ResultsError(self.broken)
         rows = read_rows(self.directory, name)
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+        missing = [column for column in ("frames", "agent_steps", "member") if column not in frame]
+        return frame.reindex(columns=[*frame.columns, *missing]) if name == "metrics" and missing else frame
 
 
 def state_of(directory: Path) -> dict[str, Any]:
     """state.json; a directory without a readable one counts as failed."""
     try:
-        facts = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+        facts = untrusted.read_object(directory / "state.json")
     except (OSError, ValueError):
-        facts = None
-    readable = isinstance(facts, dict) and facts.get("state") in STATES
-    return facts if readable else {"state": "failed", "reason": "no state was written"}
+        facts = {}
+    return facts if facts.get("state") in STATES else {"state": "failed", "reason": "no state was written"}
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    """config.json. Raises ResultsError if it is no configuration."""
+    try:
+        config = untrusted.read_object(directory / "config.json")
+        wrong = untrusted.wrong_config(config)
+    except (OSError, ValueError) as error:
+        wrong = str(error)
+    if wrong:
+        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({wrong})")
+    return config
 
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
@@ -285,10 +321,29 @@ def find_runs(
     level: str | None = None,
     method: str | None = None,
 ) -> list[Run]:
-    """All runs under `root` with the given names (None matches all), in order of their names and seeds."""
+    """All runs under `root` with the given names (None matches all), in order of their names and seeds.
+
+    One that cannot be read is among them, with the reason as its `broken`; so is one outside `root`, to which a link
+    in it leads.
+    """
     pattern = "/".join(name or "*" for name in (preset, figure, level, method))
     directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
-    return [Run(directory) for directory in sorted(directories, key=natural_order)]
+    return [read_run(directory, Path(root)) for directory in sorted(directories, key=natural_order)]
+
+
+def read_run(directory: Path, root: Path) -> Run:
+    """The run in a directory under `root`; broken, with the reason, if it cannot be read or lies outside."""
+    try:
+        check_inside(directory, root)
+        return Run(directory)
+    except ResultsError as error:
+        return Run._unreadable(directory, str(error))
+
+
+def check_inside(directory: Path, root: Path) -> None:
+    """Raises ResultsError if links lead from `directory`, which is under `root`, to somewhere outside of it."""
+    if not directory.resolve().is_relative_to(root.resolve()):
+        raise ResultsError(f"{directory} is a link to somewhere outside {root}; name that place itself to use it")
 
 
 def natural_order(path: Path) -> list[tuple[str, int]]:
@@ -326,13 +381,16 @@ def claim(directory: Path) -> int:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # a reader that asks whether there is a writer holds it for an instant (`liveness.py`)
+        except BlockingIOError:  # a reader that asks whether there is a writer holds it for an instant (`liveness.py`)
             time.sleep(0.1)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(descriptor)
         holder = f"process {pid}" if (pid := state_of(directory).get("pid")) else "another process"
         raise ResultsError(f"{holder} is writing {directory}; wait for it or choose another directory") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise _unwritable(directory, error) from error
     return descriptor
 
 

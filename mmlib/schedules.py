@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from mmlib.lineage import best_member, trajectory
 from mmlib.methods import METHODS
 from mmlib.results import Run, replace_text
+from mmlib.untrusted import parse, read_bytes
 
 Knots = tuple[tuple[int, float], ...]
 
@@ -42,10 +44,16 @@ class AlphaSchedule:
     def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
         """alpha along the ancestry of a final member of `run`, the best by default.
 
-        Each change becomes two knots one agent step apart.
+        Each change becomes two knots one agent step apart. Raises ScheduleError if the run has no such schedule.
         """
+        if run.method not in METHODS:
+            raise ScheduleError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
+        if not len(run.metrics()):
+            raise ScheduleError(f"{run.directory} has recorded no alpha yet")
         member = best_member(run) if member is None else member
-        line, repeat = trajectory(run, member, "alpha"), run.config["action_repeat"]
+        line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
+        if not all(math.isfinite(value) for value in line.values):
+            raise ScheduleError(f"{run.directory} has no alpha in some of its records")
         knots = [(0, round(float(line.values[0]), 6))]
         for frames, value in zip(line.frames[1:], line.values[1:]):
             step, alpha = int(frames) // repeat, round(float(value), 6)
@@ -64,10 +72,12 @@ class AlphaSchedule:
     def load(cls, path: Path) -> AlphaSchedule:
         """Reads what `save` wrote. Raises ScheduleError."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse(read_bytes(path))
             knots = tuple((int(step), float(alpha)) for step, alpha in values["knots"])
+            if not knots or not all(0 <= alpha <= 1 and step >= 0 for step, alpha in knots):
+                raise ValueError("it needs knots of agent steps from 0 and alpha in [0, 1]")
             return cls(knots, *(str(values[name]) for name in ("method", "space", "source")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise ScheduleError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
 
     def knots_for(self, method: str) -> Knots:

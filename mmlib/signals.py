@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 
+PARENT = "MMLIB_PARENT"  # environment variable: the id of the process without which a run is not to go on
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Stopped(Exception):
     """A run was asked to stop, and did, with a checkpoint."""
 
-    def __init__(self, which: signal.Signals):
-        super().__init__(f"stopped by {which.name}")
+    def __init__(self, which: signal.Signals, why: str = ""):
+        super().__init__(why or f"stopped by {which.name}")
         self.exit_code = EXIT_CODES[which]
 
 
 class StopRequests:
     """While it is open, the first SIGINT or SIGTERM is noted in `received`; a second one acts as it always does.
 
-    Signals reach the main thread only: opened in another one it notes nothing.
+    Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
+    environment variable `PARENT` names is taken for a SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self._received: signal.Signals | None = None
+        parent = os.environ.get(PARENT, "")
+        self._parent = int(parent) if parent.isdecimal() else None
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequests:
@@ -38,8 +43,23 @@ class StopRequests:
     ) -> None:
         self._restore()
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the process that started this one, and said so, has gone."""
+        return self._parent is not None and os.getppid() != self._parent
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """What asks the run to stop, if anything does."""
+        return self._received or (signal.SIGTERM if self.orphaned else None)
+
+    def stopped(self) -> Stopped:
+        """The error to leave with."""
+        why = "stopped: the process that started it has gone" if self._received is None else ""
+        return Stopped(self.received or signal.SIGTERM, why)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
+        self._received = signal.Signals(number)
         self._restore()
 
     def _restore(self) -> None:

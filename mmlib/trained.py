@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmlib import checkpoint
 from mmlib.agent import MixMatchAgent
@@ -31,12 +34,16 @@ def checkpoint_names(directory: Path) -> list[str]:
 def load(directory: Path, name: str | None = None) -> Trained:
     """The population in a run's newest whole checkpoint, or in the file `name` of `checkpoint_names`.
 
+    Nothing of the run is executed: a level of Gymnasium whose name has a module in front is refused unless that module
+    has been imported already.
+
     Raises:
-      ResultsError: no run is there, or it has no checkpoint.
-      CheckpointError: the checkpoint is damaged or of another version.
+      ResultsError: no run is there, or it has no checkpoint, or its level would execute a module (see below).
+      CheckpointError: the checkpoint is damaged, of another version, or not of this run.
       ConfigError: the configuration was written by another version.
     """
     values = Run(directory).config
+    _check_harmless(values)
     config = make_config({k: v for k, v in values.items() if k not in RECORDED_FACTS} | {"device": "cpu"})
     saved = checkpoint.load(directory) if name is None else checkpoint.read(directory / name)
     if saved is None:
@@ -44,8 +51,24 @@ def load(directory: Path, name: str | None = None) -> Trained:
             f"the run {directory} has no checkpoint ({checkpoint.FILE} is not committed); make it again: "
             f"mmlib train --config {directory / 'config.json'} --directory ANOTHER"
         )
-    loop = saved["loop"]
     agent = make_agent(config)
-    agent.load_state_dict(loop["learner"]["agent"])
-    steps = sum(actor["steps"] for actor in loop["actors"][: len(config.levels)]) * config.num_envs
-    return Trained(config, agent, Hyperparameters(**loop["hyper"]), steps)
+    try:
+        loop = saved["loop"]
+        agent.load_state_dict(loop["learner"]["agent"])
+        steps = sum(actor["steps"] for actor in loop["actors"][: len(config.levels)]) * config.num_envs
+        hyper = Hyperparameters(**{name: value.reshape(config.population) for name, value in loop["hyper"].items()})
+    except checkpoint.WRONG_SHAPE as error:
+        raise checkpoint.CheckpointError(
+            f"the checkpoint of {directory} does not fit its config.json: {type(error).__name__}: {error}"
+        ) from error
+    return Trained(config, agent, hyper, steps)
+
+
+def _check_harmless(values: Mapping[str, Any]) -> None:
+    """Raises ResultsError if making the run's agent would import a module that the run's configuration names."""
+    module = values["level"].rpartition(":")[0]
+    if values.get("backend") == "gymnasium" and module and module not in sys.modules:
+        raise ResultsError(
+            f"the run's level {values['level']!r} is made by the Python module {module}, which loading would execute; "
+            "import that module first if you trust it"
+        )

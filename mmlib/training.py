@@ -17,12 +17,13 @@ from mmlib import checkpoint, levels, pbt
 from mmlib.actors import Actor, Episode, Trajectory
 from mmlib.agent import MixMatchAgent
 from mmlib.config import RunConfig
+from mmlib.faults import WorkersDied
 from mmlib.fitting import specification
 from mmlib.learner import DivergedError, Hyperparameters, Learner
 from mmlib.recorder import Recorder, Report
 from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter, check_unpacked
 from mmlib.schedules import piecewise
-from mmlib.signals import Stopped, StopRequests
+from mmlib.signals import StopRequests
 from mmlib.timing import StageTimer
 
 
@@ -51,12 +52,13 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
                 record.add(loop.iterate(), loop.agent_steps)
                 if record.due(loop.agent_steps):
                     record.write(loop)
-                ending = requests.received is not None or loop.agent_steps >= config.agent_steps
+                stopping = requests.received is not None  # asked once: the checkpoint and the end belong together
+                ending = stopping or loop.agent_steps >= config.agent_steps
                 if ending or loop.passed(config.checkpoint_every):
                     parts = {"loop": loop.state_dict(), "record": record.state_dict(), "positions": writer.positions()}
                     checkpoint.save(directory, parts)
-                if requests.received is not None and loop.agent_steps < config.agent_steps:
-                    raise Stopped(requests.received)
+                if stopping and loop.agent_steps < config.agent_steps:
+                    raise requests.stopped()
         finally:
             loop.close()
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
@@ -71,15 +73,20 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
       checkpoint.CheckpointError: there are checkpoints, and none can be used.
     """
     damaged = ""
-    for saved in checkpoint.candidates(writer.directory):
+    for path, saved in checkpoint.candidates(writer.directory):
         try:
             writer.restore(saved["positions"])
+            loop.load_state_dict(saved["loop"])
+            record.load_state_dict(saved["record"], loop.agent_steps)
         except DamagedRecord as error:
             damaged = str(error)
             print(f"mmlib: {error}; trying the checkpoint before it", file=sys.stderr)
             continue
-        loop.load_state_dict(saved["loop"])
-        record.load_state_dict(saved["record"], loop.agent_steps)
+        except WorkersDied:
+            raise
+        except checkpoint.WRONG_SHAPE as error:
+            raise checkpoint.CheckpointError(f"{path} is not this run's: {type(error).__name__}: {error}") from error
+        checkpoint.settle(path)
         return
     if damaged:
         raise checkpoint.CheckpointError(f"{damaged}; delete the run's directory to start over")
@@ -87,12 +94,16 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
 
 
 def check_resumable(config: RunConfig, directory: Path) -> None:
-    """Raises ResultsError if a run is packed, or got past its first checkpoint and has none: records would be lost."""
+    """Raises ResultsError if a run is packed, or got past its first checkpoint and has none: records would be lost.
+
+    Rows are written before the checkpoint of the same iteration, so one that was killed in between may start over.
+    """
     check_unpacked(directory)
     if checkpoint.exists(directory) or not (directory / "config.json").exists():
         return
-    rows = Run(directory).metrics()
-    if len(rows) and rows["agent_steps"].max() >= min(config.checkpoint_every, config.agent_steps):
+    run = Run(directory)
+    rows, first = run.metrics(), config.checkpoint_every + config.steps_per_iteration
+    if run.done or (len(rows) and rows["agent_steps"].max() >= first):
         raise ResultsError(
             f"{directory} holds a run but no checkpoint to go on from; "
             "choose another directory, or delete that one to start over"

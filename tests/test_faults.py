@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 
 from mmlib import checkpoint
 from mmlib.config import make_config
+from mmlib.faults import in_plain_words
 from mmlib.learner import DivergedError
 from mmlib.results import ResultsError, Run, RunWriter
+from mmlib.signals import PARENT, Stopped
 from mmlib.training import TrainingLoop, train
 
 RECORDS = ("metrics", "episodes", "decisions", "evaluations")
@@ -25,7 +26,7 @@ def config(**overrides):
     base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=60)
     base |= dict(learner_batches=1, width=48, height=36, conv1=(4, 2), staggered=True, lag=1)
     base |= dict(pbt={"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6})
-    base |= dict(agent_steps=120 * 26, log_every=250, checkpoint_every=120 * 3)
+    base |= dict(agent_steps=120 * 16, log_every=250, checkpoint_every=120 * 3)
     return make_config(base | overrides)
 
 
@@ -68,50 +69,10 @@ def assert_same(directory, whole):
     assert Run(directory).state == "done"
 
 
-def test_killed_at_random_moments_it_goes_on_as_if_never_interrupted(tmp_path, whole):
-    """SIGKILL, again and again, until it gets through; the benchmark in docs/reliability.md does it 50 times."""
-    random, kills, directory = np.random.default_rng(0), 0, tmp_path / "killed"
-    timing = directory / "timing.jsonl"
-
-    def recorded():
-        return timing.stat().st_size if timing.exists() else 0
-
-    process = start(config(), directory)
-    while kills < 3:
-        deadline, before = time.monotonic() + 120, recorded()
-        while recorded() <= before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(float(random.uniform(0, 0.3)))
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-        process = start(config(), directory)
-    process.wait(timeout=240)
-    assert process.returncode == 0, process.stderr.read()
-    assert kills >= 1
-    assert_same(directory, whole)
-
-
-@pytest.mark.parametrize(("which", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_with_a_checkpoint(tmp_path, whole, which, code):
-    process = start(config(), tmp_path / "run")
-    timing = tmp_path / "run" / "timing.jsonl"
-    wait_for(lambda: timing.exists() and timing.stat().st_size > 0, process)
-    process.send_signal(which)
-    said = process.communicate(timeout=120)[1].decode()
-    assert process.returncode == code and "goes on from there" in said and "Traceback" not in said
-    run = Run(tmp_path / "run")
-    assert run.state == "stopped" and which.name in run.facts["reason"]
-    train(config(), tmp_path / "run")
-    assert_same(tmp_path / "run", whole)
-
-
-@pytest.mark.parametrize("name", [checkpoint.FILE, "metrics.jsonl", "episodes.jsonl"])
-def test_a_run_with_a_damaged_file_goes_on(tmp_path, whole, monkeypatch, name, capsys):
-    """The newest checkpoint is flipped, or a record is cut inside a line: the run ends as the whole one."""
-    iterate, calls = TrainingLoop.iterate, []
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+    """A run that died in its eleventh iteration, without a word."""
+    directory, iterate, calls = tmp_path_factory.mktemp("halfway"), TrainingLoop.iterate, []
 
     def dying(self):
         calls.append(1)
@@ -119,10 +80,58 @@ def test_a_run_with_a_damaged_file_goes_on(tmp_path, whole, monkeypatch, name, c
             raise KeyboardInterrupt
         return iterate(self)
 
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(TrainingLoop, "iterate", dying)
+        train(config(), directory)
+    return directory
+
+
+def test_killed_at_any_moment_it_goes_on_as_if_never_interrupted(tmp_path, whole):
+    """SIGKILL while it trains, and while a checkpoint is written; `mmlib reliability` does it 50 times."""
+    directory = tmp_path / "killed"
+    timing, part = directory / "timing.jsonl", directory / f"{checkpoint.FILE}.part"
+    process = start(config(), directory)
+    wait_for(lambda: timing.exists() and timing.stat().st_size > 0, process)
+    process.kill()
+    process.wait()
+    process = start(config(), directory)
+    deadline = time.monotonic() + 120
+    while not part.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    train(config(), directory)
+    assert_same(directory, whole)
+
+
+def test_signals_end_it_with_a_checkpoint(tmp_path, whole):
+    timing = tmp_path / "run" / "timing.jsonl"
+    for which, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        before = timing.stat().st_size if timing.exists() else 0
+        process = start(config(), tmp_path / "run")
+        wait_for(lambda: timing.exists() and timing.stat().st_size > before, process)  # noqa: B023
+        process.send_signal(which)
+        said = process.communicate(timeout=120)[1].decode()
+        assert process.returncode == code and "goes on from there" in said and "Traceback" not in said
+        run = Run(tmp_path / "run")
+        assert run.state == "stopped" and which.name in run.facts["reason"]
+    train(config(), tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_run_ends_with_the_process_that_started_it(tmp_path, whole, monkeypatch):
+    with monkeypatch.context() as patched, pytest.raises(Stopped, match="the process that started it has gone"):
+        patched.setenv(PARENT, str(os.getpid()))  # this process is not its own parent
         train(config(), tmp_path)
-    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    assert Run(tmp_path).state == "stopped" and checkpoint.exists(tmp_path)
+    train(config(), tmp_path)
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("name", [checkpoint.FILE, "episodes.jsonl"])
+def test_a_run_with_a_damaged_file_goes_on(tmp_path, whole, halfway, name, capsys):
+    """The newest checkpoint is flipped, or a record is cut inside a line: the run ends as the whole one."""
+    shutil.copytree(halfway, tmp_path, dirs_exist_ok=True)
     path = tmp_path / name
     content = bytearray(path.read_bytes())
     if name == checkpoint.FILE:
@@ -135,10 +144,39 @@ def test_a_run_with_a_damaged_file_goes_on(tmp_path, whole, monkeypatch, name, c
     assert name != checkpoint.FILE or "damaged" in capsys.readouterr().err
 
 
+def test_killed_before_its_first_checkpoint_it_starts_over(tmp_path, whole, monkeypatch):
+    """The rows of that iteration are on disk, the checkpoint is not."""
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(config(log_every=120), tmp_path)
+    assert Run(tmp_path).metrics()["agent_steps"].max() == 120 * 3
+    train(config(), tmp_path)
+    assert_same(tmp_path, whole)
+
+
+def test_a_checkpoint_that_is_not_used_is_not_kept_as_the_good_one(tmp_path, whole, halfway, monkeypatch):
+    """Its records are lost, so the one before it is used; a crash between the next save's two renames is survived."""
+    shutil.copytree(halfway, tmp_path, dirs_exist_ok=True)
+    episodes = tmp_path / "episodes.jsonl"
+    episodes.write_bytes(episodes.read_bytes()[: checkpoint.load(tmp_path)["positions"]["episodes"][0] - 1])
+    replace = os.replace
+
+    def crash(source, target):
+        if str(source).endswith(".pt.part"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "replace", crash)
+        train(config(), tmp_path)
+    train(config(), tmp_path)
+    assert_same(tmp_path, whole)
+
+
 def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, whole):
     """As a run that comes from a repository: continuing it would lose what was recorded."""
     shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt"))
-    longer = config(agent_steps=120 * 30)
+    longer = config(agent_steps=120 * 20)
     with pytest.raises(ResultsError, match="no checkpoint to go on from"):
         train(longer, tmp_path / "run")
     assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done
@@ -218,3 +256,10 @@ def test_a_full_disk_is_an_error_and_what_was_recorded_stays(tmp_path):
         checkpoint.load(disk / "run")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_ended_a_run_is_said_plainly():
+    for error in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")):
+        assert "out of memory" in in_plain_words(error) and "fewer num_envs" in in_plain_words(error)
+    assert in_plain_words(OSError(28, "No space left on device")).startswith("OSError: [Errno 28] No space left")
+    assert in_plain_words(RuntimeError("shapes do not match")) is None and in_plain_words(KeyError("x")) is None

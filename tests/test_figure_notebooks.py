@@ -74,7 +74,7 @@ def test_figure_6_and_7(results):
 
 
 def test_figure_9(results):
-    make("9", results, agent_steps=9_000)
+    make("9", results)
     where = results / "smoke" / "figure9" / THREE
     assert is_drawn(where / "figure.png") and is_drawn(where / "diagnostics.png")
     svg = (where / "figure.svg").read_text()

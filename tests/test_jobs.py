@@ -63,7 +63,7 @@ def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):
 
 def test_a_killed_run_names_the_signal(the_plan, monkeypatch):
     pretend(monkeypatch, lambda job: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].reason == "ended by signal SIGKILL"
+    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].reason.startswith("ended by signal SIGKILL")
 
 
 def test_at_most_so_many_at_once_each_with_one_thread(the_plan, monkeypatch, tmp_path):
@@ -86,6 +86,13 @@ mark.rename(mark.with_suffix(".over"))
     jobs.run(the_plan, 2, report, poll_seconds=0.05)
     assert most == 2
     assert [mark.read_text() for mark in seen.glob("*.over")] == ["11"] * 3
+
+
+def test_a_run_is_told_whose_child_it_is(the_plan, monkeypatch):
+    """So that it ends when that process has gone (see test_faults.py)."""
+    program = "import os; raise SystemExit(os.environ['MMLIB_PARENT'] != str(os.getppid()))"
+    pretend(monkeypatch, lambda job: program)
+    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].state == "done"
 
 
 def test_an_interrupt_ends_the_children(the_plan, monkeypatch):

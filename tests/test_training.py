@@ -103,3 +103,30 @@ def test_a_directory_of_another_run_is_refused(tmp_path):
     train(config(agent_steps=80), tmp_path)
     with pytest.raises(ResultsError, match="learning_rate"):
         train(config(agent_steps=80, learning_rate=0.5), tmp_path)
+
+
+def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, monkeypatch):
+    """Everything that a checkpoint may hold at once, the trajectory that is not yet learned from included."""
+    pbt = {"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
+    settings = dict(level=f"{LEVEL}+nav_maze_static_01_mini", method="multitask", population=2, num_envs=1, lag=1)
+    settings |= dict(evaluation_envs=1, unroll=60, learner_batches=1, staggered=True, pbt=pbt, alpha=[[0, 0.0]])
+    whole = config(**settings, agent_steps=120 * 12, log_every=240, checkpoint_every=120)
+    train(whole, tmp_path / "whole")
+    iterate, calls = TrainingLoop.iterate, []
+
+    def dying(self):
+        calls.append(1)
+        if len(calls) in (4, 10):
+            raise KeyboardInterrupt
+        return iterate(self)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", dying)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(whole, tmp_path / "broken")
+    train(whole, tmp_path / "broken")
+    for name in ("metrics", "episodes", "evaluations", "decisions"):
+        one, two = ((tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "broken"))
+        assert one == two and (one or name == "decisions")
+    one, two = (checkpoint.load(tmp_path / name)["loop"] for name in ("broken", "whole"))
+    assert all(torch.equal(value, two["learner"]["agent"][name]) for name, value in one["learner"]["agent"].items())

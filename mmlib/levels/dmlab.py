@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib.faults import WorkersDied
 from mmlib.levels.base import (
     FRAMES_PER_SECOND,
     LAB_ACTIONS,
@@ -180,7 +181,7 @@ class DMLab:
         return ValueError(f"DeepMind Lab refuses {what} of {self.name}: {message}")
 
     def _replace(self, i: int, death: WorkerDied) -> None:
-        """A new worker in place of one that died, until one comes up. Raises RuntimeError when too many die."""
+        """A new worker in place of one that died, until one comes up. Raises WorkersDied when too many die."""
         while True:
             self._workers[i].stop()
             self.cut_episodes += 1
@@ -188,7 +189,7 @@ class DMLab:
             deaths.append(now)
             print(f"mmlib: worker {i} of {self.name} died ({death}); its episode is cut", file=sys.stderr, flush=True)
             if len(deaths) == MAX_DEATHS and now - deaths[0] <= WITHIN_SECONDS:
-                raise RuntimeError(
+                raise WorkersDied(
                     f"worker {i} of {self.name} died {MAX_DEATHS} times within {WITHIN_SECONDS:.0f} s: {death}"
                 )
             self._workers[i] = Worker({**self._setup, "index": i})
@@ -221,7 +222,7 @@ class DMLab:
         return self._frames
 
     def step(self, actions: NDArray[np.int32]) -> Step:
-        """See `Level.step`. Raises RuntimeError when a worker dies again and again."""
+        """See `Level.step`. Raises WorkersDied when a worker dies again and again."""
         check_actions(actions, self.num_envs)
         self._check_open()
         reward, done = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, np.bool_)

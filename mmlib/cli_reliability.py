@@ -1,0 +1,95 @@
+"""`mmlib reliability`: try the faults, write the table."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmlib.reliability import Bench, Row
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(reliability)
+
+
+def checks() -> dict[str, Callable[[Bench], Row]]:
+    """Every check by its name on the command line, in the order of the table."""
+    from mmlib import reliability_faults as faults
+    from mmlib import reliability_kills as kills
+    from mmlib import reliability_machine as machine
+
+    return {
+        "kills": kills.kills,
+        "signals": kills.signals,
+        "parent": kills.parent_killed,
+        "leftovers": kills.leftovers,
+        "checkpoint": faults.damaged_checkpoint,
+        "record": faults.damaged_record,
+        "disk": machine.full_disk,
+        "read-only": machine.read_only,
+        "writers": faults.two_writers,
+        "diverging": faults.diverging,
+        "worker": faults.worker_killed,
+        "clock": machine.clock,
+        "memory": machine.out_of_memory,
+        "soak": machine.soak,
+    }
+
+
+FAULTS = (
+    *("SIGKILL", "Ctrl-C, SIGTERM", "the parent is killed", "what is left behind", "damaged checkpoint"),
+    *("damaged record", "full disk", "read-only results", "two processes, one directory", "NaN in one member"),
+    *("a DeepMind Lab worker is killed", "clock going backwards", "out of memory", "leaks"),
+)
+PAGE = Path("docs") / "reliability.md"
+
+
+def reliability(
+    only: Annotated[str | None, typer.Option(metavar="NAMES", help="Comma-separated, in place of all.")] = None,
+    kills: Annotated[int, typer.Option(help="How many kills are survived.")] = 50,
+    minutes: Annotated[float, typer.Option(help="Of the soak.")] = 30.0,
+    write: Annotated[bool, typer.Option("--write", help=f"Put the rows into {PAGE}.")] = False,
+) -> None:
+    """Try what can go wrong on small real runs: kills, damaged files, full disks, lost workers; about an hour.
+
+    \b
+    Examples:
+      mmlib reliability --only kills,signals --kills 10
+      mmlib reliability --write
+    """
+    from mmlib.cli import UsageError, bad_input, fail
+    from mmlib.experiments import repository_root
+    from mmlib.reliability import Bench, Surprise, table
+    from mmlib.reliability import write as write_rows
+
+    known = checks()
+    names = list(known) if only is None else only.split(",")
+    with bad_input():
+        if unknown := [name for name in names if name not in known]:
+            raise UsageError(f"unknown check {unknown[0]!r}; checks: {', '.join(known)}")
+        page = repository_root() / PAGE
+        if write and not page.exists():
+            raise UsageError(f"there is no {page}; run this in a checkout of the repository")
+    wrong = []
+    with tempfile.TemporaryDirectory(prefix="mmlib-reliability-") as folder:
+        bench = Bench(Path(folder), kills, minutes)
+        for name in names:
+            print(f"{name} ...", flush=True)
+            try:
+                row = known[name](bench)
+            except Surprise as error:
+                wrong.append(name)
+                print(f"{name}: {error}", flush=True)
+                continue
+            print(table([row]).splitlines()[-1], flush=True)
+            if write:
+                write_rows(page, [row], FAULTS)
+    if wrong:
+        fail(f"not as it should be: {', '.join(wrong)}", code=1)
