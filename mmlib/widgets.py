@@ -1,0 +1,5 @@
+"""Widgets for notebooks."""
+
+from mmlib.inspector import MixtureInspector
+
+__all__ = ["MixtureInspector"]
