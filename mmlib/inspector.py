@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
+from IPython import get_ipython
 from torch.distributions import kl_divergence
 
 from mmlib import inspector_view as view
@@ -26,8 +26,12 @@ WIDTH = 1090  # pixels
 
 
 def skipped() -> bool:
-    """Whether nobody can touch a widget here: a notebook that papermill executes, or `MMLIB_WIDGETS=0`."""
-    return os.environ.get("MMLIB_WIDGETS", "") == "0" or "PAPERMILL_OUTPUT_PATH" in os.environ
+    """Whether nobody can touch a widget here: a notebook that papermill executes, or no notebook at all.
+
+    A kernel knows: JupyterLab lets its cells ask for input, papermill does not.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is None or not getattr(kernel, "_allow_stdin", True)
 
 
 class MixtureInspector(widgets.VBox):
@@ -69,7 +73,11 @@ class MixtureInspector(widgets.VBox):
             return widgets.Dropdown(description=title, layout={"width": width}, style=style)
 
         self.run = drop("run", "560px")
-        self.checkpoint, self.member, self.level = drop("checkpoint", "215px"), drop("member", "120px"), drop("level", "auto")
+        self.checkpoint, self.member, self.level = (
+            drop("checkpoint", "215px"),
+            drop("member", "120px"),
+            drop("level", "auto"),
+        )
         self.seed = widgets.BoundedIntText(seed, 0, 2**31 - 1, description="seed", layout={"width": "130px"})
         self.seed.style.description_width = "initial"
         self.again = widgets.Button(description="record with these weights", icon="circle", layout={"width": "210px"})
@@ -83,7 +91,9 @@ class MixtureInspector(widgets.VBox):
         self.step = widgets.IntSlider(min=0, max=0, readout=False, layout={"flex": "1"})
         self.play = widgets.Play(min=0, max=0, show_repeat=False)
         widgets.jslink((self.play, "value"), (self.step, "value"))
-        self.back, self.on = (widgets.Button(icon=icon, layout={"width": "36px"}) for icon in ("step-backward", "step-forward"))
+        self.back, self.on = (
+            widgets.Button(icon=icon, layout={"width": "36px"}) for icon in ("step-backward", "step-forward")
+        )
         self.back.tooltip, self.on.tooltip = "one step back", "one step on"
         self.back.on_click(lambda _: self._go(-1))
         self.on.on_click(lambda _: self._go(1))

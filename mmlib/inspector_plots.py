@@ -42,19 +42,22 @@ def state_figure(made: Recording, step: int, alphas: Sequence[float] = ALPHAS) -
     mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else alphas)]
     tints = colours(subject.constituents, subject.config.method)
     titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in alphas]
-    panels = [[m.few for m in mixed], [m.top for m in mixed]] if mixed[0].few and mixed[0].groups else [[m.top for m in mixed]]
+    panels = (
+        [[m.few for m in mixed], [m.top for m in mixed]]
+        if mixed[0].few and mixed[0].groups
+        else [[m.top for m in mixed]]
+    )
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
         pictures, bars = figure.subfigures(1, 2, width_ratios=(1, 3.4))
         _pictures(pictures, made, step)
         grid = bars.subplots(len(panels), len(mixed), squeeze=False)
-        for row, group in zip(grid, panels):
+        for place, (row, group) in enumerate(zip(grid, panels)):
             limit = max(float(panel.probs.max()) for panel in group)
             for axes, panel, title, m in zip(row, group, titles, mixed):
                 _bars(axes, panel, tints, limit)
-                if row is grid[0]:
-                    kl = "" if single else f", KL {sum(m.kl):.2f}"
-                    axes.set_title(f"{title}\nentropy {m.entropy[-1]:.2f}{kl}, value {m.value[-1]:.2f}")
+                numbers = f"entropy {m.entropy[-1]:.2f} nats, value {m.value[-1]:.2f}"
+                axes.set_title(f"{panel.title}" if place else f"{title}: {numbers}\n{panel.title}")
             if group[0].labels == group[-1].labels:
                 for axes in row[1:]:
                     axes.set_yticklabels([])
@@ -71,7 +74,9 @@ def _symbols(count: int) -> list[str]:
 def _pictures(figure: Any, made: Recording, step: int) -> None:
     shown = []
     if made.views:
-        shown.append((made.views[step], f"step {step}, {made.seconds(step):.1f} s, return {made.rewards[:step].sum():g}"))
+        shown.append(
+            (made.views[step], f"step {step}, {made.seconds(step):.1f} s, return {made.rewards[:step].sum():g}")
+        )
     if made.maps:
         shown.append((made.map_with_trail(step), "the way until then"))
     for axes, (content, title) in zip(np.atleast_1d(figure.subplots(max(1, len(shown)), 1)), shown):
@@ -90,7 +95,6 @@ def _bars(axes: Axes, panel: Bars, tints: Sequence[str], limit: float) -> None:
     axes.set(ylim=(len(panel.labels) - 0.5, -0.5), xlim=(0, limit * 1.05))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(panel.title, fontsize=8)
 
 
 def sweep_figure(points: Sequence[Point], title: str = "") -> Figure:

@@ -191,11 +191,16 @@ def sweep_charts(points: Sequence[Point], now: float | None, in_force: float | N
         _chart(
             "entropy of π_mm (solid), collision entropy (dashed), nats",
             a,
-            [("", GREEN, [(p.entropy, 0.0) for p in points]), ("5 3", GREEN, [(p.collision_entropy, 0.0) for p in points])],
+            [
+                ("", GREEN, [(p.entropy, 0.0) for p in points]),
+                ("5 3", GREEN, [(p.collision_entropy, 0.0) for p in points]),
+            ],
             now,
             in_force,
         ),
-        _chart("KL(π₁ ‖ π₂) on π_mm’s states, nats", a, [("", "#8a8a8a", [(p.kl, 0.0) for p in points])], now, in_force),
+        _chart(
+            "KL(π₁ ‖ π₂) on π_mm’s states, nats", a, [("", "#8a8a8a", [(p.kl, 0.0) for p in points])], now, in_force
+        ),
     ]
     return f'<div class="mmi" style="display:flex;gap:12px">{"".join(charts)}</div>'
 

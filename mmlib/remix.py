@@ -65,7 +65,9 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
     small = few_actions(policies, space)
     return Mixed(
         weights=tuple(float(w) for w in weights),
-        few=None if small is None else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, probs, space),
+        few=None
+        if small is None
+        else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, probs, space),
         groups=_groups(everyone, space),
         top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, probs, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
@@ -113,7 +115,7 @@ def check_weights(weights: Sequence[float], count: int) -> None:
 
 
 def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[float, ...]:
-    """The weights after one of them is set to `value` in [0, 1]: the others keep their ratios and give or take the rest.
+    """The weights after one of them is set to `value` in [0, 1]: the others keep their ratios and share the rest.
 
     Others that are all 0 share the rest equally. A single weight stays 1.
 
@@ -131,7 +133,7 @@ def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[fl
 
 
 def few_actions(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64] | None:
-    """Joint actions of the small panel: Small's nine where the space has them, else pi_1's where it has fewer than all."""
+    """Joint actions of the small panel: Small's nine where the space has them, else pi_1's if it has not all."""
     try:
         return embedding(SMALL, space)
     except ValueError:

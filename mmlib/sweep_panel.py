@@ -87,7 +87,9 @@ class SweepPanel(widgets.VBox):
         self._process = None
         self._show(self.points)
         if code:
-            self.said.value = say(f"The sweep ended early: {complaint.splitlines()[-1] if complaint else f'exit code {code}'}")
+            self.said.value = say(
+                f"The sweep ended early: {complaint.splitlines()[-1] if complaint else f'exit code {code}'}"
+            )
 
     def _show(self, points: list[Point]) -> None:
         self.points = points
@@ -105,4 +107,3 @@ class SweepPanel(widgets.VBox):
     def _draw(self) -> None:
         in_force = None if self._subject is None else self._subject.alpha
         self.charts.value = STYLE + sweep_charts(self.points, self._alpha, in_force)
-

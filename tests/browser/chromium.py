@@ -25,7 +25,14 @@ class Page:
 
         self.process = subprocess.Popen(
             [
-                *(program(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+                *(
+                    program(),
+                    "--headless=new",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--disable-dev-shm-usage",
+                    "--no-first-run",
+                ),
                 *("--remote-debugging-port=0", f"--user-data-dir={directory}", f"--window-size={width},{height}"),
                 *("--hide-scrollbars", "--disable-background-networking", "about:blank"),
             ],

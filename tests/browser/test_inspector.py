@@ -39,9 +39,16 @@ def prepared_notebook(root, run):
     """A copy of the notebook below `root` with parameters of its own: what the user would edit."""
     notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    given = {"run": str(run), "results": str(root / "results"), "seconds": 12.0 if RUN else 3.0, "episodes": 8 if RUN else 1}
+    given = {
+        "run": str(run),
+        "results": str(root / "results"),
+        "seconds": 12.0 if RUN else 3.0,
+        "episodes": 8 if RUN else 1,
+    }
     for name, value in given.items():
-        cell.source = re.sub(rf"^({name}: \w+ = )[^#]+", lambda m, v=value: f"{m[1]}{json.dumps(v)}  ", cell.source, flags=re.M)
+        cell.source = re.sub(
+            rf"^({name}: \w+ = )[^#]+", lambda m, v=value: f"{m[1]}{json.dumps(v)}  ", cell.source, flags=re.M
+        )
     (root / "notebooks").mkdir()
     nbformat.write(notebook, root / "notebooks" / NOTEBOOK)
 
@@ -71,11 +78,15 @@ def test_notebook_06_in_jupyterlab(tmp_path):
 
 def drive(page, address, pictures):
     page.goto(address)
-    ready = "!!(window.jupyterapp && document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash'))"
+    shown = "document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash')"
+    ready = f"!!(window.jupyterapp && {shown})"
     wait(lambda: page.evaluate(ready), 120, "the notebook in JupyterLab")
-    kernel = "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status || ''"
+    panel = "[...jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
+    page.evaluate(f"jupyterapp.shell.activateById({panel}.id), null")
+    kernel = f"{panel}.sessionContext.session?.kernel?.status || ''"
     wait(lambda: page.evaluate(kernel) == "idle", 120, "the kernel")
     page.evaluate("jupyterapp.commands.execute('application:toggle-left-area'), null")
+    page.evaluate(f"jupyterapp.shell.activateById({panel}.id), null")
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'), null")
     wait(lambda: page.evaluate(CLOCK), 240, "the recorded episode")
     done = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /\\d/.test(e.innerText))"
@@ -84,8 +95,8 @@ def drive(page, address, pictures):
     assert "Error" not in page.evaluate(outputs)
     inspector = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
     page.evaluate(f"document.querySelector('{inspector}').scrollIntoView({{block: 'start'}})")
-    sliders = "[...document.querySelectorAll('.widget-hslider')].filter(e => /α/.test(e.innerText))[0]"
-    page.evaluate(f"{sliders}.querySelector('.noUi-handle').id = 'alpha', {sliders}.querySelector('.noUi-base').id = 'track', null")
+    found = "[...document.querySelectorAll('.widget-hslider')].find(e => /α/.test(e.innerText)).querySelector"
+    page.evaluate(f"{found}('.noUi-handle').id = 'alpha', {found}('.noUi-base').id = 'track', null")
     slider, (middle, _, width, _) = "#alpha", page.box("#track")
 
     page.drag(slider, middle - width / 2 + 0.15 * width)
