@@ -42,14 +42,13 @@ def state_figure(made: Recording, step: int, alphas: Sequence[float] = ALPHAS) -
     mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else alphas)]
     tints = colours(subject.constituents, subject.config.method)
     titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in alphas]
-    panels = (
-        [[m.few for m in mixed], [m.top for m in mixed]]
-        if mixed[0].few and mixed[0].groups
-        else [[m.top for m in mixed]]
-    )
+    panels: list[list[Any]] = [[m.top for m in mixed]]
+    if mixed[0].few and mixed[0].groups:
+        panels.insert(0, [m.few for m in mixed])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
-        pictures, bars = figure.subfigures(1, 2, width_ratios=(1, 3.4))
+        parts: Any = figure.subfigures(1, 2, width_ratios=(1, 3.4))
+        pictures, bars = parts
         _pictures(pictures, made, step)
         grid = bars.subplots(len(panels), len(mixed), squeeze=False)
         for place, (row, group) in enumerate(zip(grid, panels)):

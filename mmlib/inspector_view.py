@@ -174,10 +174,12 @@ class Strip:
         """The strip with the cursor at a step."""
         width, height = STRIP
         x = f"{self.x[step]:.1f}"
-        cursor = f'<line x1="{x}" x2="{x}" y1="0" y2="{height}" stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke"/>'
+        look = 'stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke"'
+        cursor = f'<line x1="{x}" x2="{x}" y1="0" y2="{height}" {look}/>'
         return (
             f'<div class="mmi"><svg width="100%" height="{height}" viewBox="0 0 {width} {height}" '
-            f'preserveAspectRatio="none" style="display:block;background:rgba(128,128,128,.07)">{self.body}{cursor}</svg>'
+            'preserveAspectRatio="none" style="display:block;background:rgba(128,128,128,.07)">'
+            f"{self.body}{cursor}</svg>"
             f'<span class="mmi-dim">{self.legend}</span></div>'
         )
 

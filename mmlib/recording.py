@@ -108,7 +108,7 @@ def record(
     while not done and len(actions) < limit:
         camera.shoot()
         out = play.look()
-        looks.append(([policy.logits[0, 0, 0] for policy in out.policies], out.values[:, 0, 0, 0]))
+        looks.append(([remix.logits(policy)[0, 0, 0] for policy in out.policies], out.values[:, 0, 0, 0]))
         kinds = out.policies
         action, step = play.act(out, weights)
         actions.append(int(action[0]))

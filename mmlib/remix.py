@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
         top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, probs, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
         collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
-        kl=tuple(float(kl_divergence(p, q)) for p, q in zip(policies, policies[1:])),
+        kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
         value=(*map(float, values), float(np.dot(weights, values))),
     )
 
@@ -84,27 +85,28 @@ def mix(policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
     return Mixture(torch.tensor(weights, dtype=torch.float64), policies, validate_args=False)
 
 
-def stacked(kind: Policy, logits: Sequence[Tensor]) -> Policy:
+def stacked(kind: Policy, states: Sequence[Tensor]) -> Policy:
     """A policy of batch shape [T], of the kind of `kind`, from its logits [S] or [C] in T states; double precision."""
-    return _like(kind, torch.stack(tuple(logits)).double())
+    return _like(kind, torch.stack(tuple(states)).double())
 
 
 def at(policy: Policy, t: int) -> Policy:
     """The policy of state t of one of batch shape [T]: batch shape []."""
-    return _like(policy, _logits(policy)[t])
+    return _like(policy, logits(policy)[t])
 
 
-def _logits(policy: Policy) -> Tensor:
+def logits(policy: Policy) -> Tensor:
+    """What a constituent's policy is made from: [..., S] of its support, or [..., C] of its groups."""
     assert isinstance(policy, OnSupport | Factorised)
     return policy.logits
 
 
-def _like(policy: Policy, logits: Tensor) -> Policy:
+def _like(policy: Policy, made_from: Tensor) -> Policy:
     """A policy of the same kind with other logits; one that was masked keeps its support."""
     if isinstance(policy, OnSupport):
-        return OnSupport(logits, policy.support_actions, policy.num_actions, validate_args=False)
+        return OnSupport(made_from, policy.support_actions, policy.num_actions, validate_args=False)
     assert isinstance(policy, Factorised)
-    return Factorised(logits, policy.sizes, validate_args=False)
+    return Factorised(made_from, policy.sizes, validate_args=False)
 
 
 def check_weights(weights: Sequence[float], count: int) -> None:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib import alpha_sweep
 from mmlib.alpha_sweep import ALPHAS, EPISODES, Point

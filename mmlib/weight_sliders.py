@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib.inspector_view import SUBSCRIPTS
 from mmlib.remix import on_simplex
@@ -22,6 +22,7 @@ class WeightSliders(widgets.VBox):
 
     def __init__(self, changed: Changed):
         super().__init__(layout={"width": "100%"})
+        self.children: tuple[Any, ...] = ()
         self.changed = changed
         self.weights: tuple[float, ...] = (1.0,)
         self.sliders: list[widgets.FloatSlider] = []
