@@ -1,5 +1,5 @@
 """Widgets for notebooks."""
 
-from mmlib.inspector import MixtureInspector
+from mmlib.inspector import MixtureInspector, skipped
 
-__all__ = ["MixtureInspector"]
+__all__ = ["MixtureInspector", "skipped"]
