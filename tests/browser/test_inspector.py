@@ -26,7 +26,8 @@ SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
 CLOCK = "[...document.querySelectorAll('.mmi')].map(e => e.innerText).find(t => /^step \\d/.test(t)) || ''"
 
-FAILED = "[...document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')].map(e => e.innerText).join(' ')"
+ERRORS = "document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')"
+FAILED = f"[...{ERRORS}].map(e => e.innerText).join(' ')"
 
 
 def trained_run(directory):
