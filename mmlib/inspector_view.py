@@ -111,7 +111,7 @@ def joint_panels(mixed: Mixed, method: str, taken: int | None) -> str:
         scale = _nice(float(panel.probs.max()))
         share = f"sum of π<sub>mm</sub> {panel.probs[-1].sum():.2f} · bars to {scale:g}"
         parts.append(_panel(panel, len(mixed.weights), method, scale, share, taken))
-    return f'<div class="mmi" style="--label: 190px">{"".join(parts)}</div>'
+    return f'<div class="mmi" style="--label: 222px">{"".join(parts)}</div>'
 
 
 def group_panels(mixed: Mixed, method: str) -> str:
@@ -154,7 +154,7 @@ class Strip:
         body = "".join(self._line(values, colour, stroke) for colour, values, stroke in lines if len(values))
         for t in np.flatnonzero(rewards):
             colour = ORANGE if rewards[t] > 0 else "#000000"
-            body += f'<path d="M{self.x[t]:.1f} {height}l-4 -9h8z" fill="{colour}"/>'
+            body += f'<path d="M{self.x[t]:.1f} {height - 9}l-4 9h8z" fill="{colour}"/>'
         top = [f'<span style="color:{MIXTURE_COLOUR}">▬</span> entropy of π<sub>mm</sub>, up to {entropy.max():.2f}']
         if len(kl):
             top.append(f'<span style="color:#8a8a8a">▬</span> KL(π₁ ‖ π₂), up to {kl.max():.2f} nats')
@@ -191,7 +191,7 @@ def sweep_charts(points: Sequence[Point], now: float | None, in_force: float | N
     charts = [
         _chart("mean episode return, 95 % interval", a, [("", GREEN, error)], now, in_force),
         _chart(
-            "entropy of π_mm (solid), collision entropy (dashed), nats",
+            "entropy (solid), collision entropy (dashed), nats",
             a,
             [
                 ("", GREEN, [(p.entropy, 0.0) for p in points]),
@@ -217,7 +217,7 @@ def _chart(
     width, height = CHART
     left, right, top, bottom = 38, width - 8, 22, height - 30
     values = [v + s * e for _, _, line in series for v, e in line for s in (-1, 1)]
-    low, high = min([0.0, *values]), max([*values, 1e-3])
+    low, high = min([0.0, *values]), max([*values, 1e-3]) if values else 1.0
     ticks = _ticks(low, high)
     high = max(high, ticks[-1])
 

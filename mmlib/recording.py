@@ -20,7 +20,7 @@ from mmlib.policies import Policy
 from mmlib.remix import Mixed
 
 VIEW = (384, 288)  # pixels, of the agent's view
-MAP = 288  # pixels, the longer side
+MAP = 384  # pixels, the longer side
 SECONDS = 60.0  # recorded at most, of 60 environment frames each
 TRAIL, TRAIL_BEFORE = (30, 70, 220), (150, 170, 225)  # of this life, and before a restart or respawn
 AGENT_RADIUS = 9  # pixels of the map that the way keeps off the agent

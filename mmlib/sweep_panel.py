@@ -24,7 +24,7 @@ class SweepPanel(widgets.VBox):
 
     def __init__(self, episodes: int = EPISODES):
         self.episodes = episodes
-        self.button = widgets.Button(icon="area-chart", layout={"width": "190px"})
+        self.button = widgets.Button(icon="area-chart", layout={"width": "120px"})
         self.progress = widgets.IntProgress(max=len(ALPHAS), layout={"width": "220px"}, bar_style="success")
         self.said, self.charts = widgets.HTML(), widgets.HTML()
         super().__init__([widgets.HBox([self.button, self.progress, self.said]), self.charts])
@@ -101,7 +101,7 @@ class SweepPanel(widgets.VBox):
         self.progress.layout.display = self.button.layout.display
         plays = f"{self.episodes} episodes at each α, the same maps"
         state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
-        self.said.value = note(f"{state}; {plays}. The line is where the slider is, dotted where α was in training.")
+        self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
         self._draw()
 
     def _draw(self) -> None:

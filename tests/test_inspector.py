@@ -159,7 +159,7 @@ def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monke
 def test_the_static_twin_shows_the_state(recorded, method):
     made = recorded[method]
     figure = inspector_plots.state_figure(made, inspector_plots.telling_step(made))
-    titles = [axes.get_title() for axes in figure.findobj(lambda a: hasattr(a, "get_title"))]
+    titles = [axes.get_title() for axes in figure.axes]
     for alpha in ("α = 0:", "α = 0.5:", "α = 1:"):
         assert any(alpha in title for title in titles) == (method == "mm")
 
