@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import nbformat
 import numpy as np
+import papermill
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,6 +21,7 @@ from mmlib.recording import record
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training import train
 
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_inspect_mixture.ipynb"
 MINI = "explore_object_locations_small_mini"
 MULTITASK = f"{MINI}+nav_maze_static_01_mini+nav_maze_static_02_mini"
 METHODS = {"mm": MINI, "mm_ff_lstm": MINI, "mm_multitask": MULTITASK, "mm_three": MINI, "small": MINI}
@@ -260,3 +264,17 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
     assert "holds no run" in MixtureInspector(tmp_path / "empty").message.value
     with pytest.raises(InspectionError, match="there is no member 2; members: 0 … 1"):
         open_subject(tmp_path / "good", member=2)
+
+
+def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
+    parameters = {"run": str(results / "mm" / "seed0"), "seconds": 0.5, "results": str(tmp_path)}
+    papermill.execute_notebook(
+        str(NOTEBOOK), str(tmp_path / "out.ipynb"), parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
+    )
+    cells = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not any("widget-view" in kind for output in outputs for kind in output.get("data", {}))
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert (tmp_path / "smoke" / "06_inspect_mixture" / "state.png").stat().st_size > 10_000
+    committed = nbformat.read(NOTEBOOK, as_version=4)
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in committed.cells)
