@@ -106,4 +106,5 @@ class SweepPanel(widgets.VBox):
 
     def _draw(self) -> None:
         in_force = None if self._subject is None else self._subject.alpha
-        self.charts.value = STYLE + sweep_charts(self.points, self._alpha, in_force)
+        charts = sweep_charts(self.points, self._alpha, in_force) if self.points or self.running else ""
+        self.charts.value = STYLE + charts
