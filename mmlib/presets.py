@@ -107,6 +107,7 @@ OTHER_NOTEBOOKS = {
     "5": ("04_alpha_trajectories.ipynb", "05_action_entropy.ipynb"),
     "8": ("04_alpha_trajectories.ipynb",),
     "10": ("00_levels.ipynb",),
+    "inspect": ("06_inspect_mixture.ipynb",),
     "theory": ("07_theory.ipynb",),
     "claims": ("08_claims.ipynb",),
 }

@@ -32,7 +32,8 @@ def test_figures_without_levels_of_their_own(figure, tmp_path):
 
 def test_an_unknown_figure_names_all(tmp_path):
     with pytest.raises(
-        ExperimentError, match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, claims, controls, theory"
+        ExperimentError,
+        match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, claims, controls, inspect, theory",
     ):
         plan("11", results=tmp_path)
 

@@ -192,6 +192,12 @@ class MiniLab:
         if not 0 <= i < self.num_envs:
             raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Width (x) and height (y) of every environment's map, DeepMind Lab's units."""
+        _, rows, columns = self._world.floor_z.shape
+        return columns * self._cell, rows * self._cell
+
     def pose(self, i: int) -> Pose:
         """See `Level.pose`."""
         self._check_index(i)

@@ -65,10 +65,10 @@ def map_image(
         if kind > 0:
             colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE if kind < BOT else BOT_COLOUR)
             size = 0.24 if int(kind) == GOAL else 0.17
-            away = np.hypot(x - sprite_x / CELL, y - sprite_y / CELL)
-            if int(kind) == GOAL:
-                away = np.abs(x - sprite_x / CELL) + np.abs(y - sprite_y / CELL)
-            _blob(image, away, size, scale, colour)
+            part = _around(x, y, sprite_x / CELL, sprite_y / CELL, size + 0.1 + 4.0 / scale)
+            east, north = x[part] - sprite_x / CELL, y[part] - sprite_y / CELL
+            away = np.abs(east) + np.abs(north) if int(kind) == GOAL else np.hypot(east, north)
+            _blob(image[part], away, size, scale, colour)
     _draw_agent(image, x, y, pose, scale)
     return np.round(image).astype(np.uint8)
 
@@ -127,6 +127,15 @@ def _draw_walls(
             image[np.ix_(rows, columns)] = colour
 
 
+def _around(x: Image, y: Image, east: float, north: float, reach: float) -> tuple[slice, slice]:
+    """The part of the picture within `reach` of a place (cells) along each axis."""
+    rows = np.flatnonzero(np.abs(y[:, 0] - north) <= reach)
+    columns = np.flatnonzero(np.abs(x[0] - east) <= reach)
+    if not (len(rows) and len(columns)):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def _cover(image: Image, distance: Image, colour: tuple[int, int, int]) -> None:
     """Paints where `distance` (pixels, negative inside) is below zero, with a soft pixel at the border."""
     alpha = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
@@ -162,6 +171,8 @@ def _draw_trail(image: Image, x: Image, y: Image, trail: Image, scale: float) ->
 def _draw_agent(image: Image, x: Image, y: Image, pose: NDArray, scale: float) -> None:
     """An arrowhead that points where the agent looks."""
     yaw = np.radians(pose[3])
+    part = _around(x, y, pose[0] / CELL, pose[1] / CELL, 1.0 + 4.0 / scale)
+    image, x, y = image[part], x[part], y[part]
     ahead = (x - pose[0] / CELL) * np.cos(yaw) + (y - pose[1] / CELL) * np.sin(yaw)
     aside = np.abs((y - pose[1] / CELL) * np.cos(yaw) - (x - pose[0] / CELL) * np.sin(yaw))
     size = max(0.34, 4.0 / scale)

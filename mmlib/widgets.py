@@ -1,0 +1,5 @@
+"""Widgets for notebooks."""
+
+from mmlib.inspector import MixtureInspector, skipped
+
+__all__ = ["MixtureInspector", "skipped"]

@@ -1,0 +1,280 @@
+"""The inspector: its numbers against brute force, its widgets driven from Python, and what it says of bad runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmlib import alpha_sweep, inspector_plots, remix
+from mmlib.config import make_config
+from mmlib.inspection import InspectionError, find_choices, open_subject
+from mmlib.inspector import MixtureInspector
+from mmlib.policies import Factorised, OnSupport
+from mmlib.recording import record
+from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.training import train
+
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_inspect_mixture.ipynb"
+MINI = "explore_object_locations_small_mini"
+MULTITASK = f"{MINI}+nav_maze_static_01_mini+nav_maze_static_02_mini"
+METHODS = {"mm": MINI, "mm_ff_lstm": MINI, "mm_multitask": MULTITASK, "mm_three": MINI, "small": MINI}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A run of every wiring, of K = 3 and of K = 1: one unroll each, two members where it is M&M."""
+    root = tmp_path_factory.mktemp("inspected")
+    for method, level in METHODS.items():
+        steps = 10 * len(level.split("+"))
+        values = {
+            "level": level,
+            "method": method,
+            "agent_steps": 2 * steps,
+            "num_envs": 1,
+            "unroll": 10,
+            "alpha": ((0, 0.3),),
+        }
+        values |= {
+            "width": 48,
+            "height": 36,
+            "conv1": (4, 2),
+            "population": 2 if method == "mm" else 1,
+            "checkpoint_every": steps,
+        }
+        train(make_config(values), root / method / "seed0")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recorded(results):
+    """A short recording of each of the runs."""
+    return {method: record(open_subject(results / method / "seed0"), 3, seconds=0.5) for method in METHODS}
+
+
+def two_policies(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    few, many = (torch.randn(n, generator=generator, dtype=torch.float64) * 2 for n in (9, 20))
+    support = torch.as_tensor(embedding(SMALL, BIG_756))
+    return OnSupport(few, support, 756), Factorised(many, BIG_756.group_sizes)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0, 1), st.integers(0, 20))
+def test_remix_is_the_mixture_enumerated(alpha, seed):
+    policies = two_policies(seed)
+    mixed = remix.remix(policies, [1.0, 3.0], (1 - alpha, alpha), BIG_756)
+    first, second = (policy.probs.numpy() for policy in policies)
+    both = (1 - alpha) * first + alpha * second
+    nine = embedding(SMALL, BIG_756)
+    assert np.allclose(mixed.few.probs, np.stack([first, second, both])[:, nine])
+    assert mixed.few.labels == tuple(BIG_756.labels[a] for a in nine)
+    groups = BIG_756.unravel(np.arange(756))
+    for g, panel in enumerate(mixed.groups):
+        sums = [both[groups[:, g] == value].sum() for value in range(BIG_756.group_sizes[g])]
+        assert np.allclose(panel.probs[2], sums) and panel.labels == BIG_756.group_labels[g]
+    assert np.allclose(mixed.top.probs[2], np.sort(both)[::-1][: remix.TOP])
+    seen = both[both > 0]
+    assert np.isclose(mixed.entropy[2], -(seen * np.log(seen)).sum())
+    assert np.isclose(mixed.collision_entropy[2], -np.log((both**2).sum()))
+    assert np.isclose(mixed.kl[0], (first[nine] * np.log(first[nine] / second[nine])).sum())
+    assert np.isclose(mixed.value[2], 1 + 2 * alpha)
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.6), (1.2, -0.2), (1.0,)])
+def test_weights_off_the_simplex_are_refused(weights):
+    with pytest.raises(ValueError, match="2 numbers of at least 0 that add up to 1"):
+        remix.remix(two_policies(), [0.0, 0.0], weights, BIG_756)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=5), st.data())
+def test_a_moved_weight_stays_on_the_simplex(raw, data):
+    total = sum(raw)
+    weights = [w / total for w in raw] if total > 1e-6 else [1.0, *[0.0] * (len(raw) - 1)]
+    k, value = data.draw(st.integers(0, len(raw) - 1)), data.draw(st.floats(0, 1))
+    moved = remix.on_simplex(weights, k, value)
+    assert moved[k] == value and min(moved) >= 0 and sum(moved) == pytest.approx(1)
+    i, j = [n for n in range(len(raw)) if n != k][:2] if len(raw) > 2 else (0, 0)
+    assert moved[i] * weights[j] == pytest.approx(moved[j] * weights[i], abs=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_recorded_policies_are_those_that_acted(recorded, results, method):
+    made = recorded[method]
+    count, steps = made.subject.constituents, len(made)
+    assert steps == 8
+    assert len(made.views) == len(made.maps) == len(made.places) == steps and made.values.shape == (count, steps)
+    assert (made.places > 0).all() and (made.places < 1).all()
+    assert made.views[0].startswith(b"\xff\xd8") and made.map_with_trail(steps - 1).startswith(b"\x89PNG")
+    for t in range(steps):
+        mixed = made.remix(t)
+        assert len(mixed.kl) == count - 1 and mixed.entropy[-1] == pytest.approx(made.entropies(made.weights)[t])
+    again = record(made.subject, 3, seconds=0.5)
+    assert (again.actions == made.actions).all() and again.views == made.views
+    acting = open_subject(results / method / "seed0").acting_weights
+    assert made.weights == acting and len(acting) == count
+
+
+def test_a_member_alone_acts_as_in_its_population(results):
+    from mmlib import trained
+
+    population = trained.load(results / "mm" / "seed0")
+    subject = open_subject(results / "mm" / "seed0", member=1)
+    assert subject.members == 2 and subject.alpha == pytest.approx(0.3)
+    frames = torch.randint(0, 255, (1, 2, 1, 3, 36, 48), dtype=torch.uint8)
+    none, first = torch.zeros(1, 2, 1), torch.ones(1, 2, 1, dtype=torch.bool)
+    together = population.agent.unroll(frames, none.long(), none, first, population.agent.initial_state(1).cores)
+    alone = subject.agent.unroll(
+        frames[:, 1:], none[:, 1:].long(), none[:, 1:], first[:, 1:], subject.agent.initial_state(1).cores
+    )
+    for one, all_of_them in zip(alone.policies, together.policies):
+        assert torch.allclose(one.probs[0, 0], all_of_them.probs[0, 1], atol=1e-6)
+
+
+def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(alpha_sweep, "ALPHAS", (0.0, 1.0))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
+    subject = open_subject(tmp_path / "run")
+    *_, points = alpha_sweep.alpha_sweep(subject, episodes=1)
+    assert [point.alpha for point in points] == [0.0, 1.0] and len(points[0].returns) == 1
+    assert points[0].entropy < np.log(9) < points[1].entropy < np.log(756) and points[0].kl > 0
+    (path,) = (tmp_path / "run" / "alpha_sweep").glob("*.json")
+    assert alpha_sweep.cached(subject, 1) == points and json.loads(path.read_text())["checksum"] == subject.checksum
+    assert alpha_sweep.cached(open_subject(tmp_path / "run", "checkpoint.previous.pt"), 1) == []
+    path.write_text("{")
+    assert alpha_sweep.cached(subject, 1) == []
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_text("")  # nothing can be put beside the run now
+    where = alpha_sweep.store(subject, points, 1)
+    assert where is not None and where.is_relative_to(tmp_path / "cache") and alpha_sweep.cached(subject, 1) == points
+    assert len(inspector_plots.sweep_figure(points).axes) == 3
+
+
+@pytest.mark.parametrize("method", ["mm", "small"])
+def test_the_static_twin_shows_the_state(recorded, method):
+    made = recorded[method]
+    figure = inspector_plots.state_figure(made, inspector_plots.telling_step(made))
+    titles = [axes.get_title() for axes in figure.axes]
+    for alpha in ("α = 0:", "α = 0.5:", "α = 1:"):
+        assert any(alpha in title for title in titles) == (method == "mm")
+
+
+@pytest.fixture(scope="module")
+def inspector(results):
+    widget = MixtureInspector(results, seconds=0.5, episodes=1)
+    widget.wait()
+    return widget
+
+
+def choose(inspector, name):
+    """Chooses a run by its method and waits for its recording."""
+    inspector.run.value = next(place for label, place in inspector.run.options if label.startswith(f"{name} "))
+    inspector.wait()
+    assert inspector.message.value == "" and inspector.body.layout.display == ""
+
+
+def test_the_alpha_slider_mixes_at_once_without_playing(inspector):
+    choose(inspector, "mm")
+    made = inspector.recording
+    inspector.step.value = 4
+    (alpha,) = inspector.weights.sliders
+    assert alpha.value == pytest.approx(0.3)
+    for value in (0.0, 0.8):
+        alpha.value = value
+        mixed = made.remix(4, (1 - value, value))
+        assert f"<td>{mixed.entropy[-1]:.2f}</td>" in inspector.table.value
+        assert f"{mixed.top.probs[-1, 0]:.3f}" in inspector.joint.value
+        assert all(f">{label}<" in inspector.joint.value for label in mixed.few.labels)
+        assert f"{mixed.groups[0].probs[-1, 2]:.3f}" in inspector.groups.value
+    assert inspector.recording is made
+    assert inspector.picture.value == made.views[4] and "step <b>4</b>" in inspector.clock.value
+    inspector.on.click()
+    assert inspector.step.value == 5 and inspector.picture.value == made.views[5]
+
+
+def test_members_levels_and_three_weights(inspector):
+    choose(inspector, "mm")
+    inspector.member.value = 1
+    inspector.wait()
+    assert inspector.recording.subject.member == 1
+    choose(inspector, "mm_multitask")
+    inspector.level.value = 2
+    inspector.wait()
+    assert inspector.recording.subject.level == "nav_maze_static_02_mini" and "central" in inspector.table.value
+    choose(inspector, "mm_ff_lstm")
+    assert "FF" in inspector.table.value and "LSTM" in inspector.table.value
+    choose(inspector, "mm_three")
+    first, second, third = inspector.weights.sliders
+    second.value = 0.5
+    first.value = 0.25
+    assert sum(inspector.weights.weights) == pytest.approx(1) and second.value + third.value == pytest.approx(0.75)
+    inspector.again.click()
+    inspector.wait()
+    assert inspector.recording.weights == pytest.approx(inspector.weights.weights)
+    choose(inspector, "small")
+    assert inspector.weights.sliders == [] and inspector.sweep.layout.display == "none"
+
+
+def spoil(root, source):
+    """Runs that cannot be inspected, beside one that can; what the widget is to say of each."""
+    for name in ("good", "bare", "cut", "old", "broken", "other"):
+        shutil.copytree(source, root / name)
+        for file in ("checkpoint.previous.pt",):
+            (root / name / file).unlink(missing_ok=True)
+    (root / "bare" / "checkpoint.pt").unlink()
+    whole = (root / "cut" / "checkpoint.pt").read_bytes()
+    (root / "cut" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    (root / "old" / "checkpoint.pt").write_bytes(whole.replace(b"checkpoint 3", b"checkpoint 1", 1))
+    (root / "broken" / "config.json").write_text('{"method": ')
+    config = json.loads((root / "other" / "config.json").read_text())
+    (root / "other" / "config.json").write_text(json.dumps({**config, "method": "mm_ff_lstm"}))
+    return {
+        "bare": "has no checkpoint",
+        "cut": "is damaged: its contents do not match",
+        "old": "has checkpoint version 1; this mmlib reads version 3",
+        "broken": "config.json cannot be read",
+        "other": "does not hold what its configuration says",
+    }
+
+
+def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
+    expected = spoil(tmp_path, results / "mm" / "seed0")
+    problems = {choice.label: choice.problem for choice in find_choices(tmp_path)}
+    assert problems["bare"] == "no checkpoint" and problems["broken"] == "broken" and problems["good"] == ""
+    widget = MixtureInspector(tmp_path, seconds=0.5)
+    widget.wait()
+    for name, words in expected.items():
+        widget.run.value = tmp_path / name
+        assert words in widget.message.value and "Traceback" not in widget.message.value
+        assert widget.body.layout.display == "none"
+    widget.run.value = tmp_path / "good"
+    widget.wait()
+    assert widget.message.value == "" and widget.recording is not None
+    assert "there is no directory" in MixtureInspector(tmp_path / "absent").message.value
+    (tmp_path / "empty").mkdir()
+    assert "holds no run" in MixtureInspector(tmp_path / "empty").message.value
+    with pytest.raises(InspectionError, match="there is no member 2; members: 0 … 1"):
+        open_subject(tmp_path / "good", member=2)
+
+
+def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
+    parameters = {"run": str(results / "mm" / "seed0"), "seconds": 0.5, "results": str(tmp_path)}
+    papermill.execute_notebook(
+        str(NOTEBOOK), str(tmp_path / "out.ipynb"), parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
+    )
+    cells = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not any("widget-view" in kind for output in outputs for kind in output.get("data", {}))
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert (tmp_path / "smoke" / "06_inspect_mixture" / "state.png").stat().st_size > 10_000
+    committed = nbformat.read(NOTEBOOK, as_version=4)
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in committed.cells)
