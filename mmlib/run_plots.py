@@ -42,6 +42,9 @@ def run_curves(runs: Mapping[str, Run]) -> Figure:
         for panel, title in zip(axes, ("episode return", *PANELS.values())):
             panel.set_title(title)
             frame_axis(panel)
+            panel.set_xlim(0, 1.02 * max(map(analysis.total_frames, runs.values()), default=1))
+            if not any(len(line.get_xdata()) for line in panel.lines):
+                panel.set_yticks([])
         axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
         axes[2].set_ylim(-0.03, 1.03)
         if len(runs) > 1:
