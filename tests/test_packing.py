@@ -22,7 +22,9 @@ def make(directory, state="done"):
     with RunWriter(directory, CONFIG) as writer:
         writer.metrics({"frames": 400, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
         writer.episodes({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50))
-        writer.decisions([{"frames": 10, "member": 0, "old": {"alpha": 0.1}, "new": {"alpha": 0.2}}])
+        writer.decisions(
+            [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": {"alpha": 0.1}, "new": {"alpha": 0.2}}]
+        )
         writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
         writer.finish(state)
     return directory
@@ -134,7 +136,7 @@ def test_a_damaged_packed_record_is_named(tmp_path, harm):
 
 def test_a_damaged_line_is_named(tmp_path):
     make(tmp_path)
-    (tmp_path / "episodes.jsonl").write_text('{"frames": 1}\n{"frames": \n')
+    (tmp_path / "episodes.jsonl").write_text('{"frames": 1, "member": 0, "return": 1.0}\n{"frames": \n')
     with pytest.raises(ResultsError, match=r"episodes\.jsonl is damaged: line 2"):
         Run(tmp_path).episodes()
 
