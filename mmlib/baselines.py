@@ -146,9 +146,10 @@ def read(path: Path) -> dict[str, Any]:
         recorded = read_object(path)
         for table in recorded.values():
             for score in table.values():
-                all(math.isfinite(score[part]) for part in Score._fields)
+                if not all(math.isfinite(score.get(part, 0)) for part in Score._fields):
+                    raise ValueError("a score is not finite")
         return recorded
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error

@@ -222,7 +222,7 @@ def read(path: Path) -> dict[str, Any]:
     """A file of facts: {"made_by", "settings", "facts"}. Raises ResultsError if it is something else."""
     try:
         recorded = read_object(path)
-        return {name: recorded[name] for name in ("made_by", "settings", "facts")}
+        return {"made_by": "", "settings": {}, **recorded, "facts": recorded["facts"]}
     except (OSError, ValueError, KeyError) as error:
         raise ResultsError(f"{path} holds no facts ({error}); delete it to measure them again") from error
 
