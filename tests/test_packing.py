@@ -16,6 +16,7 @@ from mmlib.records import RECORDS
 from mmlib.results import ResultsError, Run, RunWriter
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 1, "agent_steps": 100}
+OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}
 
 
 def make(directory, state="done"):
@@ -23,7 +24,7 @@ def make(directory, state="done"):
         writer.metrics({"frames": 400, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
         writer.episodes({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50))
         writer.decisions(
-            [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": {"alpha": 0.1}, "new": {"alpha": 0.2}}]
+            [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": OLD, "new": {**OLD, "alpha": 0.2}}]
         )
         writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
         writer.finish(state)
