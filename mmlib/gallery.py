@@ -14,6 +14,7 @@ from mmlib import levels
 from mmlib.baselines import Act
 from mmlib.levels.minilab.engine import MiniLab
 from mmlib.levels.minilab.mapview import map_image
+from mmlib.levels.minilab.physics import CELL
 from mmlib.levels.minilab.textures import load_art
 from mmlib.plots import STYLE
 
@@ -73,8 +74,11 @@ def _overview(env: MiniLab, way: list[tuple[float, float]]) -> Picture:
     world = {name: state[f"world.{name}"][0] for name in ("wall_x", "wall_y", "floor_z", "floor_texture", "sprites")}
     rows, columns = world["floor_z"].shape
     pixels = int(min(VIEW[1] / rows, 2 * VIEW[0] / columns) * max(rows, columns))
-    theme, pose = int(state["world.theme"][0]), state["agents.pose"][0]
-    return map_image(pose, **world, theme=theme, art=load_art(), pixels=pixels, trail=np.array(way).reshape(-1, 2))
+    scale = CELL * columns / env.extent[0]  # the map is drawn in cells of 100 units, whatever the level's are
+    theme, pose = int(state["world.theme"][0]), state["agents.pose"][0].copy()
+    pose[:2] *= scale
+    trail = scale * np.array(way).reshape(-1, 2)
+    return map_image(pose, **world, theme=theme, art=load_art(), pixels=pixels, trail=trail)
 
 
 def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
