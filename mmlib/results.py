@@ -62,7 +62,8 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], igno
     from mmlib.config import SETTING_DEFAULTS  # late: pydantic
 
     one, two, missing = as_plain({**SETTING_DEFAULTS, **first}), as_plain({**SETTING_DEFAULTS, **second}), object()
-    names = {*one, *two} - NOT_COMPARED.union(ignore)
+    adapted = one.get("pbt") is not None and two.get("pbt") is not None  # then alpha's schedule plays no part
+    names = {*one, *two} - NOT_COMPARED.union(ignore, ["alpha"] if adapted else [])
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
 
