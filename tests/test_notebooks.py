@@ -94,7 +94,7 @@ def test_figure_3_leaves_pictures_table_and_runs(executed):
     ]
     assert all(len(run.episodes()) == 2 for run in runs)
     scores = json.loads((results / "baselines" / f"{LEVEL}.json").read_text())
-    assert set(scores["minilab"]) == {"small", "big756"}
+    assert set(scores["minilab"]) == {"small", "big756", "expert"}
 
 
 def test_figure_3_says_what_it_does_and_where_things_are(executed):
@@ -109,7 +109,7 @@ def test_executed_notebook_holds_figures_and_verdicts(executed):
     assert "not enough data" in printed(path) and "the paper says" in printed(path)
     notebook = nbformat.read(path, as_version=4)
     pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) == 3  # the level, the panel, the diagnostics
+    assert len(pictures) == 4  # the level, the panel, the average over levels, the diagnostics
     assert notebook.metadata.papermill.input_path == f"notebooks/{NOTEBOOKS[0].name}"  # no path of this machine
 
 

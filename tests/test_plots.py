@@ -82,7 +82,7 @@ def some_runs(tmp_path):
     runs = {}
     for method in ("small", "mm"):
         directory = tmp_path / method
-        with RunWriter(directory, {"method": method, "seed": 0}) as writer:
+        with RunWriter(directory, {"method": method, "seed": 0, "level": "a_level"}) as writer:
             for frames in (400, 800):
                 for member in (0, 1):
                     row = dict.fromkeys(plots.DIAGNOSTICS, 1.0 + member)

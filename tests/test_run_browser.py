@@ -63,7 +63,7 @@ def test_the_table_has_every_run_broken_ones_too(root):
     assert table["reason"]["big756", "1"].startswith(f"{root}") and "cannot be read" in table["reason"]["big756", "1"]
     assert "episodes.jsonl is damaged: line 7" in table["reason"]["big756", "2"]
     assert "config.json cannot be read" in table["reason"]["big756", "3"]
-    assert "not as mmlib writes it" in table["reason"]["big756", "4"]
+    assert "it is a list, not an object" in table["reason"]["big756", "4"]
     row = table.loc["mm", "2"]
     assert (row["frames"], row["total_frames"], row["last_return"]) == (4000, 4000, 5.0)  # (2+2)*3 and (4+2)*3
     assert (row["preset"], row["figure"], row["level"], row["checkpoint"]) == ("quick", "figure3", LEVEL, "none")

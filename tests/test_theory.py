@@ -142,5 +142,5 @@ def test_the_networks_ratio_is_made_of_the_gram_matrix_and_the_differences(traje
 def test_a_run_without_checkpoint_is_refused(tmp_path):
     with RunWriter(tmp_path, {"method": "mm", "seed": 1, "level": facts.LEVEL}) as writer:
         writer.finish()
-    with pytest.raises(ResultsError, match="holds no checkpoint"):
+    with pytest.raises(ResultsError, match="has no checkpoint"):
         facts.trained(tmp_path)
