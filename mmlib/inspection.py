@@ -122,9 +122,6 @@ def open_subject(directory: str | Path, checkpoint: str | None = None, member: i
         raise
     except ValueError as error:  # of results, checkpoint or config: each says what is wrong
         raise InspectionError(str(error)) from error
-    except (KeyError, RuntimeError, TypeError) as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InspectionError(f"{directory} does not hold what its configuration says ({what})") from error
     assert name is not None
     if not 0 <= task < len(population.config.levels):
         named = ", ".join(population.config.levels)

@@ -58,8 +58,9 @@ def load(directory: Path, name: str | None = None) -> Trained:
         steps = sum(actor["steps"] for actor in loop["actors"][: len(config.levels)]) * config.num_envs
         hyper = Hyperparameters(**{name: value.reshape(config.population) for name, value in loop["hyper"].items()})
     except checkpoint.WRONG_SHAPE as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise checkpoint.CheckpointError(
-            f"the checkpoint of {directory} does not fit its config.json: {type(error).__name__}: {error}"
+            f"the checkpoint of {directory} does not fit its config.json: {what}"
         ) from error
     return Trained(config, agent, hyper, steps)
 

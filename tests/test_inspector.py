@@ -242,7 +242,7 @@ def spoil(root, source):
         "cut": "is damaged: its contents do not match",
         "old": "has checkpoint version 1; this mmlib reads version 3",
         "broken": "config.json cannot be read",
-        "other": "does not hold what its configuration says",
+        "other": "does not fit its config.json",
     }
 
 
