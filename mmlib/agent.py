@@ -106,8 +106,7 @@ class MixMatchAgent(nn.Module):
     def control_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""
         weights = self.mixture_weights(alpha)
-        target = torch.eye(weights.shape[-1]).to(weights)[-1]
-        return target.expand_as(weights) if self.spec.mixing == "none" else weights
+        return target_weights(weights) if self.spec.mixing == "none" else weights
 
     def mixture_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in pi_mm, from alpha `[P]`."""
@@ -241,6 +240,11 @@ def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
         return torch.stack([1 - alpha, alpha], dim=-1)
     distance = (alpha[:, None] * (num_constituents - 1) - places).abs()
     return (1 - distance).clamp(min=0)
+
+
+def target_weights(weights: Tensor) -> Tensor:
+    """Weights `[P, K]`, like `weights`, of the target alone."""
+    return torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
 
 
 def parameter_count(agent: nn.Module) -> int:

@@ -46,6 +46,7 @@ from mmlib.claim_tests import (
     worse_than_every,
 )
 from mmlib.conditions import conditions
+from mmlib.records import as_plain
 from mmlib.stats import Interval
 
 
@@ -221,7 +222,7 @@ def rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
             "says": f.claim.says,
             "where": f.where,
             "levels": list(f.levels),
-            **{name: _plain(value) for name, value in asdict(f.effect).items()},
+            **{name: as_plain(value) for name, value in asdict(f.effect).items()},
         }
         for f in findings
     ]
@@ -250,7 +251,3 @@ def effect_text(effect: Effect) -> str:
         return ""
     interval = "" if np.isnan(effect.low) else f" [{effect.low:.3g}, {effect.high:.3g}]"
     return f"{effect.estimate:.3g}{interval} {effect.unit}"
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -36,12 +36,11 @@ class Trajectory(NamedTuple):
 
 def ancestry(run: Run, member: int) -> list[Segment]:
     """The segments of a final member's history, oldest first; one of its own if it never copied."""
-    return _walk(run, member)[0]
+    return _walk(run, run.decisions(), member)[0]
 
 
-def _walk(run: Run, member: int) -> tuple[list[Segment], list[int]]:
+def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment], list[int]]:
     """The segments, and the rows of the decisions that made the member's hyperparameters, oldest first."""
-    decisions = run.decisions()
     segments, rows = list[Segment](), list[int]()
     stop, now = _end(run), member
     for row in reversed(range(len(decisions))):
@@ -78,9 +77,9 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
     if run.config.get("pbt") is None:
         own = metrics[metrics["member"] == member]
         return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
-    segments, rows = _walk(run, member)
     decisions = run.decisions()
-    frames, values = [0.0], [_initial(run, segments[0].member, name)]
+    segments, rows = _walk(run, decisions, member)
+    frames, values = [0.0], [_initial(metrics, decisions, segments[0].member, name)]
     for row in rows:
         decision = decisions.iloc[row]
         frames.append(float(decision["frames"]))
@@ -88,13 +87,11 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
     return Trajectory(np.array(frames), np.array(values))
 
 
-def _initial(run: Run, member: int, name: str) -> float:
+def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: str) -> float:
     """A member's hyperparameter at the start: what its first decision found, or its first record if it has none."""
-    decisions = run.decisions()
     own = decisions[decisions["member"] == member]
     if len(own):
         return float(own.iloc[0]["old"][name])
-    metrics = run.metrics()
     return float(metrics[metrics["member"] == member].iloc[0][name])
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmlib.records import RECORDS, ResultsError, packed, unpacked
+from mmlib.records import RECORDS, ResultsError, packed, replace_bytes, unpacked
 from mmlib.results import Run, claim
 
 LEVEL = 9  # of compression
@@ -33,7 +33,7 @@ class Packed:
 def run_directories(path: Path) -> list[Path]:
     """The run that `path` is, or the runs anywhere below it, in order. Raises ResultsError if there is none."""
     found = sorted(config.parent for config in path.rglob("config.json"))
-    if (path / "config.json") in (directory / "config.json" for directory in found):
+    if path in found:
         return [path]
     if not found:
         raise ResultsError(f"{path} holds no run, nor does a directory below it")
@@ -74,7 +74,7 @@ def _pack(directory: Path, alone: bool) -> Packed:
             if compressed.exists() and unpacked(compressed) != text:
                 raise ResultsError(f"{plain} and {compressed.name} differ; delete the one that is wrong")
             squeezed = gzip.compress(text, LEVEL, mtime=0)
-            _replace(compressed, squeezed)
+            replace_bytes(compressed, squeezed)
             plain.unlink()
             before, after = before + len(text), after + len(squeezed)
     return Packed(directory, before, after)
@@ -89,7 +89,7 @@ def _unpack(directory: Path) -> Packed:
             if plain.exists() and plain.read_bytes() != text:
                 raise ResultsError(f"{plain} and {compressed.name} differ; delete the one that is wrong")
             before, after = before + compressed.stat().st_size, after + len(text)
-            _replace(plain, text)
+            replace_bytes(plain, text)
             compressed.unlink()
     return Packed(directory, before, after)
 
@@ -106,13 +106,3 @@ def _claimed(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

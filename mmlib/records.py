@@ -141,11 +141,16 @@ def digest_of(path: Path, length: int | None = None) -> tuple[int, Any]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part; whole on the disk when it returns."""
+    """`replace_bytes` of a text, in UTF-8."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new, never a part; whole on the disk when it returns."""
     temporary = path.with_name(f".{path.name}.new")
     try:
-        with open(temporary, "w", encoding="utf-8", opener=untrusted.no_links) as file:
-            file.write(text)
+        with open(temporary, "wb", opener=untrusted.no_links) as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

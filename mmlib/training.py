@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmlib import checkpoint, levels, pbt
 from mmlib.actors import Actor, Episode, Trajectory
-from mmlib.agent import MixMatchAgent
+from mmlib.agent import MixMatchAgent, target_weights
 from mmlib.config import RunConfig
 from mmlib.faults import WorkersDied
 from mmlib.fitting import specification
@@ -193,6 +193,7 @@ class TrainingLoop:
         weights = self.learner.agent.control_weights(self.hyper.alpha)
         if self._thread is None:
             trajectories, episodes, evaluations = self._act(weights)
+            self._observe(evaluations if self.evaluators else episodes)
             diagnostics = [self._learn(trajectories)]
         else:
             self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
@@ -200,12 +201,12 @@ class TrainingLoop:
             diagnostics = [] if self.pending is None else [self._learn(self.pending)]
             with self.timer("wait"):
                 trajectories, episodes, evaluations = future.result()
+            self._observe(evaluations if self.evaluators else episodes)
             self.pending = trajectories
-            if self.agent_steps >= self.config.agent_steps or self._deciding(episodes, evaluations):
+            if self.agent_steps >= self.config.agent_steps or self._ready():
                 diagnostics.append(self._learn(trajectories))
                 self.pending = None
-        decisions = self._decide(episodes, evaluations)
-        return Iteration(trajectories, episodes, evaluations, diagnostics, decisions)
+        return Iteration(trajectories, episodes, evaluations, diagnostics, self._decide())
 
     def _schedule_alpha(self) -> None:
         if self.population is None:
@@ -216,7 +217,7 @@ class TrainingLoop:
     def _act(self, weights: Tensor) -> tuple[list[Trajectory], list[Episode], list[Episode]]:
         """One unroll on every level; the target alone plays in the evaluation's environments."""
         made = [actor.rollout(weights, self.timer) for actor in self.actors]
-        target = torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
+        target = target_weights(weights)
         with self.timer("evaluate"):
             watched = [evaluator.rollout(target, StageTimer()) for evaluator in self.evaluators]
         episodes, evaluations = ([e for _, ended in rolled for e in ended] for rolled in (made, watched))
@@ -229,22 +230,23 @@ class TrainingLoop:
             raise DivergedError("; ".join(self.learner.stopped.values()))
         return diagnostics
 
-    def _deciding(self, episodes: list[Episode], evaluations: list[Episode]) -> bool:
-        """Whether these episodes make a member ready."""
-        if self.population is None or self.config.pbt is None:
-            return False
-        ended = [e.member for e in (evaluations if self.evaluators else episodes)]
-        due = (done + ended.count(member) for member, done in enumerate(self.population.episodes))
-        return any(episodes >= self.config.pbt.ready for episodes in due)
+    def _observe(self, episodes: list[Episode]) -> None:
+        """Books the returns that members are compared by."""
+        if self.population is not None and self.config.pbt is not None:
+            pbt.observe(self.population, self.config.pbt, ((e.member, e.task, e.episode_return) for e in episodes))
 
-    def _decide(self, episodes: list[Episode], evaluations: list[Episode]) -> list[pbt.Decision]:
+    def _ready(self) -> list[int]:
+        """The members that are to decide."""
+        if self.population is None or self.config.pbt is None:
+            return []
+        return pbt.ready(self.population, self.config.pbt)
+
+    def _decide(self) -> list[pbt.Decision]:
         """Population based training: what the members that are ready do, done."""
         if self.population is None or self.config.pbt is None:
             return []
-        watched = evaluations if self.evaluators else episodes
-        pbt.observe(self.population, self.config.pbt, ((e.member, e.task, e.episode_return) for e in watched))
         decisions = []
-        for member in pbt.ready(self.population, self.config.pbt):
+        for member in self._ready():
             decision = pbt.decide(self.population, self.config.pbt, member, self.learner.stopped)
             if decision.copied:
                 self._copy_member(decision.opponent, member)
