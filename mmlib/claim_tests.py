@@ -9,18 +9,27 @@ import numpy as np
 import scipy.stats
 
 from mmlib import stats
-from mmlib.analysis import EARLY, END, MARGIN, returns_in, total_frames
+from mmlib.analysis import END, returns_in, total_frames
 from mmlib.baselines import PUBLISHED
 from mmlib.baselines import read as read_scores
+from mmlib.comparisons import (
+    FAILS,
+    HOLDS,
+    MIN_RUNS,
+    OPEN,
+    WHEN,
+    Comparison,
+    judge,
+    judge_difference,
+    reason,
+)
 from mmlib.conditions import Condition
 from mmlib.lineage import best_member, trajectory
 from mmlib.methods import METHODS
 from mmlib.results import Run
 from mmlib.stats import Floats, Interval
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough data"
-MIN_RUNS, LEVEL_RUNS = 3, 2  # of each method: in all, and on a level for the level to be used
-ALIKE = 0.1  # "dynamics like": mean returns of whole runs within this share (stated choice)
+LEVEL_RUNS = 2  # of each method on a level, for the level to be used where another has as many
 SWITCHED, SWING = 0.9, 0.25  # alpha "is about 1"; a fall of alpha from its greatest so far (stated choices)
 START = (0.0, 0.05)  # the share of a run that "at first" means, for entropies
 
@@ -38,20 +47,6 @@ class Effect:
     sentence: str
     interval: str  # how it was made
     runs: tuple[str, ...] = ()  # directories and files that it comes from
-
-
-def reason(verdict: str, enough: bool) -> str:
-    """Why a verdict is open, to end a sentence with."""
-    if verdict != OPEN:
-        return ""
-    return "; the interval contains the bound" if enough else f"; fewer than {MIN_RUNS} runs of each"
-
-
-def judge(interval: Interval, bound: float, enough: bool) -> str:
-    """The verdict on "greater than `bound`"."""
-    if not enough or np.isnan(interval.low):
-        return OPEN
-    return HOLDS if interval.low > bound else FAILS if interval.high < bound else OPEN
 
 
 # --- Returns of two methods ------------------------------------------------------------------------------------------
@@ -122,27 +117,20 @@ def reference_scores(condition: Condition, level: str) -> tuple[float, float] | 
     return (pair[0], pair[1]) if None not in pair and pair[1] > pair[0] else None
 
 
-def returns(first: str, relation: str, second: str, share: tuple[float, float]) -> Callable[[Condition], Effect | None]:
-    """The test that `first`'s return in a share of the run is ">" or ">=" (within `MARGIN`) or "~" the second's."""
+def returns(claim: Comparison) -> Callable[[Condition], Effect | None]:
+    """The test of a claim about two methods' returns."""
 
     def test(condition: Condition) -> Effect | None:
-        data = compare(condition, first, second, share)
+        data = compare(condition, claim.first, claim.second, claim.share)
         if data is None:
             return None
         gap = data.difference
-        if relation == "~":
-            margin = ALIKE * abs(data.reference)
-            inside, outside = -margin < gap.low and gap.high < margin, gap.low > margin or gap.high < -margin
-            verdict = OPEN if not data.enough else HOLDS if inside else FAILS if outside else OPEN
-        else:
-            bound = 0.0 if relation == ">" else -MARGIN * abs(data.reference)
-            verdict = judge(gap, bound, data.enough)
-        when = {EARLY: "early", END: "at the end"}.get(share, "over the whole run")
+        verdict = judge_difference(claim.relation, gap, data.reference, data.enough)
         means = [float(np.mean([group.mean() for group in groups])) for groups in (data.first, data.second)]
         counts = [sum(map(len, groups)) for groups in (data.first, data.second)]
-        sentence = f"{when}: " + " against ".join(
+        sentence = f"{WHEN[claim.share]}: " + " against ".join(
             f"{METHODS[method].label} {mean:.3g} ({counted(count, 'run')})"
-            for method, mean, count in zip((first, second), means, counts, strict=True)
+            for method, mean, count in zip((claim.first, claim.second), means, counts, strict=True)
         )
         if abs(means[1]) > 1e-9:
             sentence += f", {100 * gap.mean / abs(means[1]):+.0f} %"
@@ -152,16 +140,16 @@ def returns(first: str, relation: str, second: str, share: tuple[float, float]) 
     return test
 
 
-def worse_than_every(method: str, others: Sequence[str], condition: Condition) -> Effect | None:
-    """The smallest lead of the others at the end; it holds if every one of them leads."""
-    effects = [effect for other in others if (effect := returns(other, ">", method, END)(condition)) is not None]
+def every(claims: Sequence[Comparison], condition: Condition) -> Effect | None:
+    """The smallest lead of several claims of the kind ">"; they hold together if every one of them does."""
+    effects = [effect for claim in claims if (effect := returns(claim)(condition)) is not None]
     if not effects:
         return None
     verdicts = [effect.verdict for effect in effects]
-    verdict = FAILS if FAILS in verdicts else HOLDS if verdicts == [HOLDS] * len(others) else OPEN
+    verdict = FAILS if FAILS in verdicts else HOLDS if verdicts == [HOLDS] * len(claims) else OPEN
     least = min(effects, key=lambda effect: effect.estimate if np.isnan(effect.low) else effect.low)
     runs = tuple(dict.fromkeys(run for effect in effects for run in effect.runs))
-    sentence = f"{least.sentence}; the least lead of {len(effects)} of {len(others)} methods"
+    sentence = f"{least.sentence}; the least lead of {len(effects)} of {len(claims)} methods"
     return replace(least, verdict=verdict, sentence=sentence, runs=runs)
 
 
