@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.methods import METHODS
-from mmlib.results import NOT_COMPARED, Run, find_runs
+from mmlib.results import NOT_COMPARED, Run, comparable, find_runs
 
 OF_MIXTURES = frozenset({"alpha", "transfer_cost"})
 VARIED = frozenset({"level", "method", "seed"})
@@ -63,9 +63,7 @@ def conditions(results: str | Path, figure: str, preset: str | None = None) -> l
 
 def _key(config: Mapping[str, Any], only: frozenset[str] | None = None) -> str:
     """A configuration's settings as text: `only` some, or all that methods of one condition share."""
-    from mmlib.config import SETTING_DEFAULTS  # late: pydantic
-
-    settings = {**SETTING_DEFAULTS, **config}
+    settings = comparable(config)
     left_out = (NOT_COMPARED - {"agent_steps"}) | VARIED | OF_MIXTURES
     names = [name for name in settings if (name not in left_out if only is None else name in only)]
     return json.dumps({name: settings[name] for name in sorted(names)})
@@ -76,7 +74,7 @@ def _condition(results: Path, preset: str, figure: str, runs: list[Run]) -> Cond
     for run in sorted(runs, key=lambda run: run.seed):
         table.setdefault(run.config["level"], {}).setdefault(run.method, []).append(run)
     mixing = [run for run in runs if METHODS[run.method].mixes]
-    config = (mixing or runs)[0].config
+    config = comparable((mixing or runs)[0].config)
     label = preset
     if config.get("pbt") is not None:
         label += f", PBT, populations of {config['population']}"

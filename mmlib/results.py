@@ -53,17 +53,24 @@ _CHUNK = 1 << 20
 NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
 
 
-def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
-    """Names of the fields in which two recorded configurations differ, but for `NOT_COMPARED` and `ignore`.
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a recorded configuration says were in force.
 
-    A setting that one of them lacks, because it was recorded before there was such a setting, counts with its default
-    (a new setting's default is what was done before it); any other field that only one of them has is a difference.
+    One that it lacks, because it was recorded before there was such a setting, has its default (a new setting's default
+    is what was done before it). The schedule of alpha plays no part, and is left out, where PBT adapts alpha.
     """
     from mmlib.config import SETTING_DEFAULTS  # late: pydantic
 
-    one, two, missing = as_plain({**SETTING_DEFAULTS, **first}), as_plain({**SETTING_DEFAULTS, **second}), object()
-    adapted = one.get("pbt") is not None and two.get("pbt") is not None  # then alpha's schedule plays no part
-    names = {*one, *two} - NOT_COMPARED.union(ignore, ["alpha"] if adapted else [])
+    settings: dict[str, Any] = as_plain({**SETTING_DEFAULTS, **config})
+    if settings.get("pbt") is not None:
+        settings.pop("alpha", None)
+    return settings
+
+
+def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
+    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED` and `ignore`."""
+    one, two, missing = comparable(first), comparable(second), object()
+    names = {*one, *two} - NOT_COMPARED.union(ignore)
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
 

@@ -275,3 +275,13 @@ def test_command_line(tmp_path, make_run):
     ):
         result = invoke(app, ["claims", *arguments])
         assert result.exit_code == 2 and message in result.stderr
+
+
+def test_a_schedule_plays_no_part_where_population_based_training_adapts_alpha(tmp_path, make_run):
+    make_run("mm", 1, **PBT, alpha=[[0, 0.0]], transfer_cost=1.0)
+    make_run("mm", 2, **PBT, alpha=[[100, 0.0], [900, 1.0]], transfer_cost=1.0)
+    (both,) = conditions(tmp_path, "figure3")
+    assert [run.seed for run in both.of(LEVEL, "mm")] == [1, 2]
+    make_run("mm", 3, alpha=[[0, 0.0]], transfer_cost=1.0)
+    make_run("mm", 4, alpha=[[100, 0.0], [900, 1.0]], transfer_cost=1.0)
+    assert sorted(len(condition.of(LEVEL, "mm")) for condition in conditions(tmp_path, "figure3")) == [1, 1, 2]
