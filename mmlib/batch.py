@@ -46,13 +46,17 @@ def tasks(
     overrides: Mapping[str, Any],
     results: Path,
     jobs: int | None,
+    train: bool = True,
 ) -> list[Task]:
     """The notebooks to execute for a figure, checked before any work (arguments as `experiments.plan`).
+
+    train: whether the notebooks make the runs that are missing, or draw what is on disk.
 
     Raises ExperimentError, ConfigError or ResultsError.
     """
     root = experiments.repository_root()
-    common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "overrides": dict(overrides)}
+    common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
+    common["overrides"] = dict(overrides)
     if figure in OTHER_NOTEBOOKS:
         found = _other(figure, root, results, common, [*levels, *(methods or ()), *(seeds or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:

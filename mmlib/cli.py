@@ -133,6 +133,7 @@ def figure(
     method: Annotated[list[str] | None, typer.Option(help="In place of the preset's methods.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the preset's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at once; else what the cores carry.")] = None,
+    train: Annotated[bool, typer.Option(help="Make the runs that are missing, or draw what is on disk.")] = True,
     settings: Settings = None,
     device: Device = None,
     results: Results = Path("results"),
@@ -148,6 +149,7 @@ def figure(
       mmlib figure 6 --levels all --preset laptop --jobs 2
       mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
       mmlib figure 8 --preset population
+      mmlib figure 6 --preset population --no-train
     """
     from mmlib import batch
 
@@ -156,7 +158,7 @@ def figure(
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         overrides = read_settings(settings, device)
-        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs)
+        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs, train)
     outcomes = []
     for task in tasks:
         try:

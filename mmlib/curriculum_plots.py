@@ -39,6 +39,8 @@ def alpha_trajectories(lines: Mapping[str, Sequence[Trajectory]], ends: Mapping[
         frame_axis(axes)
         if lines:
             figure.legend(loc="outside lower center", ncols=1 if max(map(len, lines)) > 24 else 2)
+        else:
+            axes.text(0.5, 0.5, "no run on disk", transform=axes.transAxes, ha="center")
         return figure
 
 

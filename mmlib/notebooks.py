@@ -56,5 +56,6 @@ def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:
     """Where a figure's files and the data of its runs are, a line each."""
     files = [(title, directory / name) for name, title in OUTPUTS.items()]
     lines = [f"{title:<24}{path}" for title, path in files if path.exists()]
-    methods = sorted({str(job.directory.parent) for job in plan if job.directory.is_relative_to(directory)})
+    here = [job.directory for job in plan if job.directory.is_relative_to(directory) and job.directory.exists()]
+    methods = sorted({str(path.parent) for path in here})
     return [*lines, *(f"{'data of the runs':<24}{path}" for path in methods)]

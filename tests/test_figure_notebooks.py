@@ -47,10 +47,22 @@ def results(tmp_path_factory):
     return root
 
 
-def make(figure, results, **settings):
+def make(figure, results, *options, **settings):
     """`mmlib figure`; returns what it printed."""
     parts = [part for name, value in {**SHORT, **settings}.items() for part in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "mmlib", "figure", figure, "--preset", "smoke", *parts, "--results", str(results)]
+    command = [
+        sys.executable,
+        "-m",
+        "mmlib",
+        "figure",
+        figure,
+        "--preset",
+        "smoke",
+        *parts,
+        *options,
+        "--results",
+        str(results),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -108,3 +120,9 @@ def test_figures_5_and_8_with_a_population(results):
     assert is_drawn(entropy / f"actions_mm_{LEVEL}.png") and is_drawn(entropy / f"collision_entropy_{LEVEL}.png")
     assert pd.read_csv(entropy / "claims.csv")["seed"].tolist() == [0]
     assert make("8", results / "pbt", **population).count("started") == 0
+
+
+def test_without_training_what_is_on_disk_is_drawn_be_it_nothing(tmp_path):
+    make("9", tmp_path, "--no-train")
+    assert find_runs(tmp_path, "smoke") == []
+    assert (tmp_path / "smoke" / "figure9" / THREE / "figure.png").exists()
