@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,6 +78,8 @@ def reliability(
         page = repository_root() / PAGE
         if write and not page.exists():
             raise UsageError(f"there is no {page}; run this in a checkout of the repository")
+    # What is started here inherits how SIGINT is taken, and a script's shell starts its background without it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wrong = []
     with tempfile.TemporaryDirectory(prefix="mmlib-reliability-") as folder:
         bench = Bench(Path(folder), kills, minutes)
