@@ -28,6 +28,7 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
 
     return {
         "kills": kills.kills,
+        "operations": kills.file_operations,
         "signals": kills.signals,
         "parent": kills.parent_killed,
         "leftovers": kills.leftovers,
@@ -45,9 +46,10 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
 
 
 FAULTS = (
-    *("SIGKILL", "Ctrl-C, SIGTERM", "the parent is killed", "what is left behind", "damaged checkpoint"),
-    *("damaged record", "full disk", "read-only results", "two processes, one directory", "NaN in one member"),
-    *("a DeepMind Lab worker is killed", "clock going backwards", "out of memory", "leaks"),
+    *("SIGKILL", "SIGKILL between file operations", "Ctrl-C, SIGTERM", "the parent is killed"),
+    *("what is left behind", "damaged checkpoint", "damaged record", "full disk", "read-only results"),
+    *("two processes, one directory", "NaN in one member", "a DeepMind Lab worker is killed"),
+    *("clock going backwards", "out of memory", "leaks"),
 )
 PAGE = Path("docs") / "reliability.md"
 

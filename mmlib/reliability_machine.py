@@ -10,11 +10,22 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mmlib.reliability import COMPARED, Bench, Row, Surprise, config, expect, expect_same, finish, said, start
+from mmlib.reliability import (
+    COMPARED,
+    Bench,
+    Row,
+    Surprise,
+    config,
+    expect,
+    expect_same,
+    finish,
+    python_path,
+    said,
+    start,
+)
 from mmlib.results import Run
 
 
@@ -106,8 +117,7 @@ def clock(bench: Bench) -> Row:
         patched, directory = bench.place("clock"), bench.place("backwards")
         patched.mkdir()
         (patched / "sitecustomize.py").write_text(BACKWARDS.format(step=step))
-        paths = os.pathsep.join([str(patched), *(path for path in sys.path if path)])
-        finish(start(settings, directory, {"PYTHONPATH": paths}))
+        finish(start(settings, directory, python_path(patched)))
         expect_same(directory, bench.whole(settings))
     return Row(
         "clock going backwards",

@@ -202,6 +202,15 @@ def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, who
     assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", checkpoint.FILE])
+def test_files_of_nobody_knows_which_run_are_left_alone(tmp_path, name):
+    """Somebody's own metrics.jsonl, or a run whose config.json was lost: neither is cut nor continued."""
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(ResultsError, match=f"holds {name} but no config.json"):
+        train(config(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine\n"
+
+
 def diverge(loop, member):
     with torch.no_grad():
         for value in loop.learner.parameters.values():

@@ -117,7 +117,7 @@ def test_leaving_through_an_exception_says_why(tmp_path):
     assert Run(tmp_path).facts == {"state": "failed", "reason": "FloatingPointError: the loss is not finite"}
     with pytest.raises(KeyboardInterrupt), RunWriter(tmp_path, CONFIG):
         raise KeyboardInterrupt
-    assert Run(tmp_path).facts == {"state": "failed", "reason": "interrupted"}
+    assert Run(tmp_path).facts == {"state": "stopped", "reason": "interrupted"}
 
 
 def test_a_finished_run_stays_finished_when_what_follows_fails(tmp_path):
