@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -48,7 +49,7 @@ def damaged_checkpoint(bench: Bench) -> Row:
     stop_halfway(settings, halfway)
     newest = halfway / checkpoint.FILE
     content = newest.read_bytes()
-    with contextlib.redirect_stderr(None):
+    with contextlib.redirect_stderr(io.StringIO()):
         for _ in range(times):
             newest.write_bytes(harmed := harm(content, bench))
             found = [path.name for path, _ in checkpoint.candidates(halfway)]

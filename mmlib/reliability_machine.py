@@ -81,7 +81,7 @@ def read_only(bench: Bench) -> Row:
     directory.mkdir()
     directory.chmod(0o555)
     root = os.geteuid() == 0
-    finish(start(config(), directory, preexec_fn=_obey_permissions if root else None), 2)
+    finish(start(config(), directory, preexec_fn=obey_permissions if root else None), 2)
     words = said(directory)
     expect("cannot write to the results directory" in words and "Traceback" not in words, words)
     expect(not any(directory.iterdir()), "something was written")
@@ -93,7 +93,7 @@ def read_only(bench: Bench) -> Row:
     )
 
 
-def _obey_permissions() -> None:
+def obey_permissions() -> None:
     """Gives up root's right to ignore permissions, for good."""
     drop, override, search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     for capability in (override, search):

@@ -137,8 +137,8 @@ class TrainingLoop:
 
     With lag 0 the loop acts and then learns from what it saw. With lag 1 it learns from the last trajectory while it
     acts with the parameters from before that, in a thread each; V-trace corrects for the difference. The lag is a
-    number, not a matter of speed: a seed gives one curve however fast the machine is. The pipeline drains before each decision of
-    population based training and at the end.
+    number, not a matter of speed: a seed gives one curve however fast the machine is. The pipeline drains before each
+    decision of population based training and at the end.
     """
 
     def __init__(self, config: RunConfig):
