@@ -102,6 +102,8 @@ def train(
             run_training(chosen, where, report)
     except Stopped as stop:
         fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
+    except KeyboardInterrupt:  # a second one, or before there was anything to save
+        fail("interrupted; the same command goes on from the last checkpoint, if there is one", code=130)
     except Exception as error:
         if (sentence := in_plain_words(error)) is None:
             raise

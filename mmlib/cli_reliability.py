@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,7 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
 
     return {
         "kills": kills.kills,
+        "operations": kills.file_operations,
         "signals": kills.signals,
         "parent": kills.parent_killed,
         "leftovers": kills.leftovers,
@@ -44,9 +46,10 @@ def checks() -> dict[str, Callable[[Bench], Row]]:
 
 
 FAULTS = (
-    *("SIGKILL", "Ctrl-C, SIGTERM", "the parent is killed", "what is left behind", "damaged checkpoint"),
-    *("damaged record", "full disk", "read-only results", "two processes, one directory", "NaN in one member"),
-    *("a DeepMind Lab worker is killed", "clock going backwards", "out of memory", "leaks"),
+    *("SIGKILL", "SIGKILL between file operations", "Ctrl-C, SIGTERM", "the parent is killed"),
+    *("what is left behind", "damaged checkpoint", "damaged record", "full disk", "read-only results"),
+    *("two processes, one directory", "NaN in one member", "a DeepMind Lab worker is killed"),
+    *("clock going backwards", "out of memory", "leaks"),
 )
 PAGE = Path("docs") / "reliability.md"
 
@@ -77,6 +80,8 @@ def reliability(
         page = repository_root() / PAGE
         if write and not page.exists():
             raise UsageError(f"there is no {page}; run this in a checkout of the repository")
+    # What is started here inherits how SIGINT is taken, and a script's shell starts its background without it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wrong = []
     with tempfile.TemporaryDirectory(prefix="mmlib-reliability-") as folder:
         bench = Bench(Path(folder), kills, minutes)

@@ -22,7 +22,7 @@ from mmlib.results import Run, check_writable
 from mmlib.signals import PARENT
 
 LOG = "log.txt"  # what a run printed, beside its records
-GRACE = 10.0  # seconds that an interrupted run gets to leave by itself
+GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and its checkpoint
 
 
 @dataclass
@@ -152,7 +152,7 @@ def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **dict.fromkeys(threads, "1"), **parent},
-            start_new_session=detached,
+            start_new_session=True,  # else Ctrl-C at a terminal reaches it twice, and the second ends it at once
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
@@ -194,9 +194,9 @@ def why_it_ended(directory: Path, code: int) -> str:
 
 
 def _stop(running: list[Progress]) -> None:
-    """Ends what is running, politely first: an interrupt at the terminal has reached the processes too."""
+    """Ends what is running: asked once, so that it writes a checkpoint, and by force if it does not leave."""
     processes = [progress.process for progress in running if progress.process is not None]
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    for stop in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
             if process.poll() is None:
                 process.send_signal(stop)

@@ -36,7 +36,7 @@ def state_now(run: Run) -> str:
 
 
 def interrupt(directory: Path) -> int:
-    """Asks the process that trains the run in `directory` to stop (SIGINT: it writes a checkpoint first); its id.
+    """Asks the process that trains the run in `directory` to stop (it writes a checkpoint first); returns its id.
 
     Raises ResultsError, having sent nothing, if no process of mmlib trains it.
     """
@@ -44,7 +44,7 @@ def interrupt(directory: Path) -> int:
     if not being_written(directory) or not isinstance(pid, int) or not _is_ours(pid):
         raise ResultsError(f"no process of mmlib is training {directory}")
     with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)  # SIGINT may be ignored there (see signals.py)
     return pid
 
 

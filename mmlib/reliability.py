@@ -172,6 +172,11 @@ def _alive(pid: int) -> bool:
         return False
 
 
+def python_path(folder: Path) -> dict[str, str]:
+    """What a process needs in its environment to import what is in `folder` before anything else."""
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *(path for path in sys.path if path)])}
+
+
 def lab_name() -> str:
     """Which DeepMind Lab the checks use."""
     return "itself" if dmlab.available() else "a strict stand-in for its Python module"
@@ -184,8 +189,8 @@ def lab_environment(folder: Path) -> dict[str, str]:
     """
     fake = repository_root() / "tests" / "fake_dmlab"
     expect(dmlab.available() or fake.is_dir(), "DeepMind Lab is not installed, and the tests' stand-in is not here")
-    paths = [str(fake)] * (not dmlab.available()) + [path for path in sys.path if path]
-    return {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(folder / "cache")}
+    paths = {} if dmlab.available() else python_path(fake)
+    return {**paths, "XDG_CACHE_HOME": str(folder / "cache")}
 
 
 def table(rows: Iterable[Row]) -> str:

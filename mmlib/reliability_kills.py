@@ -22,42 +22,50 @@ from mmlib.reliability import (
     gone,
     lab_environment,
     lab_name,
+    python_path,
     recorded,
     said,
     start,
+    stop_halfway,
     until,
 )
 from mmlib.results import Run
 
-MOMENTS = ("at the start", "while it trains", "while a checkpoint is written")
+MOMENTS = ("while it begins or goes on from a checkpoint", "while it trains", "while a checkpoint is written")
+BEGINNING = 4.0  # seconds between a run's first file and its first row, on a busy machine
 
 
 def kills(bench: Bench) -> Row:
-    """SIGKILL at random moments, lag 0 and 1, until so many were survived."""
-    done, finished = dict.fromkeys(MOMENTS, 0), 0
-    settings, directory = config(), bench.place("killed")
-    while sum(done.values()) < bench.kills or directory.exists():
-        enough = sum(done.values()) >= bench.kills
-        moment = None if enough else MOMENTS[int(bench.random.integers(3))]
-        process = start(settings, directory)
-        if moment is not None and _reach(moment, process, directory, bench):
-            process.kill()
-            process.wait()
-            done[moment] += 1
-            print(f"killed {moment}, {sum(done.values())} of {bench.kills}", flush=True)
-            continue
-        finish(process)
-        expect_same(directory, bench.whole(settings))
-        finished += 1
-        settings, directory = config(lag=finished % 2), bench.place("killed")
-    lags = "lag 0" if finished < 2 else "lag 0 and 1"
+    """SIGKILL at random moments of a run, half of them with lag 0 and half with lag 1."""
+    done, finished, torn = dict.fromkeys(MOMENTS, 0), 0, 0
+    for lag in (0, 1):
+        settings, directory = config(lag=lag), bench.place("killed")
+        goal = bench.kills * (lag + 1) // 2
+        while True:
+            part = directory / f"{checkpoint.FILE}.part"
+            before, enough = _changed(part), sum(done.values()) >= goal
+            moment = MOMENTS[int(bench.random.integers(3))]
+            process = start(settings, directory)
+            if not enough and _reach(moment, process, directory, bench):
+                process.kill()
+                process.wait()
+                done[moment] += 1
+                torn += _changed(part) not in (0, before)
+                print(f"killed {moment}, {sum(done.values())} of {bench.kills}", flush=True)
+                continue
+            finish(process)
+            expect_same(directory, bench.whole(settings))
+            finished += 1
+            if enough:
+                break
+            directory = bench.place("killed")  # it got through before all the kills
     times = ", ".join(f"{count} {moment}" for moment, count in done.items())
     return Row(
         "SIGKILL",
-        f"a population with PBT, {lags}, killed at random moments ({times})",
+        f"a population with PBT, lag 0 and 1, killed at random moments ({times})",
         sum(done.values()),
-        f"{finished} run(s) got through; each has the metrics, episodes, decisions (byte for byte) and parameters (bit "
-        "for bit) of one that was never interrupted",
+        f"{torn} left a half-written checkpoint beside the good ones; {finished} runs got through, with the metrics, "
+        "episodes, decisions (byte for byte) and parameters (bit for bit) of one that was never interrupted",
     )
 
 
@@ -66,7 +74,7 @@ def _reach(moment: str, process: subprocess.Popen[bytes], directory: Path, bench
     if moment == MOMENTS[0]:
         state, mine = directory / "state.json", f'"pid": {process.pid}'
         arrived = until(lambda: state.exists() and mine in state.read_text(), process)
-        time.sleep(float(bench.random.uniform(0, 0.4)))
+        time.sleep(float(bench.random.uniform(0, BEGINNING)))
         return arrived and process.poll() is None
     part, timing = directory / f"{checkpoint.FILE}.part", directory / "timing.jsonl"
     path, pause = (part, 0.0) if moment == MOMENTS[2] else (timing, 0.01)
@@ -84,6 +92,56 @@ def _changed(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+CRASH = """
+import os, signal, sys
+_left = {number}
+def _count(event, arguments):
+    global _left
+    if event == "open":
+        writes = arguments[1] is None and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    else:
+        writes = event in ("os.rename", "os.truncate", "os.remove")
+    if writes and str(arguments[0]).startswith({directory!r}):
+        _left -= 1
+        if not _left:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(_count)
+"""
+
+
+def file_operations(bench: Bench) -> Row:
+    """SIGKILL before the first file operation of a process, before the second, … until it has written a checkpoint.
+
+    Once of a run that begins, once of one that goes on from the checkpoint before the newest, which is damaged. What a
+    killed process left is what the next one finds.
+    """
+    settings, times = config(), 0
+    fresh, halfway = bench.place("fresh"), bench.place("halfway")
+    stop_halfway(settings, halfway)
+    newest = halfway / checkpoint.FILE
+    newest.write_bytes(newest.read_bytes()[:-1])
+    for directory in (fresh, halfway):
+        number, saved = 1, False
+        while not saved:
+            patched = bench.place("crash")
+            patched.mkdir()
+            (patched / "sitecustomize.py").write_text(CRASH.format(number=number, directory=str(directory)))
+            before = _changed(directory / checkpoint.FILE)
+            finish(start(settings, directory, python_path(patched)), -signal.SIGKILL)
+            saved = _changed(directory / checkpoint.FILE) not in (0, before)
+            number += 1
+        times += number - 1
+        finish(start(settings, directory))
+        expect_same(directory, bench.whole(settings))
+    return Row(
+        "SIGKILL between file operations",
+        "before every single file that is opened for writing, cut, renamed or removed, one kill each: by a run that "
+        "begins, and by one that goes on from the checkpoint before a damaged one",
+        times,
+        "the next process goes on from what the last one left, and both end as a run that was never interrupted",
+    )
 
 
 def signals(bench: Bench) -> Row:

@@ -10,11 +10,22 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mmlib.reliability import COMPARED, Bench, Row, Surprise, config, expect, expect_same, finish, said, start
+from mmlib.reliability import (
+    COMPARED,
+    Bench,
+    Row,
+    Surprise,
+    config,
+    expect,
+    expect_same,
+    finish,
+    python_path,
+    said,
+    start,
+)
 from mmlib.results import Run
 
 
@@ -70,7 +81,7 @@ def read_only(bench: Bench) -> Row:
     directory.mkdir()
     directory.chmod(0o555)
     root = os.geteuid() == 0
-    finish(start(config(), directory, preexec_fn=_obey_permissions if root else None), 2)
+    finish(start(config(), directory, preexec_fn=obey_permissions if root else None), 2)
     words = said(directory)
     expect("cannot write to the results directory" in words and "Traceback" not in words, words)
     expect(not any(directory.iterdir()), "something was written")
@@ -82,7 +93,7 @@ def read_only(bench: Bench) -> Row:
     )
 
 
-def _obey_permissions() -> None:
+def obey_permissions() -> None:
     """Gives up root's right to ignore permissions, for good."""
     drop, override, search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     for capability in (override, search):
@@ -106,8 +117,7 @@ def clock(bench: Bench) -> Row:
         patched, directory = bench.place("clock"), bench.place("backwards")
         patched.mkdir()
         (patched / "sitecustomize.py").write_text(BACKWARDS.format(step=step))
-        paths = os.pathsep.join([str(patched), *(path for path in sys.path if path)])
-        finish(start(settings, directory, {"PYTHONPATH": paths}))
+        finish(start(settings, directory, python_path(patched)))
         expect_same(directory, bench.whole(settings))
     return Row(
         "clock going backwards",

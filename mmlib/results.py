@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -78,8 +79,8 @@ class RunWriter:
     """Writes one run's directory; opening a directory again appends to it.
 
     directory: made if it is missing.  config: the resolved configuration as a JSON-able dict.
-    Use as a context manager: leaving it through an exception marks the run "failed" with the reason, and
-    every way out releases the directory.
+    Use as a context manager: leaving it through an exception marks the run "failed" with the reason, or "stopped" if
+    somebody asked for it, and every way out releases the directory.
 
     Raises ResultsError before any work if the directory cannot be written, if another process is writing it,
     if its records are packed, or if it holds a run of another configuration (only `agent_steps` may grow: the same
@@ -174,10 +175,8 @@ class RunWriter:
     ) -> None:
         if error is not None and self._files:
             state, reason = "failed", f"{type(error).__name__}: {error}"
-            if isinstance(error, Stopped):
-                state, reason = "stopped", str(error)
-            elif isinstance(error, KeyboardInterrupt):
-                reason = "interrupted"
+            if isinstance(error, Stopped | KeyboardInterrupt):
+                state, reason = "stopped", str(error) or "interrupted"
             with contextlib.suppress(OSError):  # the disk may be why it failed; the error itself goes on
                 self._write_state({"state": state, "reason": reason})
         self.close()
@@ -363,9 +362,8 @@ def check_writable(directory: Path) -> None:
     """Makes the directory if need be. Raises ResultsError if it cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=directory):  # without a name, where the system has that
+            pass
     except OSError as error:
         raise _unwritable(directory, error) from error
 

@@ -22,6 +22,8 @@ class Stopped(Exception):
 class StopRequests:
     """While it is open, the first SIGINT or SIGTERM is noted in `received`; a second one acts as it always does.
 
+    One that the process was started to ignore stays ignored: a script's shell starts what it puts into the background
+    (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it; SIGTERM does.
     Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
     environment variable `PARENT` names is taken for a SIGTERM.
     """
@@ -35,6 +37,8 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
             for which in EXIT_CODES:
+                if signal.getsignal(which) is signal.SIG_IGN:
+                    continue
                 self._before[which] = signal.signal(which, self._note)
         return self
 

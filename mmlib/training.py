@@ -21,7 +21,8 @@ from mmlib.faults import WorkersDied
 from mmlib.fitting import specification
 from mmlib.learner import DivergedError, Hyperparameters, Learner
 from mmlib.recorder import Recorder, Report
-from mmlib.results import DamagedRecord, ResultsError, Run, RunWriter, check_unpacked
+from mmlib.records import RECORDS, DamagedRecord, ResultsError
+from mmlib.results import Run, RunWriter, check_unpacked
 from mmlib.schedules import piecewise
 from mmlib.signals import StopRequests
 from mmlib.timing import StageTimer
@@ -94,12 +95,22 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
 
 
 def check_resumable(config: RunConfig, directory: Path) -> None:
-    """Raises ResultsError if a run is packed, or got past its first checkpoint and has none: records would be lost.
+    """Raises ResultsError where going on would lose records.
 
-    Rows are written before the checkpoint of the same iteration, so one that was killed in between may start over.
+    That is: a run is packed; it got past its first checkpoint and has none (rows are written before the checkpoint of
+    the same iteration, so one that was killed in between may start over); or there are files named as a run's, and no
+    config.json, which a run writes first, to say of which.
     """
     check_unpacked(directory)
-    if checkpoint.exists(directory) or not (directory / "config.json").exists():
+    if not (directory / "config.json").exists():
+        files = (directory / name for name in (checkpoint.FILE, checkpoint.PREVIOUS, *(f"{r}.jsonl" for r in RECORDS)))
+        if found := [path.name for path in files if path.exists() and path.stat().st_size]:
+            raise ResultsError(
+                f"{directory} holds {', '.join(found)} but no config.json that says of which run; "
+                "choose another directory, or delete what is there"
+            )
+        return
+    if checkpoint.exists(directory):
         return
     run = Run(directory)
     rows, first = run.metrics(), config.checkpoint_every + config.steps_per_iteration
@@ -126,8 +137,8 @@ class TrainingLoop:
 
     With lag 0 the loop acts and then learns from what it saw. With lag 1 it learns from the last trajectory while it
     acts with the parameters from before that, in a thread each; V-trace corrects for the difference. The lag is a
-    number, not a matter of speed: a seed gives one curve on any machine. The pipeline drains before each decision of
-    population based training and at the end.
+    number, not a matter of speed: a seed gives one curve however fast the machine is. The pipeline drains before each
+    decision of population based training and at the end.
     """
 
     def __init__(self, config: RunConfig):

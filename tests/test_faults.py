@@ -16,7 +16,7 @@ from mmlib.config import make_config
 from mmlib.faults import in_plain_words
 from mmlib.learner import DivergedError
 from mmlib.results import ResultsError, Run, RunWriter
-from mmlib.signals import PARENT, Stopped
+from mmlib.signals import PARENT, Stopped, StopRequests
 from mmlib.training import TrainingLoop, train
 
 RECORDS = ("metrics", "episodes", "decisions", "evaluations")
@@ -35,7 +35,13 @@ def start(config, directory):
     path.write_text(config.model_dump_json())
     command = [sys.executable, "-m", "mmlib", "train", "--config", str(path), "--directory", str(directory)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )
 
 
 def records(directory):
@@ -119,6 +125,20 @@ def test_signals_end_it_with_a_checkpoint(tmp_path, whole):
     assert_same(tmp_path / "run", whole)
 
 
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    """As in the background of a script's shell; SIGTERM is not."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopRequests() as requests:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert requests.received is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert requests.received is signal.SIGTERM
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_run_ends_with_the_process_that_started_it(tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(Stopped, match="the process that started it has gone"):
         patched.setenv(PARENT, str(os.getpid()))  # this process is not its own parent
@@ -180,6 +200,15 @@ def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, who
     with pytest.raises(ResultsError, match="no checkpoint to go on from"):
         train(longer, tmp_path / "run")
     assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", checkpoint.FILE])
+def test_files_of_nobody_knows_which_run_are_left_alone(tmp_path, name):
+    """Somebody's own metrics.jsonl, or a run whose config.json was lost: neither is cut nor continued."""
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(ResultsError, match=f"holds {name} but no config.json"):
+        train(config(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine\n"
 
 
 def diverge(loop, member):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -107,6 +109,42 @@ def test_an_interrupt_ends_the_children(the_plan, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         jobs.run(the_plan, 2, interrupt)
     assert len(children) == 2 and all(child.poll() is not None for child in children)
+
+
+COUNTING = """
+import os, pathlib, signal, sys, time
+seen = []
+for which in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(which, lambda number, frame: seen.append(number))
+pathlib.Path({ready!r}).touch()
+while not seen:
+    time.sleep(0.01)
+time.sleep(0.5)  # what is sent a second time comes by now
+pathlib.Path({ready!r}).write_text(" ".join(signal.Signals(number).name for number in seen))
+"""
+TERMINAL = """
+import signal, sys
+from pathlib import Path
+from mmlib import jobs
+from mmlib.experiments import plan
+signal.signal(signal.SIGINT, signal.default_int_handler)
+jobs.command = lambda job: [sys.executable, "-c", sys.argv[2]]
+jobs.run(plan("3", "smoke", overrides={overrides!r}, results=Path(sys.argv[1]))[:1], 1, poll_seconds=0.05)
+"""
+
+
+def test_ctrl_c_at_a_terminal_reaches_a_run_once(tmp_path):
+    """A terminal sends it to every process of the group; a second one would end a run without a checkpoint."""
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-c", TERMINAL.format(overrides=OVERRIDES), str(tmp_path / "results")]
+    command.append(COUNTING.format(ready=str(ready)))
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    while not ready.exists():
+        assert parent.poll() is None, parent.stderr.read().decode()
+        time.sleep(0.02)
+    os.killpg(parent.pid, signal.SIGINT)
+    assert b"KeyboardInterrupt" in parent.communicate(timeout=120)[1]
+    assert ready.read_text() == "SIGTERM"
 
 
 def test_children_that_ignore_an_interrupt_are_ended_too(the_plan, monkeypatch):
