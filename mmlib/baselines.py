@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mmlib import levels
 from mmlib.levels import Level
-from mmlib.results import ResultsError, check_writable, replace_text
+from mmlib.records import ResultsError, replace_text
+from mmlib.run_writer import check_writable
 from mmlib.spaces import SPACES, get_space
 from mmlib.untrusted import read_object
 

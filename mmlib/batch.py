@@ -14,7 +14,8 @@ from mmlib.notebooks import execute as execute_notebook
 from mmlib.notebooks import outputs, shortest
 from mmlib.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
 from mmlib.reports import clock
-from mmlib.results import Run, check_writable
+from mmlib.results import Run
+from mmlib.run_writer import check_writable
 
 
 @dataclass(frozen=True)

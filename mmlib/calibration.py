@@ -12,7 +12,7 @@ import numpy as np
 from mmlib.calibration_lasertag import LASERTAG_TARGETS
 from mmlib.calibration_mazes import MAZE_TARGETS
 from mmlib.calibration_target import Target
-from mmlib.results import replace_text
+from mmlib.records import replace_text
 
 TARGETS: tuple[Target, ...] = (*MAZE_TARGETS, *LASERTAG_TARGETS)
 EPISODES = 128

@@ -76,7 +76,7 @@ def train(
       mmlib train --method mm --replay results/population/figure3/.../mm/seed1
       mmlib train --config seed1/config.json --directory /tmp/again
     """
-    from mmlib.results import check_writable
+    from mmlib.run_writer import check_writable
 
     with bad_input():
         if config is None:
@@ -214,7 +214,7 @@ def bad_input() -> Iterator[None]:
     from mmlib.checkpoint import CheckpointError
     from mmlib.config import ConfigError
     from mmlib.experiments import ExperimentError
-    from mmlib.results import ResultsError
+    from mmlib.records import ResultsError
     from mmlib.schedules import ScheduleError
 
     known = (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError, CheckpointError)

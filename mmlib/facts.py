@@ -19,7 +19,8 @@ from mmlib import gradients, theory
 from mmlib.agent import MixMatchAgent
 from mmlib.experiments import choose
 from mmlib.methods import METHODS
-from mmlib.results import ResultsError, check_writable, replace_text
+from mmlib.records import ResultsError, replace_text
+from mmlib.run_writer import check_writable
 from mmlib.theory import Distillation
 from mmlib.trained import load as load_trained
 from mmlib.untrusted import read_object

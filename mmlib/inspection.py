@@ -20,7 +20,8 @@ from mmlib.agent import AgentState, MixMatchAgent, Outputs, mixture_weights
 from mmlib.config import RunConfig
 from mmlib.levels.base import Level, Step
 from mmlib.policies import Mixture
-from mmlib.results import ResultsError, Run
+from mmlib.records import ResultsError
+from mmlib.results import Run
 from mmlib.training import make_agent
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmlib.experiments import Job, finished
-from mmlib.results import Run, check_writable
+from mmlib.results import Run
+from mmlib.run_writer import check_writable
 from mmlib.signals import PARENT
 
 LOG = "log.txt"  # what a run printed, beside its records

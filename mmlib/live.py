@@ -27,7 +27,8 @@ from mmlib.interactive import widgets_shown
 from mmlib.liveness import being_written, interrupt, state_now
 from mmlib.records import ResultsError, read_rows
 from mmlib.reports import amount, clock
-from mmlib.results import RECORDED_FACTS, Run, check_unpacked, check_writable, run_directory
+from mmlib.results import RECORDED_FACTS, Run, run_directory
+from mmlib.run_writer import check_unpacked, check_writable
 from mmlib.signals import EXIT_CODES
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from mmlib.results import ResultsError, Run, state_of
+from mmlib.records import ResultsError
+from mmlib.results import Run, state_of
 
 
 def being_written(directory: Path) -> bool:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmlib.records import RECORDS, ResultsError, packed, replace_bytes, unpacked
-from mmlib.results import Run, claim
+from mmlib.results import Run
+from mmlib.run_writer import claim
 
 LEVEL = 9  # of compression
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmlib.actors import Episode
 from mmlib.config import RunConfig
 from mmlib.fitting import specification
-from mmlib.results import RunWriter
+from mmlib.run_writer import RunWriter
 
 if TYPE_CHECKING:
     from mmlib.training import Iteration, TrainingLoop

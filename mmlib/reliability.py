@@ -22,7 +22,8 @@ from mmlib import checkpoint
 from mmlib.config import RunConfig, make_config
 from mmlib.experiments import repository_root
 from mmlib.levels import dmlab
-from mmlib.results import Run, replace_text
+from mmlib.records import replace_text
+from mmlib.results import Run
 
 BEGIN, END = "<!-- reliability -->", "<!-- /reliability -->"
 COMPARED = ("metrics", "episodes", "evaluations", "decisions")

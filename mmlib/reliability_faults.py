@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from mmlib import checkpoint
+from mmlib.records import DamagedRecord
 from mmlib.reliability import (
     COMPARED,
     Bench,
@@ -30,7 +31,8 @@ from mmlib.reliability import (
     stop_halfway,
     until,
 )
-from mmlib.results import DamagedRecord, Run, RunWriter
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 
 
 def harm(content: bytes, bench: Bench) -> bytes:

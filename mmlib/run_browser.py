@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from mmlib import curriculum_plots, run_plots, run_table
 from mmlib.interactive import widgets_shown
-from mmlib.results import ResultsError, Run
+from mmlib.records import ResultsError
+from mmlib.results import Run
 
 SHOWN = {"figure": 10, "level": 37, "method": 17, "seed": 5, "frames": 11, "state": 8, "last_return": 12, "preset": 10}
 FILTERS = ("preset", "figure", "level", "method", "state")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmlib.lineage import best_member, trajectory
 from mmlib.methods import METHODS
-from mmlib.results import Run, replace_text
+from mmlib.records import replace_text
+from mmlib.results import Run
 from mmlib.untrusted import parse, read_bytes
 
 Knots = tuple[tuple[int, float], ...]

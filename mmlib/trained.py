@@ -12,7 +12,8 @@ from mmlib import checkpoint
 from mmlib.agent import MixMatchAgent
 from mmlib.config import RunConfig, make_config
 from mmlib.learner import Hyperparameters
-from mmlib.results import RECORDED_FACTS, ResultsError, Run
+from mmlib.records import ResultsError
+from mmlib.results import RECORDED_FACTS, Run
 from mmlib.training import make_agent
 
 

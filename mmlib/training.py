@@ -22,7 +22,8 @@ from mmlib.fitting import specification
 from mmlib.learner import DivergedError, Hyperparameters, Learner
 from mmlib.recorder import Recorder, Report
 from mmlib.records import RECORDS, DamagedRecord, ResultsError
-from mmlib.results import Run, RunWriter, check_unpacked
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter, check_unpacked
 from mmlib.schedules import piecewise
 from mmlib.signals import StopRequests
 from mmlib.timing import StageTimer

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from mmlib import baselines, levels
 from mmlib.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
 from mmlib.cli import app
-from mmlib.results import ResultsError
+from mmlib.records import ResultsError
 
 MINI = "explore_object_locations_small_mini"
 COMMITTED = Path(__file__).parents[1] / "results"

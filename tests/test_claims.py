@@ -10,7 +10,7 @@ from mmlib import claims, stats
 from mmlib.claims import effect_text, evaluate
 from mmlib.cli import app
 from mmlib.conditions import conditions
-from mmlib.results import RunWriter
+from mmlib.run_writer import RunWriter
 
 LEVEL = "explore_object_locations_small_mini"
 FRAMES = 1000

@@ -8,7 +8,7 @@ from mmlib import experiments
 from mmlib.config import ConfigError
 from mmlib.experiments import ExperimentError, collect, finished, plan
 from mmlib.presets import FIGURES, PRESETS
-from mmlib.results import RunWriter
+from mmlib.run_writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
 

@@ -15,7 +15,9 @@ from mmlib import checkpoint
 from mmlib.config import make_config
 from mmlib.faults import in_plain_words
 from mmlib.learner import DivergedError
-from mmlib.results import ResultsError, Run, RunWriter
+from mmlib.records import ResultsError
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 from mmlib.signals import PARENT, Stopped, StopRequests
 from mmlib.training import TrainingLoop, train
 

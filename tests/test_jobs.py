@@ -13,13 +13,14 @@ import pytest
 from mmlib import jobs, reports
 from mmlib.experiments import plan
 from mmlib.jobs import Progress
-from mmlib.results import ResultsError, Run
+from mmlib.records import ResultsError
+from mmlib.results import Run
 
 OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10, "learner_batches": 1}
 
 WRITE = """
 import json, sys
-from mmlib.results import RunWriter
+from mmlib.run_writer import RunWriter
 config = json.load(sys.stdin)
 with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as writer:
     writer.timing({{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}})

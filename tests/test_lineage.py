@@ -8,7 +8,8 @@ import pytest
 from mmlib import curriculum_plots, lineage
 from mmlib.cli import app
 from mmlib.config import make_config
-from mmlib.results import Run, RunWriter
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 from mmlib.schedules import AlphaSchedule, ScheduleError, piecewise
 
 START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}

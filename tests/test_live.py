@@ -13,7 +13,9 @@ from mmlib import checkpoint, experiments, live, packing
 from mmlib.config import ConfigError
 from mmlib.live import Experiment, LiveError
 from mmlib.liveness import being_written
-from mmlib.results import ResultsError, Run, RunWriter
+from mmlib.records import ResultsError
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 
 SHORT = {"agent_steps": 400, "num_envs": 2, "unroll": 20, "learner_batches": 1, "log_every": 100, "width": 32}
 SHORT |= {"height": 24, "conv1": (4, 2)}

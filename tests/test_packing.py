@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from mmlib import packing
 from mmlib.cli import app
-from mmlib.records import RECORDS
-from mmlib.results import ResultsError, Run, RunWriter
+from mmlib.records import RECORDS, ResultsError
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 1, "agent_steps": 100}
 OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}

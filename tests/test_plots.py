@@ -10,7 +10,8 @@ from mmlib import levels, plots
 from mmlib.baselines import Score
 from mmlib.methods import METHODS
 from mmlib.presets import FIGURES
-from mmlib.results import Run, RunWriter
+from mmlib.results import Run
+from mmlib.run_writer import RunWriter
 from mmlib.stats import Curve
 
 

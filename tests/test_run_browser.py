@@ -12,8 +12,10 @@ from mmlib.cli import app
 from mmlib.config import make_config
 from mmlib.live import Experiment
 from mmlib.live_widget import LiveWidget
-from mmlib.results import ResultsError, Run, RunWriter, run_directory
+from mmlib.records import ResultsError
+from mmlib.results import Run, run_directory
 from mmlib.run_browser import RunBrowser
+from mmlib.run_writer import RunWriter
 
 LEVEL = "explore_object_locations_small_mini"
 PNG = b"\x89PNG\r\n"

@@ -11,7 +11,8 @@ from torch.distributions import kl_divergence
 from mmlib import facts, gradients, theory
 from mmlib.actors import Trajectory
 from mmlib.policies import Factorised, OnSupport
-from mmlib.results import ResultsError, RunWriter
+from mmlib.records import ResultsError
+from mmlib.run_writer import RunWriter
 
 SIZES = (2, 3)
 numbers = st.floats(-6, 6)

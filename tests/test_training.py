@@ -7,7 +7,8 @@ import torch
 
 from mmlib import checkpoint
 from mmlib.config import make_config
-from mmlib.results import ResultsError, Run
+from mmlib.records import ResultsError
+from mmlib.results import Run
 from mmlib.training import TrainingLoop, train
 
 LEVEL = "explore_object_locations_small_mini"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mmlib import baselines, checkpoint, facts, trained, untrusted
 from mmlib.checkpoint import CheckpointError
 from mmlib.config import make_config
-from mmlib.results import RECORDS, DamagedRecord, ResultsError, Run, RunWriter, find_runs, run_directory
+from mmlib.records import RECORDS, DamagedRecord, ResultsError
+from mmlib.results import Run, find_runs, run_directory
+from mmlib.run_writer import RunWriter
 from mmlib.schedules import AlphaSchedule, ScheduleError
 from mmlib.training import train
 
