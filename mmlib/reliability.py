@@ -95,7 +95,12 @@ def said(directory: Path) -> str:
 
 def finish(process: subprocess.Popen[bytes], code: int = 0) -> None:
     """Waits for a run's end, which must have that exit code."""
-    process.wait(PATIENCE)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.wait()
+        raise Surprise(f"{Path(process.args[-1]).name} did not end") from error  # type: ignore[index,arg-type]
     words = said(Path(process.args[-1]))[-1000:]  # type: ignore[index,arg-type]
     expect(process.returncode == code, f"exit code {process.returncode}, not {code}: {words}")
 
