@@ -345,15 +345,49 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
         open_subject(tmp_path / "good", member=2)
 
 
-def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
-    parameters = {"run": str(results / "mm" / "seed0"), "seconds": 0.5, "results": str(tmp_path)}
+def executed(parameters, where):
+    """Notebook 06 through papermill: the outputs of its cells."""
     papermill.execute_notebook(
-        str(NOTEBOOK), str(tmp_path / "out.ipynb"), parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
+        str(NOTEBOOK), str(where), {"seconds": 0.5, **parameters}, cwd=str(NOTEBOOK.parent), progress_bar=False
     )
-    cells = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"]
-    outputs = [output for cell in cells for output in cell.outputs]
+    cells = [cell for cell in nbformat.read(where, as_version=4).cells if cell.cell_type == "code"]
+    return [output for cell in cells for output in cell.outputs]
+
+
+def pictures(outputs):
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def said(outputs):
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
+    outputs = executed({"run": str(results / "mm" / "seed0"), "results": str(tmp_path)}, tmp_path / "out.ipynb")
     assert not any("widget-view" in kind for output in outputs for kind in output.get("data", {}))
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert pictures(outputs) == 1
     assert (tmp_path / "smoke" / "06_inspect_mixture" / "state.png").stat().st_size > 10_000
     committed = nbformat.read(NOTEBOOK, as_version=4)
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in committed.cells)
+
+
+def test_notebook_06_trains_a_run_where_there_is_none(tmp_path):
+    """Nothing on disk, then a run without a checkpoint beside it, as a clone of the repository has."""
+    overrides = {"agent_steps": 200, "num_envs": 2, "unroll": 50, "learner_batches": 1, "log_every": 100}
+    parameters = {"results": str(tmp_path / "results"), "preset": "smoke", "overrides": overrides}
+    outputs = executed(parameters, tmp_path / "out.ipynb")
+    assert "mm seed 0: started" in said(outputs) and pictures(outputs) == 1
+    (made,) = (tmp_path / "results").rglob("checkpoint.pt")
+    shutil.copytree(made.parent, tmp_path / "results" / "quick" / "seed1", ignore=shutil.ignore_patterns("*.pt"))
+    outputs = executed(parameters, tmp_path / "again.ipynb")
+    assert "started" not in said(outputs) and "seed1  no checkpoint" in said(outputs) and pictures(outputs) == 1
+
+
+@pytest.mark.parametrize("run, words", [("bare", "has no checkpoint (checkpoint.pt is not"), ("", "there is no dir")])
+def test_notebook_06_says_in_words_what_it_cannot_open(results, tmp_path, run, words):
+    if run:
+        shutil.copytree(results / "mm" / "seed0", tmp_path / run, ignore=shutil.ignore_patterns("*.pt"))
+    parameters = {"run": str(tmp_path / (run or "absent")), "results": str(tmp_path)}
+    outputs = executed(parameters, tmp_path / "out.ipynb")
+    assert words in said(outputs) and pictures(outputs) == 0
+    assert list(tmp_path.rglob("checkpoint.pt")) == []
