@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from torch.distributions import kl_divergence
 from mmlib.inspection import InspectionError, Play, Subject, open_subject
 from mmlib.policies import Mixture
 from mmlib.signals import PARENT, Stopped, StopRequests
+from mmlib.stats import mean_interval
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
@@ -50,9 +50,12 @@ class Point:
         return float(np.mean(self.returns))
 
     @property
-    def error(self) -> float:
-        """Standard error of the mean return; 0 for a single episode."""
-        return float(np.std(self.returns, ddof=1) / math.sqrt(len(self.returns))) if len(self.returns) > 1 else 0.0
+    def half_width(self) -> float:
+        """Of the 95 % interval of the mean return (Student's t over episodes); 0 for a single episode."""
+        if len(self.returns) < 2:
+            return 0.0
+        interval = mean_interval(self.returns)
+        return (interval.high - interval.low) / 2
 
 
 def measure(

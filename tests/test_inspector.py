@@ -170,7 +170,7 @@ def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured
     shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
     subject, panel = open_subject(tmp_path / "run"), SweepPanel(episodes=1)
     panel.begin(subject, 0.3)
-    assert panel.button.description == "measure" and panel.progress.value == 0
+    assert panel.button.description == "sweep α" and panel.progress.value == 0
     first = alpha_sweep.measure(subject, 0.0, 1)
     alpha_sweep.store(subject, [replace(first, alpha=alpha) for alpha in alpha_sweep.ALPHAS[:-1]], 1)
     panel.begin(subject, 0.3)
@@ -201,7 +201,7 @@ def test_a_stopped_sweep_ends_and_says_what_is_missing(results, tmp_path):
     panel.button.click()
     assert process.returncode in (-signal.SIGTERM, 143) and not panel.running
     panel.wait()
-    assert "0 of 11 α measured" in panel.said.value and panel.button.description == "measure"
+    assert "0 of 11 α measured" in panel.said.value and panel.button.description == "sweep α"
 
 
 def told(pid, line):
