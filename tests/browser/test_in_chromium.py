@@ -1,7 +1,7 @@
 """Notebooks in a real browser: every cell runs, the inspector's sliders and buttons do, and so do the live run's.
 
-With MMLIB_SCREENSHOTS=docs/images the pictures of the documentation are made again; the inspector's are then of the
-runs in the directory MMLIB_SCREENSHOT_RUN, where there ought to be a trained one with its checkpoint.
+With MMLIB_SCREENSHOTS=docs/images the pictures of the documentation are made again (`make pictures`); the inspector's
+are then of the runs in the directory MMLIB_SCREENSHOT_RUN, where there ought to be a trained one with its checkpoint.
 """
 
 import importlib.util
@@ -157,13 +157,14 @@ def test_notebook_10_run_browser(lab, page, tmp_path):
 
 def test_notebook_10_live_run(lab, page, tmp_path):
     """Started, stopped and resumed with its buttons; it goes on when the notebook's kernel is shut down."""
-    state = "[...document.querySelectorAll('.widget-html')].map(e => e.innerText).find(t => /frames/.test(t)) || ''"
+    words = "[...document.querySelectorAll('.widget-html')].map(e => e.innerText.trim())"
+    state = f"{words}.find(t => /^(new|starting|running|stopping|stopped), .* frames/.test(t)) || ''"
     trained_run(tmp_path / "smoke" / "runs" / MINI / "mm" / "seed0")
     opened(lab, page, "10_runs.ipynb", results=str(tmp_path), preset="quick")
     directory = tmp_path / "quick" / "live" / MINI / "mm" / "seed0"
     try:
         page.click(page.mark("button", "^ ?Start$", "start"))
-        wait(lambda: re.match("running, [1-9]", page.evaluate(state)), 120, "a run that learns")
+        wait(lambda: re.match(r"running, (?!0\.00)\d", page.evaluate(state)), 120, "a run that learns")
         page.click(page.mark("button", "^ ?Stop$", "stop"))
         wait(lambda: page.evaluate(state).startswith("stopped"), 120, "a stopped run")
         assert (directory / "checkpoint.pt").exists() and not being_written(directory)
