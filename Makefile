@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 PRESET ?= quick
 ARGS   ?=
+RUN    ?=
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help figure test lint types bench clean
+.PHONY: help figure test lint types bench pictures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -29,6 +30,9 @@ types: $(VENV)/.installed-test ## mypy
 
 bench: $(VENV)/.installed ## engine, acting, learner and whole-loop speed on this machine
 	$(BIN)/mmlib bench $(ARGS)
+
+pictures: $(VENV)/.installed-test ## screenshots in docs/images; wants Chromium, and RUN=a directory with a trained run
+	MMLIB_SCREENSHOTS=docs/images MMLIB_SCREENSHOT_RUN=$(RUN) $(BIN)/python -m pytest tests/browser -n 0 $(ARGS)
 
 clean: ## remove caches and build output; keeps $(VENV) and results/
 	rm -rf build dist mmlib.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

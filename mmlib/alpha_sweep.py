@@ -7,13 +7,13 @@ averaged over the states that the mixture visits; every alpha plays the same map
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from torch.distributions import kl_divergence
 
 from mmlib.inspection import InspectionError, Play, Subject, open_subject
 from mmlib.policies import Mixture
+from mmlib.signals import PARENT, Stopped, StopRequests
+from mmlib.stats import mean_interval
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
@@ -48,13 +50,24 @@ class Point:
         return float(np.mean(self.returns))
 
     @property
-    def error(self) -> float:
-        """Standard error of the mean return; 0 for a single episode."""
-        return float(np.std(self.returns, ddof=1) / math.sqrt(len(self.returns))) if len(self.returns) > 1 else 0.0
+    def half_width(self) -> float:
+        """Of the 95 % interval of the mean return (Student's t over episodes); 0 for a single episode."""
+        if len(self.returns) < 2:
+            return 0.0
+        interval = mean_interval(self.returns)
+        return (interval.high - interval.low) / 2
 
 
-def measure(subject: Subject, alpha: float, episodes: int = EPISODES, seed: int = SEED) -> Point:
+def measure(
+    subject: Subject,
+    alpha: float,
+    episodes: int = EPISODES,
+    seed: int = SEED,
+    go_on: Callable[[], object] = lambda: None,
+) -> Point:
     """Plays one episode in each of `episodes` environments with the mixture at `alpha`.
+
+    `go_on` is called before every agent step; what it raises ends the play.
 
     Raises:
       InspectionError: the level cannot be made here, or its episodes have no end.
@@ -62,24 +75,23 @@ def measure(subject: Subject, alpha: float, episodes: int = EPISODES, seed: int 
     """
     if not 0 <= alpha <= 1 or episodes < 1:
         raise ValueError(f"alpha {alpha} and {episodes} episodes cannot be measured: 0 <= alpha <= 1, 1 or more")
-    play, weights = Play(subject, episodes, seed), subject.weights(alpha)
-    if not play.level.episode_frames:
-        raise InspectionError(f"episodes of {subject.level} have no end; alpha is not swept there")
-    returns = np.full(episodes, np.nan)
+    weights, returns = subject.weights(alpha), np.full(episodes, np.nan)
     sums, states = np.zeros(3), 0
-    while np.isnan(returns).any():
-        out = play.look()
-        playing = torch.from_numpy(np.isnan(returns))
-        mixed = out.policies[0]
-        if len(out.policies) > 1:
-            mixed = Mixture(torch.tensor(weights), out.policies, validate_args=False)
-        kl = sum((kl_divergence(p, q) for p, q in zip(out.policies, out.policies[1:])), torch.zeros(1, 1, episodes))
-        nats = torch.stack([mixed.entropy(), mixed.collision_entropy(), kl])[:, 0, 0, playing]
-        sums, states = sums + nats.double().sum(-1).numpy(), states + int(playing.sum())
-        _, step = play.act(out, weights)
-        ended = step.done & np.isnan(returns)
-        returns[ended] = step.episode_return[ended]
-    play.close()
+    with contextlib.closing(Play(subject, episodes, seed)) as play:
+        if not play.level.episode_frames:
+            raise InspectionError(f"episodes of {subject.level} have no end; alpha is not swept there")
+        while np.isnan(returns).any():
+            go_on()
+            out, playing = play.look(), torch.from_numpy(np.isnan(returns))
+            mixed = out.policies[0]
+            if len(out.policies) > 1:
+                mixed = Mixture(torch.tensor(weights), out.policies, validate_args=False)
+            kl = sum((kl_divergence(p, q) for p, q in zip(out.policies, out.policies[1:])), torch.zeros(1, 1, episodes))
+            nats = torch.stack([mixed.entropy(), mixed.collision_entropy(), kl])[:, 0, 0, playing]
+            sums, states = sums + nats.double().sum(-1).numpy(), states + int(playing.sum())
+            _, step = play.act(out, weights)
+            ended = step.done & np.isnan(returns)
+            returns[ended] = step.episode_return[ended]
     entropy, collision, divergence = (sums / states).tolist()
     return Point(alpha, tuple(returns.tolist()), entropy, collision, divergence)
 
@@ -125,13 +137,18 @@ def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Pa
     return None
 
 
-def alpha_sweep(subject: Subject, episodes: int = EPISODES) -> Iterator[list[Point]]:
-    """Measures alpha by alpha what is not cached; yields all points so far, by alpha, and caches them each time."""
+def alpha_sweep(
+    subject: Subject, episodes: int = EPISODES, go_on: Callable[[], object] = lambda: None
+) -> Iterator[list[Point]]:
+    """Measures alpha by alpha what is not cached; yields all points so far, by alpha, and caches them each time.
+
+    `go_on` as in `measure`.
+    """
     points = {point.alpha: point for point in cached(subject, episodes)}
     yield _sorted(points)
     for alpha in ALPHAS:
         if alpha not in points:
-            points[alpha] = measure(subject, alpha, episodes)
+            points[alpha] = measure(subject, alpha, episodes, go_on=go_on)
             store(subject, _sorted(points), episodes)
             yield _sorted(points)
 
@@ -141,7 +158,10 @@ def _sorted(points: dict[float, Point]) -> list[Point]:
 
 
 def start(subject: Subject, episodes: int = EPISODES) -> subprocess.Popen[str]:
-    """Starts the sweep as a process of one thread; it prints the points so far, a line each time (`parse`)."""
+    """Starts the sweep as a process of one thread; it prints the points so far, a line each time (`parse`).
+
+    It ends with the process that started it, however that one ends.
+    """
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     where = [str(subject.directory.resolve()), subject.checkpoint]
     numbers = [str(n) for n in (subject.member, subject.task, episodes)]
@@ -151,7 +171,7 @@ def start(subject: Subject, episodes: int = EPISODES) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **dict.fromkeys(threads, "1")},
+        env={**os.environ, **dict.fromkeys(threads, "1"), PARENT: str(os.getpid())},
     )
 
 
@@ -160,12 +180,21 @@ def main(arguments: list[str]) -> int:
     directory, checkpoint = arguments[:2]
     member, task, episodes = (int(text) for text in arguments[2:])
     torch.set_num_threads(1)
-    try:
-        for points in alpha_sweep(open_subject(directory, checkpoint, member, task), episodes):
-            print(json.dumps([asdict(point) for point in points]), flush=True)
-    except InspectionError as error:
-        print(error, file=sys.stderr)
-        return 1
+    with StopRequests() as requests:
+
+        def go_on() -> None:
+            if requests.received:
+                raise requests.stopped()
+
+        try:
+            for points in alpha_sweep(open_subject(directory, checkpoint, member, task), episodes, go_on):
+                print(json.dumps([asdict(point) for point in points]), flush=True)
+        except InspectionError as error:
+            print(error, file=sys.stderr)
+            return 1
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            return stopped.exit_code
     return 0
 
 

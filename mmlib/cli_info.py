@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,13 +35,11 @@ def levels(as_json: Json = False) -> None:
     if as_json:
         _print_json([asdict(info) for info in LEVELS.values()])
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("level", no_wrap=True)
-    table.add_column("")
+    rows = []
     for info in LEVELS.values():
         kind = "miniature; " if info.miniature else ""
-        table.add_row(info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}")
-    Console().print(table)
+        rows.append((info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}"))
+    _print_table(("level", ""), rows)
 
 
 def methods(as_json: Json = False) -> None:
@@ -68,12 +66,8 @@ def methods(as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
-        table.add_column(column, no_wrap=column == "method")
-    for row in rows:
-        table.add_row(*(", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()))
-    Console().print(table)
+    cells = [[", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
+    _print_table(tuple(rows[0]), cells)
 
 
 def presets(as_json: Json = False) -> None:
@@ -89,15 +83,13 @@ def presets(as_json: Json = False) -> None:
     if as_json:
         _print_json([asdict(preset) for preset in PRESETS.values()])
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("preset", no_wrap=True)
-    table.add_column("")
+    rows = []
     for preset in PRESETS.values():
         levels = ("all levels" if preset.all_levels else "the first level") + " of a figure"
         kind = "miniatures of " if preset.miniature else ""
         steps = preset.settings["agent_steps"]
-        table.add_row(preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}")
-    Console().print(table)
+        rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}"))
+    _print_table(("preset", ""), rows)
 
 
 def doctor(
@@ -126,12 +118,7 @@ def doctor(
         return
     for cache in removed:
         print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in _report(facts, examination.size):
-        table.add_row(name, text)
-    Console().print(table)
+    _print_table(None, _report(facts, examination.size))
     for sentence in examination.advice(facts):
         print(f"- {sentence}")
 
@@ -164,6 +151,17 @@ def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(columns: tuple[str, ...] | None, rows: Iterable[Sequence[str]]) -> None:
+    """Rows as wide as the terminal, the first cell of each on one line; `columns` None is a table without a heading."""
+    table = Table(box=None, pad_edge=False, show_header=columns is not None)
+    for place, name in enumerate(columns or ("", "")):
+        style = "bold" if columns is None and place == 0 else None
+        table.add_column(name, no_wrap=place == 0, overflow="fold", style=style)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def bench(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def baselines(
     backend: Annotated[str, typer.Option(help="auto or a backend of `mmlib levels`.")] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Measure also what is on record.")] = False,
     results: Annotated[Path, typer.Option(help="The root of the results.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once all is measured.")] = False,
 ) -> None:
     """Measure the reference scores that are missing: random play in Small and in Big, and the scripted expert.
 
@@ -44,6 +46,7 @@ def baselines(
     Examples:
       mmlib baselines
       mmlib baselines --level nav_maze_static_02 --again
+      mmlib baselines --level nav_maze_static_01 --json
     """
     from mmlib import baselines as scores
     from mmlib.cli import UsageError, bad_input
@@ -54,13 +57,20 @@ def baselines(
             check(level or next(iter(LEVELS)), backend)
         if episodes < 2:
             raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
-        print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
+        measured = {}
+        if not as_json:
+            print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
         for name in [level] if level else LEVELS:
             scripted = resolve_backend(backend, name) == "minilab"
             policies = scores.POLICIES if scripted else ("small", "big756")
             row = scores.scores(results, name, policies, backend, episodes, again)
+            measured[name] = {policy: score._asdict() for policy, score in row.items()}
+            if as_json:
+                continue
             cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
             print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    if as_json:
+        print(json.dumps(measured, indent=2))
 
 
 def calibrate(

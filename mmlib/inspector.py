@@ -72,7 +72,8 @@ class MixtureInspector(widgets.VBox):
             style = {"description_width": "initial"}
             return widgets.Dropdown(description=title, layout={"width": width}, style=style)
 
-        self.run = drop("run", "560px")
+        self.run = drop("run", "auto")
+        self.run.layout.flex = "1 1 300px"  # what the others leave
         self.checkpoint, self.member, self.level = (
             drop("checkpoint", "215px"),
             drop("member", "120px"),

@@ -102,7 +102,7 @@ def sweep_figure(points: Sequence[Point], title: str = "") -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
-        mean, error = np.array([p.mean for p in points]), 1.96 * np.array([p.error for p in points])
+        mean, error = np.array([p.mean for p in points]), np.array([p.half_width for p in points])
         left.plot(a, mean, "o-", ms=3, color=GREEN)
         left.fill_between(a, mean - error, mean + error, color=GREEN, alpha=0.16, lw=0)
         middle.plot(a, [p.entropy for p in points], "o-", ms=3, color=GREEN, label="entropy")

@@ -187,7 +187,7 @@ class Strip:
 def sweep_charts(points: Sequence[Point], now: float | None, in_force: float | None) -> str:
     """Return, entropies and KL over alpha: what has been measured so far, and a line where the slider is."""
     a = [point.alpha for point in points]
-    error = [(point.mean, 1.96 * point.error) for point in points]
+    error = [(point.mean, point.half_width) for point in points]
     charts = [
         _chart("mean episode return, 95 % interval", a, [("", GREEN, error)], now, in_force),
         _chart(
@@ -201,7 +201,11 @@ def sweep_charts(points: Sequence[Point], now: float | None, in_force: float | N
             in_force,
         ),
         _chart(
-            "KL(π₁ ‖ π₂) on π_mm’s states, nats", a, [("", "#8a8a8a", [(p.kl, 0.0) for p in points])], now, in_force
+            "KL(π₁ ‖ π₂) on the mixture’s states, nats",
+            a,
+            [("", "#8a8a8a", [(p.kl, 0.0) for p in points])],
+            now,
+            in_force,
         ),
     ]
     return f'<div class="mmi" style="display:flex;gap:12px">{"".join(charts)}</div>'

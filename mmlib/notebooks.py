@@ -40,6 +40,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             config=Config(KernelManager={"transport_encryption": "auto"}),  # or the kernel warns about it
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it complains of its sockets after Ctrl-C
         )
     except PapermillExecutionError as error:
         return f"{error.ename}: {error.evalue}"

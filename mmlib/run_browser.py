@@ -45,7 +45,7 @@ class RunBrowser:
         self.table = run_table.runs_table(root)
         self.text = widgets.Text(placeholder="words, for instance: mm done explore", continuous_update=True)
         self.filters = {name: widgets.Dropdown(layout={"width": "auto"}) for name in FILTERS}
-        self.select = widgets.SelectMultiple(rows=12, layout={"width": "100%"})
+        self.select = widgets.SelectMultiple(rows=12, layout={"width": "calc(100% - 4px)"})
         self.select.add_class("mm-runs")
         self.count = widgets.HTML()
         self.view = widgets.ToggleButtons(options=VIEWS)

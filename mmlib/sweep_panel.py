@@ -96,10 +96,10 @@ class SweepPanel(widgets.VBox):
         missing = len(ALPHAS) - len(points)
         self.progress.value = len(points)
         self.progress.layout.visibility = "visible" if self.running else "hidden"
-        self.button.description = "stop" if self.running else "measure" if missing == len(ALPHAS) else "go on"
+        self.button.description = "stop" if self.running else "sweep α" if missing == len(ALPHAS) else "go on"
         self.button.layout.display = "none" if not missing and not self.running else ""
         self.progress.layout.display = self.button.layout.display
-        plays = f"{self.episodes} episodes at each α, the same maps"
+        plays = f"{self.episodes} episode{'s' * (self.episodes != 1)} at each α, the same maps"
         state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
         self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
         self._draw()

@@ -140,6 +140,8 @@ def test_the_command_prints_what_is_on_record_and_refuses_bad_input(monkeypatch)
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
     printed = mmlib("--level", MINI, "--episodes", "100").output
     assert f"{scores(COMMITTED, MINI)['expert'].mean:.2f} ± " in printed and printed.count("\n") == 2
+    read = json.loads(mmlib("--level", MINI, "--episodes", "100", "--json").output)
+    assert read == {MINI: {policy: score._asdict() for policy, score in scores(COMMITTED, MINI).items()}}
     for message, arguments in {
         "unknown level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
         "unknown backend 'doom'; backends: auto, dmlab, gymnasium, minilab": ["--backend", "doom"],

@@ -1,9 +1,13 @@
 """Every figure's notebook, through the command, from runs as short as can be: what they leave on disk."""
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -13,7 +17,8 @@ from matplotlib.image import imread
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
 
-from mmlib.results import find_runs
+from mmlib import checkpoint
+from mmlib.results import Run, find_runs
 
 ROOT = Path(__file__).parents[1]
 LEVEL = "explore_object_locations_small_mini"
@@ -126,3 +131,56 @@ def test_without_training_what_is_on_disk_is_drawn_be_it_nothing(tmp_path):
     make("9", tmp_path, "--no-train")
     assert find_runs(tmp_path, "smoke") == []
     assert (tmp_path / "smoke" / "figure9" / THREE / "figure.png").exists()
+
+
+def descendants(pid):
+    """The processes that a process started, and those that they started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pid):
+    """Whether it goes on; one that has ended and was not asked for its exit status does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux about processes")
+def test_ctrl_c_ends_a_figure_with_checkpoints_and_nobody_is_left(tmp_path):
+    """The command, the notebook's kernel in a session of its own, and two runs that would go on for hours."""
+    settings = {**SHORT, "agent_steps": 100_000_000, "log_every": 100, "checkpoint_every": 50_000_000}
+    parts = [part for name, value in settings.items() for part in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", "--jobs", "2", *parts]
+    figure = subprocess.Popen(
+        [*command, "--results", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )
+    try:
+        while len(learning := [run for run in find_runs(tmp_path) if len(run.metrics())]) < 2:
+            assert figure.poll() is None, figure.stderr.read()
+            time.sleep(0.1)
+        started = descendants(figure.pid)
+        assert len(started) >= 3
+        os.killpg(figure.pid, signal.SIGINT)
+        said = figure.communicate(timeout=300)[1]
+    finally:
+        figure.kill()
+    assert figure.returncode == 130, said
+    assert "the same command goes on from the last checkpoints" in said and "Traceback" not in said
+    assert not [pid for pid in started if alive(pid)]
+    for run in learning:
+        assert Run(run.directory).state == "stopped" and checkpoint.exists(run.directory)
+    assert len(find_runs(tmp_path)) == 2  # the third was not started

@@ -1,7 +1,13 @@
 """The inspector: its numbers against brute force, its widgets driven from Python, and what it says of bad runs."""
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -19,6 +25,7 @@ from mmlib.inspector import MixtureInspector
 from mmlib.policies import Factorised, OnSupport
 from mmlib.recording import record
 from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.sweep_panel import SweepPanel
 from mmlib.training import train
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_inspect_mixture.ipynb"
@@ -159,6 +166,78 @@ def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monke
     assert len(inspector_plots.sweep_figure(points).axes) == 3
 
 
+def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(results, tmp_path):
+    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
+    subject, panel = open_subject(tmp_path / "run"), SweepPanel(episodes=1)
+    panel.begin(subject, 0.3)
+    assert panel.button.description == "sweep α" and panel.progress.value == 0
+    first = alpha_sweep.measure(subject, 0.0, 1)
+    alpha_sweep.store(subject, [replace(first, alpha=alpha) for alpha in alpha_sweep.ALPHAS[:-1]], 1)
+    panel.begin(subject, 0.3)
+    assert panel.button.description == "go on" and panel.progress.value == 10
+    panel.button.click()
+    assert panel.running and panel.button.description == "stop" and panel.progress.layout.visibility == "visible"
+    process = panel._process
+    panel.wait()
+    assert process.returncode == 0 and not panel.running and panel.progress.value == 11
+    assert panel.points[-1] == alpha_sweep.measure(subject, 1.0, 1) and panel.points[0] == first
+    assert "measured and kept" in panel.said.value and panel.charts.value.count("<svg") == 3
+    (path,) = (tmp_path / "run" / "alpha_sweep").iterdir()  # and no half-written file
+    again, written = SweepPanel(episodes=1), path.stat().st_mtime_ns
+    again.begin(open_subject(tmp_path / "run"), 0.3)
+    assert again.points == panel.points and again.charts.value == panel.charts.value
+    assert again.button.layout.display == "none" and not again.running
+    again.measure()  # as if it were pressed all the same: nothing is left to measure
+    again.wait()
+    assert path.stat().st_mtime_ns == written and again.points == panel.points
+
+
+def test_a_stopped_sweep_ends_and_says_what_is_missing(results, tmp_path):
+    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
+    panel = SweepPanel(episodes=64)
+    panel.begin(open_subject(tmp_path / "run"), 0.3)
+    panel.button.click()
+    process = panel._process
+    panel.button.click()
+    assert process.returncode in (-signal.SIGTERM, 143) and not panel.running
+    panel.wait()
+    assert "0 of 11 α measured" in panel.said.value and panel.button.description == "sweep α"
+
+
+def told(pid, line):
+    """A line of what Linux tells of a process, "" if it has ended, whether or not anybody asked for its exit status."""
+    try:
+        facts = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if "\nState:\tZ" in facts else re.search(rf"^{line}:\t(.*)$", facts, re.M)[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux about a process")
+@pytest.mark.parametrize("playing", [False, True])
+def test_a_killed_kernel_leaves_no_sweep(results, tmp_path, playing):
+    """It is killed as the sweep starts, or while it plays: 2000 episodes at once, which would go on for minutes."""
+    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
+    program = (
+        "import sys, time; from mmlib import alpha_sweep; from mmlib.inspection import open_subject\n"
+        "print(alpha_sweep.start(open_subject(sys.argv[1]), 2000).pid, flush=True); time.sleep(600)"
+    )
+    kernel = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "run")], stdout=subprocess.PIPE)
+    sweep = int(kernel.stdout.readline())
+    try:
+        while playing and not int(told(sweep, "SigCgt"), 16) >> (signal.SIGTERM - 1) & 1:  # it waits for requests
+            time.sleep(0.05)
+        assert told(sweep, "PPid") == str(kernel.pid)
+    finally:
+        kernel.kill()
+        kernel.communicate()
+    deadline = time.monotonic() + 120
+    while told(sweep, "PPid"):
+        assert time.monotonic() < deadline, "the sweep goes on without the process that started it"
+        time.sleep(0.05)
+    assert alpha_sweep.cached(open_subject(tmp_path / "run"), 2000) == []
+
+
 @pytest.mark.parametrize("method", ["mm", "small"])
 def test_the_static_twin_shows_the_state(recorded, method):
     made = recorded[method]
@@ -266,15 +345,49 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
         open_subject(tmp_path / "good", member=2)
 
 
-def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
-    parameters = {"run": str(results / "mm" / "seed0"), "seconds": 0.5, "results": str(tmp_path)}
+def executed(parameters, where):
+    """Notebook 06 through papermill: the outputs of its cells."""
     papermill.execute_notebook(
-        str(NOTEBOOK), str(tmp_path / "out.ipynb"), parameters, cwd=str(NOTEBOOK.parent), progress_bar=False
+        str(NOTEBOOK), str(where), {"seconds": 0.5, **parameters}, cwd=str(NOTEBOOK.parent), progress_bar=False
     )
-    cells = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"]
-    outputs = [output for cell in cells for output in cell.outputs]
+    cells = [cell for cell in nbformat.read(where, as_version=4).cells if cell.cell_type == "code"]
+    return [output for cell in cells for output in cell.outputs]
+
+
+def pictures(outputs):
+    return sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def said(outputs):
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
+    outputs = executed({"run": str(results / "mm" / "seed0"), "results": str(tmp_path)}, tmp_path / "out.ipynb")
     assert not any("widget-view" in kind for output in outputs for kind in output.get("data", {}))
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert pictures(outputs) == 1
     assert (tmp_path / "smoke" / "06_inspect_mixture" / "state.png").stat().st_size > 10_000
     committed = nbformat.read(NOTEBOOK, as_version=4)
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in committed.cells)
+
+
+def test_notebook_06_trains_a_run_where_there_is_none(tmp_path):
+    """Nothing on disk, then a run without a checkpoint beside it, as a clone of the repository has."""
+    overrides = {"agent_steps": 200, "num_envs": 2, "unroll": 50, "learner_batches": 1, "log_every": 100}
+    parameters = {"results": str(tmp_path / "results"), "preset": "smoke", "overrides": overrides}
+    outputs = executed(parameters, tmp_path / "out.ipynb")
+    assert "mm seed 0: started" in said(outputs) and pictures(outputs) == 1
+    (made,) = (tmp_path / "results").rglob("checkpoint.pt")
+    shutil.copytree(made.parent, tmp_path / "results" / "quick" / "seed1", ignore=shutil.ignore_patterns("*.pt"))
+    outputs = executed(parameters, tmp_path / "again.ipynb")
+    assert "started" not in said(outputs) and "seed1  no checkpoint" in said(outputs) and pictures(outputs) == 1
+
+
+@pytest.mark.parametrize("run, words", [("bare", "has no checkpoint (checkpoint.pt is not"), ("", "there is no dir")])
+def test_notebook_06_says_in_words_what_it_cannot_open(results, tmp_path, run, words):
+    if run:
+        shutil.copytree(results / "mm" / "seed0", tmp_path / run, ignore=shutil.ignore_patterns("*.pt"))
+    parameters = {"run": str(tmp_path / (run or "absent")), "results": str(tmp_path)}
+    outputs = executed(parameters, tmp_path / "out.ipynb")
+    assert words in said(outputs) and pictures(outputs) == 0
+    assert list(tmp_path.rglob("checkpoint.pt")) == []

@@ -1,6 +1,7 @@
 """Headless Chromium driven over its DevTools protocol: enough of it to press, drag, read and photograph a page."""
 
 import base64
+import io
 import itertools
 import json
 import shutil
@@ -8,6 +9,8 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
+
+from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -46,7 +49,8 @@ class Page:
             target = next(t for t in json.load(answer) if t["type"] == "page")
         self.socket = websocket.create_connection(target["webSocketDebuggerUrl"], timeout=60, suppress_origin=True)
         self.numbers = itertools.count(1)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.size = width, height
+        self.resize()
 
     def call(self, method, **parameters):
         """One command of the protocol and its result."""
@@ -57,6 +61,11 @@ class Page:
             if answer.get("id") == number:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def resize(self, width=None, height=None):
+        """Makes the window so large, in pixels; as it was at first by default."""
+        size = {"width": width or self.size[0], "height": height or self.size[1]}
+        self.call("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)
 
     def goto(self, url):
         self.call("Page.navigate", url=url)
@@ -77,7 +86,14 @@ class Page:
     def mouse(self, kind, x, y, held=False):
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=int(held), clickCount=1)
 
+    def mark(self, selector, words, name):
+        """Gives the first element that matches and whose text has these words (a regular expression) an id."""
+        found = f"[...document.querySelectorAll({json.dumps(selector)})].find(e => /{words}/.test(e.innerText))"
+        self.evaluate(f"{found}.id = {json.dumps(name)}, null")
+        return f"#{name}"
+
     def click(self, selector):
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}}), null")
         x, y, _, _ = self.box(selector)
         self.mouse("mousePressed", x, y, True)
         self.mouse("mouseReleased", x, y)
@@ -92,12 +108,13 @@ class Page:
         self.mouse("mouseReleased", x, y)
 
     def photograph(self, path, selector=None):
-        """A PNG of the window, or of an element in it."""
+        """A PNG of the window, or of an element in it, with 256 colours, which keeps it small."""
         clip = {}
         if selector is not None:
             x, y, width, height = self.box(selector)
             clip = {"clip": {"x": x - width / 2, "y": y - height / 2, "width": width, "height": height, "scale": 1}}
-        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"]))
+        taken = base64.b64decode(self.call("Page.captureScreenshot", format="png", **clip)["data"])
+        Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
     def close(self):
         self.socket.close()

@@ -1,15 +1,26 @@
-"""JupyterLab on loopback, with settings and workspaces of its own."""
+"""JupyterLab on loopback, with settings and workspaces of its own, and a notebook in it, driven from outside."""
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 from chromium import wait
 
 ROOT = Path(__file__).parents[2]
+PANEL = "[...jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
+ERRORS = "document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')"
+FAILED = f"[...{ERRORS}].map(e => e.innerText).join(' ')"
+DONE = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /\\d/.test(e.innerText))"
+CELLS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].map(e => e.getBoundingClientRect())"
+USER_SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
 
 
 @contextlib.contextmanager
@@ -17,6 +28,10 @@ def jupyter_lab(root: Path, scratch: Path):
     """Serves the directory `root`; yields the address of JupyterLab's page for it, token and all."""
     places = {f"JUPYTERLAB_{name}_DIR": str(scratch / name) for name in ("SETTINGS", "WORKSPACES")}
     places |= {"JUPYTER_CONFIG_DIR": str(scratch / "config"), "JUPYTER_RUNTIME_DIR": str(scratch / "runtime")}
+    for plugin, settings in USER_SETTINGS.items():
+        path = scratch / "SETTINGS" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(settings))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     log = scratch / "lab.log"
     with log.open("w") as file:
@@ -37,3 +52,43 @@ def jupyter_lab(root: Path, scratch: Path):
     finally:
         process.terminate()
         process.wait(30)
+
+
+def prepare(name, where, parameters):
+    """A copy of a notebook in `where` with parameters of its own: what the user would edit."""
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    for key, value in parameters.items():
+        line = rf"^({key}: \w+ = )[^#]+"
+        assert re.search(line, cell.source, re.M), f"{name} has no parameter {key}"
+        cell.source = re.sub(line, lambda m, v=value: f"{m[1]}{v!r}  ", cell.source, flags=re.M)
+    where.mkdir(exist_ok=True)
+    nbformat.write(notebook, where / name)
+
+
+def run_all(page, address):
+    """Opens a notebook and runs it from top to bottom; no cell may fail."""
+    page.goto(address)
+    shown = "document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash')"
+    wait(lambda: page.evaluate(f"!!(window.jupyterapp && {shown})"), 120, "the notebook in JupyterLab")
+    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id), null")
+    kernel = f"{PANEL}.sessionContext.session?.kernel?.status || ''"
+    wait(lambda: page.evaluate(kernel) == "idle", 120, "the kernel")
+    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area'), null")
+    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id), null")
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'), null")
+    wait(lambda: page.evaluate(DONE) or page.evaluate(FAILED), 300, "the end of the last cell")
+    assert page.evaluate(FAILED) == ""
+
+
+def photograph_all(page, path, width=1280):
+    """A picture of JupyterLab with the whole notebook in it, in a window as high as that takes."""
+    page.resize(width, 10_000)
+    page.evaluate("document.activeElement.blur(), new Promise(r => setTimeout(r, 1500))")
+    page.evaluate("document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0, null")
+    first, last = page.evaluate(f"(c => [c[0].top, c[c.length - 1].bottom])({CELLS})")
+    assert 0 < first < last < 9_900, f"the notebook is not in the window: {first}, {last}"
+    page.resize(width, round(last) + 32)  # and the status bar
+    page.evaluate("new Promise(r => setTimeout(r, 1500))")
+    page.photograph(path)
+    page.resize()

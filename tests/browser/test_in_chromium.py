@@ -1,33 +1,69 @@
-"""Notebook 06 in a real browser: every cell runs, the alpha slider re-mixes while it is dragged, play plays."""
+"""Notebooks in a real browser: every cell runs, the inspector's sliders and buttons do, and so do the live run's.
+
+With MMLIB_SCREENSHOTS=docs/images the pictures of the documentation are made again (`make pictures`); the inspector's
+are then of the runs in the directory MMLIB_SCREENSHOT_RUN, where there ought to be a trained one with its checkpoint.
+"""
 
 import importlib.util
-import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import Page, program, wait
-from lab import ROOT, jupyter_lab
+from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all
+
+from mmlib import live
+from mmlib.liveness import being_written
 
 pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium on the path"),
     pytest.mark.skipif(importlib.util.find_spec("websocket") is None, reason="websocket-client is not installed"),
 ]
-NOTEBOOK = "06_inspect_mixture.ipynb"
 PICTURES = os.environ.get("MMLIB_SCREENSHOTS", "")  # a directory that keeps them
-RUN = os.environ.get("MMLIB_SCREENSHOT_RUN", "")  # a run to photograph in place of a smoke run
+RUN = os.environ.get("MMLIB_SCREENSHOT_RUN", "")  # runs to photograph in place of a smoke run
+MINI = "explore_object_locations_small_mini"
+LEVELS = [MINI, "nav_maze_static_01_mini"]
 SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "log_every=200"]
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
 CLOCK = "[...document.querySelectorAll('.mmi')].map(e => e.innerText).find(t => /^step \\d/.test(t)) || ''"
+OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText).join(' ')"
 
-ERRORS = "document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')"
-FAILED = f"[...{ERRORS}].map(e => e.innerText).join(' ')"
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab: the directory that it serves, with results in it, and what makes a path in it an address."""
+    scratch = tmp_path_factory.mktemp("lab")
+    for part in ("baselines", f"quick/figure3/{MINI}"):
+        shutil.copytree(ROOT / "results" / part, scratch / "root" / "results" / part)
+    with jupyter_lab(scratch / "root", scratch) as address:
+        yield scratch / "root", address
+
+
+@pytest.fixture
+def page(lab, tmp_path, request):
+    (tmp_path / "profile").mkdir()
+    page = Page(tmp_path / "profile")
+    yield page
+    page.photograph(tmp_path / "last.png")
+    page.close()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return Path(PICTURES or tmp_path)
+
+
+def opened(lab, page, name, **parameters):
+    """Runs a notebook with these parameters, all cells."""
+    root, address = lab
+    prepare(name, root / "notebooks", parameters)
+    run_all(page, address(f"notebooks/{name}"))
 
 
 def trained_run(directory):
@@ -38,64 +74,37 @@ def trained_run(directory):
     return directory
 
 
-def prepared_notebook(root, run):
-    """A copy of the notebook below `root` with parameters of its own: what the user would edit."""
-    notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
-    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
-    given = {
-        "run": str(run),
-        "results": str(root / "results"),
-        "seconds": 12.0 if RUN else 3.0,
-        "episodes": 8 if RUN else 1,
-    }
-    for name, value in given.items():
-        cell.source = re.sub(
-            rf"^({name}: \w+ = )[^#]+", lambda m, v=value: f"{m[1]}{json.dumps(v)}  ", cell.source, flags=re.M
-        )
-    (root / "notebooks").mkdir()
-    nbformat.write(notebook, root / "notebooks" / NOTEBOOK)
-
-
 def numbers(page, title):
     """The numbers of one row of the inspector's table."""
     row = next(line for line in page.evaluate(TABLE).splitlines() if line.startswith(title))
     return [float(text) for text in re.findall(r"-?\d+\.\d+", row)]
 
 
-def test_notebook_06_in_jupyterlab(tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    prepared_notebook(root, RUN or trained_run(tmp_path / "run"))
-    pictures = Path(PICTURES or tmp_path)
-    (tmp_path / "profile").mkdir()
-    with jupyter_lab(root, tmp_path) as address:
-        page = Page(tmp_path / "profile")
-        try:
-            drive(page, address(f"notebooks/{NOTEBOOK}"), pictures)
-        except AssertionError:
-            page.photograph(tmp_path / "failed.png")
-            raise
-        finally:
-            page.close()
+def loaded_pictures(page):
+    """The widths of the pictures in outputs, in pixels; 0 for one that is not there."""
+    return page.evaluate("[...document.querySelectorAll('.jp-OutputArea img')].map(e => e.naturalWidth)")
 
 
-def drive(page, address, pictures):
-    page.goto(address)
-    shown = "document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash')"
-    ready = f"!!(window.jupyterapp && {shown})"
-    wait(lambda: page.evaluate(ready), 120, "the notebook in JupyterLab")
-    panel = "[...jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
-    page.evaluate(f"jupyterapp.shell.activateById({panel}.id), null")
-    kernel = f"{panel}.sessionContext.session?.kernel?.status || ''"
-    wait(lambda: page.evaluate(kernel) == "idle", 120, "the kernel")
-    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area'), null")
-    page.evaluate(f"jupyterapp.shell.activateById({panel}.id), null")
-    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'), null")
-    wait(lambda: page.evaluate(CLOCK) or page.evaluate(FAILED), 240, "the recorded episode")
-    assert page.evaluate(FAILED) == ""
-    done = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /\\d/.test(e.innerText))"
-    wait(lambda: page.evaluate(done), 240, "the end of the last cell")
-    assert page.evaluate(FAILED) == ""
+def test_notebook_00(lab, page, pictures):
+    opened(lab, page, "00_levels.ipynb", levels=LEVELS, seconds=6.0 if PICTURES else 1.0)
+    films = "[...document.querySelectorAll('.jp-OutputArea video')].map(e => e.videoWidth)"
+    wait(lambda: all(page.evaluate(films)), 30, "the films")
+    assert len(page.evaluate(films)) == len(LEVELS) and min(loaded_pictures(page)) > 300
+    photograph_all(page, pictures / "notebook_00.png")
+
+
+def test_notebook_01_of_the_runs_on_disk(lab, page, pictures):
+    opened(lab, page, "01_action_curricula.ipynb", seeds=[1, 2, 3], train=False)
+    assert len(loaded_pictures(page)) == 4 and min(loaded_pictures(page)) > 300
+    assert "not shown:" not in page.evaluate(OUTPUTS)
+    photograph_all(page, pictures / "notebook_01.png")
+
+
+def test_notebook_06_inspector(lab, page, pictures, tmp_path):
+    place = RUN or str(trained_run(tmp_path / "run"))
+    given = {"run": place, "results": str(tmp_path), "seconds": 12.0 if RUN else 3.0, "episodes": 8 if RUN else 1}
+    opened(lab, page, "06_inspect_mixture.ipynb", **given)
+    wait(lambda: page.evaluate(CLOCK), 240, "the recorded episode")
     inspector = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
     page.evaluate(f"document.querySelector('{inspector}').scrollIntoView({{block: 'start'}})")
     found = "[...document.querySelectorAll('.widget-hslider')].find(e => /α/.test(e.innerText)).querySelector"
@@ -124,3 +133,47 @@ def drive(page, address, pictures):
     wait(lambda: int(page.evaluate(CLOCK).split()[1]) > start + 1, 30, "the episode at play")
     picture = "document.querySelector('.widget-image').naturalWidth"
     assert page.evaluate(picture) == 384
+
+    page.evaluate("document.querySelectorAll('.widget-play button')[1].click(), null")
+    page.click(page.mark("button", "sweep α", "sweep"))
+    wait(lambda: page.evaluate("document.querySelector('#sweep').offsetWidth") == 0, 600, "the end of the sweep")
+    assert "measured and kept beside the run" in page.evaluate(OUTPUTS)
+    page.photograph(pictures / "inspector_sweep.png", inspector)
+
+
+def test_notebook_10_run_browser(lab, page, tmp_path):
+    for seed in (1, 2):
+        shutil.copytree(ROOT / "results" / "quick" / "figure3" / MINI / "mm" / f"seed{seed}", tmp_path / f"seed{seed}")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    opened(lab, page, "10_runs.ipynb", results=str(tmp_path))
+    for words, what in (("broken", "broken: "), ("mm", "done")):
+        page.click(page.mark(".mm-runs option", words, f"row-{words}"))
+        wait(lambda w=what: w in page.evaluate("document.querySelector('.mm-text').innerText"), 30, what)
+    wait(lambda: max(loaded_pictures(page), default=0) > 900, 60, "the curves of a run")
+    page.click(page.mark("button", "Configuration", "configuration"))
+    wait(lambda: "agent_steps" in page.evaluate("document.querySelector('.mm-text').innerText"), 30, "its settings")
+
+
+def test_notebook_10_live_run(lab, page, tmp_path):
+    """Started, stopped and resumed with its buttons; it goes on when the notebook's kernel is shut down."""
+    words = "[...document.querySelectorAll('.widget-html')].map(e => e.innerText.trim())"
+    state = f"{words}.find(t => /^(new|starting|running|stopping|stopped), .* frames/.test(t)) || ''"
+    trained_run(tmp_path / "smoke" / "runs" / MINI / "mm" / "seed0")
+    opened(lab, page, "10_runs.ipynb", results=str(tmp_path), preset="quick")
+    directory = tmp_path / "quick" / "live" / MINI / "mm" / "seed0"
+    try:
+        page.click(page.mark("button", "^ ?Start$", "start"))
+        wait(lambda: re.match(r"running, (?!0\.00)\d", page.evaluate(state)), 120, "a run that learns")
+        page.click(page.mark("button", "^ ?Stop$", "stop"))
+        wait(lambda: page.evaluate(state).startswith("stopped"), 120, "a stopped run")
+        assert (directory / "checkpoint.pt").exists() and not being_written(directory)
+        page.click(page.mark("button", "^ ?Resume$", "resume"))
+        wait(lambda: page.evaluate(state).startswith("running"), 120, "a run that goes on")
+        page.evaluate(f"{PANEL}.sessionContext.shutdown().then(() => null)")
+        reached = live.attach(directory).status().frames
+        wait(lambda: live.attach(directory).status().frames > reached, 120, "a run without its notebook")
+    finally:
+        if being_written(directory):
+            live.attach(directory).stop()
+    assert live.attach(directory).wait(120).state == "stopped"
