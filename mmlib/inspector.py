@@ -9,7 +9,6 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import torch
-from IPython import get_ipython
 from torch.distributions import kl_divergence
 
 from mmlib import inspector_view as view
@@ -23,15 +22,6 @@ from mmlib.weight_sliders import WeightSliders
 
 CHECKPOINTS = {"checkpoint.pt": "newest", "checkpoint.previous.pt": "the one before"}
 WIDTH = 1090  # pixels
-
-
-def skipped() -> bool:
-    """Whether nobody can touch a widget here: a notebook that papermill executes, or no notebook at all.
-
-    A kernel knows: JupyterLab lets its cells ask for input, papermill does not.
-    """
-    kernel = getattr(get_ipython(), "kernel", None)
-    return kernel is None or not getattr(kernel, "_allow_stdin", True)
 
 
 class MixtureInspector(widgets.VBox):

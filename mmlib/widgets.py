@@ -1,5 +1,6 @@
 """Widgets for notebooks."""
 
-from mmlib.inspector import MixtureInspector, skipped
+from mmlib.inspector import MixtureInspector
+from mmlib.interactive import widgets_shown
 
-__all__ = ["MixtureInspector", "skipped"]
+__all__ = ["MixtureInspector", "widgets_shown"]

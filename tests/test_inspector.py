@@ -1,13 +1,7 @@
 """The inspector: its numbers against brute force, its widgets driven from Python, and what it says of bad runs."""
 
 import json
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -17,45 +11,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inspected import METHODS, train_run
 
-from mmlib import alpha_sweep, inspector_plots, remix
-from mmlib.config import make_config
+from mmlib import inspector_plots, remix
 from mmlib.inspection import InspectionError, find_choices, open_subject
 from mmlib.inspector import MixtureInspector
 from mmlib.policies import Factorised, OnSupport
 from mmlib.recording import record
 from mmlib.spaces import BIG_756, SMALL, embedding
-from mmlib.sweep_panel import SweepPanel
-from mmlib.training import train
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_inspect_mixture.ipynb"
-MINI = "explore_object_locations_small_mini"
-MULTITASK = f"{MINI}+nav_maze_static_01_mini+nav_maze_static_02_mini"
-METHODS = {"mm": MINI, "mm_ff_lstm": MINI, "mm_multitask": MULTITASK, "mm_three": MINI, "small": MINI}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A run of every wiring, of K = 3 and of K = 1: one unroll each, two members where it is M&M."""
     root = tmp_path_factory.mktemp("inspected")
-    for method, level in METHODS.items():
-        steps = 10 * len(level.split("+"))
-        values = {
-            "level": level,
-            "method": method,
-            "agent_steps": 2 * steps,
-            "num_envs": 1,
-            "unroll": 10,
-            "alpha": ((0, 0.3),),
-        }
-        values |= {
-            "width": 48,
-            "height": 36,
-            "conv1": (4, 2),
-            "population": 2 if method == "mm" else 1,
-            "checkpoint_every": steps,
-        }
-        train(make_config(values), root / method / "seed0")
+    for method in METHODS:
+        train_run(root, method)
     return root
 
 
@@ -143,99 +115,6 @@ def test_a_member_alone_acts_as_in_its_population(results):
     )
     for one, all_of_them in zip(alone.policies, together.policies):
         assert torch.allclose(one.probs[0, 0], all_of_them.probs[0, 1], atol=1e-6)
-
-
-def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(alpha_sweep, "ALPHAS", (0.0, 1.0))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
-    subject = open_subject(tmp_path / "run")
-    *_, points = alpha_sweep.alpha_sweep(subject, episodes=1)
-    assert [point.alpha for point in points] == [0.0, 1.0] and len(points[0].returns) == 1
-    assert points[0].entropy < np.log(9) < points[1].entropy < np.log(756) and points[0].kl > 0
-    (path,) = (tmp_path / "run" / "alpha_sweep").glob("*.json")
-    assert alpha_sweep.cached(subject, 1) == points and json.loads(path.read_text())["checksum"] == subject.checksum
-    assert alpha_sweep.cached(open_subject(tmp_path / "run", "checkpoint.previous.pt"), 1) == []
-    path.write_text("{")
-    assert alpha_sweep.cached(subject, 1) == []
-    path.unlink()
-    path.parent.rmdir()
-    path.parent.write_text("")  # nothing can be put beside the run now
-    where = alpha_sweep.store(subject, points, 1)
-    assert where is not None and where.is_relative_to(tmp_path / "cache") and alpha_sweep.cached(subject, 1) == points
-    assert len(inspector_plots.sweep_figure(points).axes) == 3
-
-
-def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(results, tmp_path):
-    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
-    subject, panel = open_subject(tmp_path / "run"), SweepPanel(episodes=1)
-    panel.begin(subject, 0.3)
-    assert panel.button.description == "sweep α" and panel.progress.value == 0
-    first = alpha_sweep.measure(subject, 0.0, 1)
-    alpha_sweep.store(subject, [replace(first, alpha=alpha) for alpha in alpha_sweep.ALPHAS[:-1]], 1)
-    panel.begin(subject, 0.3)
-    assert panel.button.description == "go on" and panel.progress.value == 10
-    panel.button.click()
-    assert panel.running and panel.button.description == "stop" and panel.progress.layout.visibility == "visible"
-    process = panel._process
-    panel.wait()
-    assert process.returncode == 0 and not panel.running and panel.progress.value == 11
-    assert panel.points[-1] == alpha_sweep.measure(subject, 1.0, 1) and panel.points[0] == first
-    assert "measured and kept" in panel.said.value and panel.charts.value.count("<svg") == 3
-    (path,) = (tmp_path / "run" / "alpha_sweep").iterdir()  # and no half-written file
-    again, written = SweepPanel(episodes=1), path.stat().st_mtime_ns
-    again.begin(open_subject(tmp_path / "run"), 0.3)
-    assert again.points == panel.points and again.charts.value == panel.charts.value
-    assert again.button.layout.display == "none" and not again.running
-    again.measure()  # as if it were pressed all the same: nothing is left to measure
-    again.wait()
-    assert path.stat().st_mtime_ns == written and again.points == panel.points
-
-
-def test_a_stopped_sweep_ends_and_says_what_is_missing(results, tmp_path):
-    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
-    panel = SweepPanel(episodes=64)
-    panel.begin(open_subject(tmp_path / "run"), 0.3)
-    panel.button.click()
-    process = panel._process
-    panel.button.click()
-    assert process.returncode in (-signal.SIGTERM, 143) and not panel.running
-    panel.wait()
-    assert "0 of 11 α measured" in panel.said.value and panel.button.description == "sweep α"
-
-
-def told(pid, line):
-    """A line of what Linux tells of a process, "" if it has ended, whether or not anybody asked for its exit status."""
-    try:
-        facts = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if "\nState:\tZ" in facts else re.search(rf"^{line}:\t(.*)$", facts, re.M)[1]
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux about a process")
-@pytest.mark.parametrize("playing", [False, True])
-def test_a_killed_kernel_leaves_no_sweep(results, tmp_path, playing):
-    """It is killed as the sweep starts, or while it plays: 2000 episodes at once, which would go on for minutes."""
-    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
-    program = (
-        "import sys, time; from mmlib import alpha_sweep; from mmlib.inspection import open_subject\n"
-        "print(alpha_sweep.start(open_subject(sys.argv[1]), 2000).pid, flush=True); time.sleep(600)"
-    )
-    kernel = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "run")], stdout=subprocess.PIPE)
-    sweep = int(kernel.stdout.readline())
-    try:
-        while playing and not int(told(sweep, "SigCgt"), 16) >> (signal.SIGTERM - 1) & 1:  # it waits for requests
-            time.sleep(0.05)
-        assert told(sweep, "PPid") == str(kernel.pid)
-    finally:
-        kernel.kill()
-        kernel.communicate()
-    deadline = time.monotonic() + 120
-    while told(sweep, "PPid"):
-        assert time.monotonic() < deadline, "the sweep goes on without the process that started it"
-        time.sleep(0.05)
-    assert alpha_sweep.cached(open_subject(tmp_path / "run"), 2000) == []
 
 
 @pytest.mark.parametrize("method", ["mm", "small"])
