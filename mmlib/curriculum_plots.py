@@ -18,27 +18,36 @@ from mmlib.results import Run
 HYPERPARAMETERS = {"alpha": "α", "learning_rate": "learning rate", "entropy_cost": "entropy cost"}
 
 
-def alpha_trajectories(lines: Mapping[str, Sequence[Trajectory]], ends: Mapping[str, float], title: str = "") -> Figure:
-    """alpha over environment frames (figures 5 left and 8).
+def alpha_trajectories(
+    lines: Mapping[tuple[str, str], Sequence[Trajectory]], ends: Mapping[tuple[str, str], float], title: str = ""
+) -> Figure:
+    """alpha over environment frames (figures 5 left and 8): a colour a level, a dash pattern for each of its runs.
 
     Args:
-      lines: trajectories by the name of their group, the best member's first: it is drawn thick, others thin.
-      ends: environment frames at the end of each group's runs.
+      lines: trajectories by level and run, the best member's first: it is drawn thick, others thin.
+      ends: environment frames at the end of each run.
       title: above the panel.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN, 2.5), layout="constrained")
         axes = figure.add_subplot()
         colours = [colour for colour, _ in (LINES[m] for m in ("mm", "big756", "small", "mm_shared_head"))]
-        for i, (name, group) in enumerate(lines.items()):
+        levels = list(dict.fromkeys(level for level, _ in lines))
+        for (level, run), group in lines.items():
+            runs = [other for of, other in lines if of == level]
+            look: dict[str, Any] = {
+                "color": colours[levels.index(level) % len(colours)],
+                "ls": ("-", (0, (2.5, 0.8)), ":")[runs.index(run) % 3],
+                "drawstyle": "steps-post",
+            }
             for k, line in enumerate(group):
-                frames, values = np.append(line.frames, ends[name]), np.append(line.values, line.values[-1])
-                look: dict[str, Any] = {"lw": 1.6, "zorder": 3, "label": name} if k == 0 else {"lw": 0.7, "alpha": 0.6}
-                axes.plot(frames, values, drawstyle="steps-post", color=colours[i % len(colours)], **look)
+                frames = np.append(line.frames, ends[level, run])
+                weight = {"lw": 0.7, "alpha": 0.6} if k else {"lw": 1.6, "zorder": 3, "label": f"{level}, {run}"}
+                axes.plot(frames, np.append(line.values, line.values[-1]), **look, **weight)
         axes.set(ylabel="α", ylim=(-0.03, 1.03), title=title)
         frame_axis(axes)
         if lines:
-            figure.legend(loc="outside lower center", ncols=1 if max(map(len, lines)) > 24 else 2)
+            figure.legend(loc="outside lower center", ncols=1 if max(len(f"{a}, {b}") for a, b in lines) > 24 else 2)
         else:
             axes.text(0.5, 0.5, "no run on disk", transform=axes.transAxes, ha="center")
         return figure
