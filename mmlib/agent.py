@@ -27,6 +27,7 @@ from mmlib.networks import (
     unflatten_time,
 )
 from mmlib.policies import Factorised, Masked, Mixture, OnSupport, Policy
+from mmlib.precision import DTYPES
 from mmlib.spaces import embedding
 
 
@@ -64,7 +65,7 @@ class MixMatchAgent(nn.Module):
       height, width: of the frames.
       conv1: kernel size and stride of the first convolution.
       vector: n, for observations float32 `[T, P, N, n]` in place of frames.
-      dtype: "float32", or "bfloat16" for autocast convolutions and linear layers.
+      dtype: "float32", or "bfloat16" for the products of torsos and cores (precision.py).
     """
 
     def __init__(
@@ -80,17 +81,18 @@ class MixMatchAgent(nn.Module):
     ):
         super().__init__()
         self.action_features: Tensor  # float32 [A, features], a buffer
-        self.spec, self.space, self.population, self.dtype = spec, spec.space, population, dtype
+        self.spec, self.space, self.population = spec, spec.space, population
         inputs = FEATURES + self.space.features.shape[1] + 1  # torso, last action, last reward
-        parts = spec.constituents
-        self.torsos = nn.ModuleDict(
-            {
-                n: Torso(population, height, width, conv1) if vector is None else VectorTorso(population, vector)
-                for n in _names(c.torso for c in parts)
-            }
-        )
+        parts, precise = spec.constituents, DTYPES[dtype]
+
+        def torso() -> nn.Module:
+            if vector is not None:
+                return VectorTorso(population, vector, precise)
+            return Torso(population, height, width, conv1, precise)
+
+        self.torsos = nn.ModuleDict({n: torso() for n in _names(c.torso for c in parts)})
         core_names = _names(name for c in parts for name in c.cores)
-        self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs) for n in core_names})
+        self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names})
         head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
         self.heads = nn.ModuleDict(
             {n: Linear(population, FEATURES, size, gain=HEAD_GAIN) for n, size in head_sizes.items()}
@@ -148,17 +150,16 @@ class MixMatchAgent(nn.Module):
         begun = (~first).to(torch.float32)[..., None]
         features = self.action_features[last_action] * begun
         reward = last_reward[..., None] * begun
-        with torch.autocast(observation.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
-            inputs = {}
-            for name in _names(c.torso for c in parts):
-                seen = unflatten_time(self.torsos[name](flatten_time(observation)), steps).float()
-                inputs[name] = torch.cat([seen, features, reward], dim=-1)  # (T, P, N, inputs)
-            outputs: dict[str, Tensor] = {}
-            after: dict[str, State | None] = {}
-            for c in parts:
-                for name in c.cores:
-                    if name not in outputs:
-                        outputs[name], after[name] = self._core(name)(inputs[c.torso], first, cores[name])
+        inputs = {}
+        for name in _names(c.torso for c in parts):
+            seen = unflatten_time(self.torsos[name](flatten_time(observation)), steps).float()
+            inputs[name] = torch.cat([seen, features, reward], dim=-1)  # (T, P, N, inputs)
+        outputs: dict[str, Tensor] = {}
+        after: dict[str, State | None] = {}
+        for c in parts:
+            for name in c.cores:
+                if name not in outputs:
+                    outputs[name], after[name] = self._core(name)(inputs[c.torso], first, cores[name])
         hidden = [flatten_time(_add(outputs[name].float() for name in c.cores)) for c in parts]
         policies = [self._policy(c, h, steps) for c, h in zip(parts, hidden, strict=True)]
         values = torch.stack([self._value(c, h, steps) for c, h in zip(parts, hidden, strict=True)])

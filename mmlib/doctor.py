@@ -52,7 +52,7 @@ def advice(facts: dict[str, Any]) -> list[str]:
     if facts["browser"] is None:
         said.append("no browser was found: the tests in a real browser are skipped (Debian: apt install chromium)")
     if not facts["bfloat16"]["cpu"] and not facts["bfloat16"]["gpu"]:
-        said.append("this processor computes bfloat16 slowly: leave dtype at float32")
+        said.append("this processor has no bfloat16: it is computed in float32, a little slower than float32 itself")
     old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
     if old:
         total = size(sum(cache["bytes"] for cache in old))
@@ -86,11 +86,9 @@ def gpus() -> list[dict[str, Any]]:
 
 def bfloat16() -> dict[str, bool]:
     """Whether the processor, and a GPU, have instructions for bfloat16."""
-    import torch
+    from mmlib.precision import native_bfloat16
 
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    cpu = any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
-    return {"cpu": cpu, "gpu": torch.cuda.is_available() and torch.cuda.is_bf16_supported()}
+    return {"cpu": native_bfloat16("cpu"), "gpu": native_bfloat16("cuda")}
 
 
 def backends() -> dict[str, str]:

@@ -9,9 +9,13 @@ Shape letters: T time, P population, N environments of a member, M any number of
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mmlib.precision import product
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
 HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, and no value error pushed into the torso by chance
@@ -22,15 +26,18 @@ State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURE
 
 
 class Linear(nn.Module):
-    """One affine map for each member: `[P, M, in] -> [P, M, out]`."""
+    """One affine map for each member: `[P, M, in] -> [P, M, out]`, of type `dtype`."""
 
-    def __init__(self, population: int, inputs: int, outputs: int, *, gain: float = 1.0):
+    def __init__(
+        self, population: int, inputs: int, outputs: int, *, gain: float = 1.0, dtype: torch.dtype = torch.float32
+    ):
         super().__init__()
+        self.dtype = dtype
         self.weight = nn.Parameter(_normal(population, inputs, outputs, fan_in=inputs, gain=gain))
         self.bias = nn.Parameter(torch.zeros(population, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        return product(torch.baddbmm, self.dtype, self.bias, x, self.weight)
 
 
 class Torso(nn.Module):
@@ -40,15 +47,23 @@ class Torso(nn.Module):
     saturates and the policy is blind.
     """
 
-    def __init__(self, population: int, height: int, width: int, conv1: tuple[int, int] = (8, 4)):
+    def __init__(
+        self,
+        population: int,
+        height: int,
+        width: int,
+        conv1: tuple[int, int] = (8, 4),
+        dtype: torch.dtype = torch.float32,
+    ):
         super().__init__()
+        self.dtype = dtype
         (kernel, self.stride1), self.stride2 = conv1, 2
         self.conv1 = nn.Parameter(_normal(population, 16, 3, kernel, kernel, fan_in=3 * kernel**2, gain=2**0.5))
         self.bias1 = nn.Parameter(torch.zeros(population, 16))
         self.conv2 = nn.Parameter(_normal(population, 32, 16, 4, 4, fan_in=16 * 4**2, gain=2**0.5))
         self.bias2 = nn.Parameter(torch.zeros(population, 32))
         rows, columns = (((size - kernel) // self.stride1 + 1 - 4) // self.stride2 + 1 for size in (height, width))
-        self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=2**0.5)
+        self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=2**0.5, dtype=dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
         members = []
@@ -60,19 +75,17 @@ class Torso(nn.Module):
     def _convolve(self, frames: Tensor, p: int) -> Tensor:
         # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the frames for it.
         weight, bias = self.conv1[p] / 255.0, self.bias1[p] - 0.5 * self.conv1[p].sum((1, 2, 3))
-        autocast = torch.is_autocast_enabled(frames.device.type)
-        x = frames.to(torch.get_autocast_dtype(frames.device.type) if autocast else weight.dtype)
-        x = F.relu(F.conv2d(x, weight, bias, stride=self.stride1))
-        x = F.relu(F.conv2d(x, self.conv2[p], self.bias2[p], stride=self.stride2))
+        x = F.relu(product(partial(F.conv2d, stride=self.stride1), self.dtype, frames, weight, bias))
+        x = F.relu(product(partial(F.conv2d, stride=self.stride2), self.dtype, x, self.conv2[p], self.bias2[p]))
         return x.flatten(1)
 
 
 class VectorTorso(nn.Module):
     """For observations that are no pictures: a linear layer with a ReLU, `[P, M, n]` to `[P, M, 256]`."""
 
-    def __init__(self, population: int, size: int):
+    def __init__(self, population: int, size: int, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.linear = Linear(population, size, FEATURES, gain=2**0.5)
+        self.linear = Linear(population, size, FEATURES, gain=2**0.5, dtype=dtype)
 
     def forward(self, vectors: Tensor) -> Tensor:
         return F.relu(self.linear(vectors))
@@ -81,9 +94,9 @@ class VectorTorso(nn.Module):
 class FeedForward(nn.Module):
     """The core without memory: a linear projection onto 256 units (section 4.2). Same call as `LSTM`."""
 
-    def __init__(self, population: int, inputs: int):
+    def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.linear = Linear(population, inputs, FEATURES)
+        self.linear = Linear(population, inputs, FEATURES, dtype=dtype)
 
     def initial_state(self, num_envs: int) -> State | None:
         """It has none."""
@@ -96,10 +109,10 @@ class FeedForward(nn.Module):
 class LSTM(nn.Module):
     """An LSTM core of 256 units (appendix A) whose state is zeroed wherever an episode begins."""
 
-    def __init__(self, population: int, inputs: int):
+    def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
         super().__init__()
         # Gate order: output, input, forget, candidate.
-        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN)
+        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN, dtype=dtype)
         self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN))
 
     def initial_state(self, num_envs: int) -> State:
@@ -119,7 +132,7 @@ class LSTM(nn.Module):
           outputs `[T, P, N, 256]` and the state after the last step.
         """
         assert state is not None
-        gates = unflatten_time(self.input(flatten_time(x)), x.shape[0])  # hoisted out of the loop
+        gates = unflatten_time(self.input(flatten_time(x)).float(), x.shape[0])  # hoisted out of the loop
         keep = (~first).to(self.recurrent.dtype)[..., None]
         outputs, hidden, cell = _Recurrence.apply(gates, self.recurrent, keep, *state)
         return outputs, (hidden, cell)
@@ -132,7 +145,6 @@ class _Recurrence(torch.autograd.Function):
     """The LSTM's loop over time with its own backward pass: one weight-gradient product instead of T of them."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, gates, weight, keep, hidden, cell):
         """`gates [T, P, N, 4 * 256]` before h W, `keep [T, P, N, 1]` 0 where an episode begins: outputs and state."""
         n = weight.shape[1]
@@ -154,7 +166,6 @@ class _Recurrence(torch.autograd.Function):
         return outputs, hidden.clone(), cell
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, d_outputs, d_hidden, d_cell):
         """Back through time; checked against finite differences by tests/test_networks.py."""
         weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
