@@ -1,7 +1,7 @@
 """Which runs on disk may be compared: those of one preset and figure that have one configuration.
 
-Methods are compared at the same settings; alpha's schedule and lambda concern only the agents that mix. Runs that
-differ in anything else, their length included, are in different conditions and never averaged.
+Methods are compared at the same settings; alpha's schedule, lambda and what ties policies concern only the agents that
+mix. Runs that differ in anything else, their length included, are in different conditions and never averaged.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmlib.config import TIES
 from mmlib.methods import METHODS
 from mmlib.results import NOT_COMPARED, Run, comparable, find_runs
 
-OF_MIXTURES = frozenset({"alpha", "transfer_cost"})
+OF_MIXTURES = frozenset({"alpha", "transfer_cost", *TIES})
 VARIED = frozenset({"level", "method", "seed"})
 
 

@@ -19,6 +19,8 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the field, the value and what is allowed."""
 
 
+TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place of a field of `methods.AgentSpec`
+
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
 
 
@@ -86,6 +88,9 @@ class RunConfig(BaseModel):
         None, description="adapt learning rate, entropy cost and alpha by population based training"
     )
     transfer_cost: float = Field(1.0, ge=0.0, description="lambda of the loss (section 3)")
+    transfer: str | None = Field(None, description="a name of losses.TRANSFER_COSTS or none, in place of the method's")
+    stop_gradient: bool | None = Field(None, description="transfer leaves the teacher alone, in place of the method's")
+    mixing: str | None = Field(None, description="a name of methods.MIXINGS, in place of the method's")
     baseline_cost: float = Field(0.5, ge=0.0)
     discount: float = Field(0.99, ge=0.0, le=1.0)
     reward_clip: float = Field(1.0, gt=0.0, description="learning rewards are clipped to [-c, c]; scores are not")
@@ -120,6 +125,7 @@ class RunConfig(BaseModel):
         tasks = METHODS[self.method].tasks
         if tasks not in (0, len(self.levels)):
             raise ValueError(f"method {self.method!r} needs {tasks} levels joined by '+', not {len(self.levels)}")
+        self._check_ties()
         if self.pbt is not None and self.population < 2:
             raise ValueError(f"population {self.population} cannot be trained by PBT; it needs 2 members or more")
         if self.num_envs % self.learner_batches:
@@ -134,6 +140,21 @@ class RunConfig(BaseModel):
             )
         check_device(self.device)
         return self
+
+    def _check_ties(self) -> None:
+        from mmlib.losses import TRANSFER_COSTS
+        from mmlib.methods import METHODS, MIXINGS
+
+        if self.ties and len(METHODS[self.method].active()) == 1:
+            raise ValueError(f"method {self.method!r} has one policy, which nothing ties: leave {', '.join(self.ties)}")
+        for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
+            if self.ties.get(name, known[0]) not in known:
+                raise ValueError(f"unknown {name} {self.ties[name]!r}; choices: {', '.join(known)}")
+
+    @property
+    def ties(self) -> dict[str, Any]:
+        """What ties the policies, in place of the method's: fields of `methods.AgentSpec`."""
+        return {name: value for name in TIES if (value := getattr(self, name)) is not None}
 
     @property
     def levels(self) -> tuple[str, ...]:

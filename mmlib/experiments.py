@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from mmlib.config import RunConfig, make_config
+from mmlib.config import TIES, RunConfig, make_config
 from mmlib.methods import METHODS
 from mmlib.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
 from mmlib.results import Run, check_inside, config_differences, read_run, run_directory
@@ -68,13 +68,14 @@ def plan(
     """
     chosen_figure, chosen = figure_named(figure), choose("preset", preset, PRESETS)
     here = _levels(chosen_figure, chosen, levels)
-    allowed = dict.fromkeys(chosen_figure.methods)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
     for method in wanted:
-        choose(f"method of figure {figure}", method, allowed)
+        if method not in chosen_figure.methods:
+            its = ", ".join(chosen_figure.methods)
+            raise ExperimentError(f"figure {figure} has no method {method!r}; its methods: {its}")
     jobs = [
         Job(
-            configure(chosen, level, method, seed, overrides, chosen_figure),
+            configure(chosen, level, method, seed, _of_method(method, overrides), chosen_figure),
             run_directory(results, preset, chosen_figure.directory, level, method, seed),
         )
         for level in here
@@ -85,6 +86,12 @@ def plan(
         check_inside(job.directory, Path(results))
         check_free(job)
     return jobs
+
+
+def _of_method(method: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The overrides of a figure that concern a method: what ties policies is nothing to one that has a single one."""
+    single = len(METHODS[method].active()) == 1
+    return {name: value for name, value in (overrides or {}).items() if not (single and name in TIES)}
 
 
 def _levels(figure: Figure, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 def specification(config: RunConfig) -> AgentSpec:
-    """The agent of a run, in the action spaces of its level."""
+    """The agent of a run, tied as the run says, in the action spaces of its level."""
     from mmlib import levels  # late: loads the engine
 
-    return fit(config.method, levels.interface(config.levels[0], config.backend_in_force).spaces)
+    spec = fit(config.method, levels.interface(config.levels[0], config.backend_in_force).spaces)
+    return replace(spec, **config.ties)
 
 
 def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSpec:

@@ -86,7 +86,7 @@ BAD = {
     "config alone": (["train", "--config", "-"], "--config needs --directory"),
     "figure": (["figure", "33"], "unknown figure '33'; figures: 3"),
     "figure's level": (["figure", "3", "--level", "nav_maze"], "figure 3 has no level 'nav_maze'; its levels: "),
-    "figure's method": (["figure", "3", "--method", "big"], "unknown method of figure 3 'big'; "),
+    "figure's method": (["figure", "3", "--method", "big"], "figure 3 has no method 'big'; its methods: small"),
     "figure's seeds": (["figure", "3", "--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
     "figure's jobs": (["figure", "3", "--jobs", "0"], "--jobs 0: at least 1 run at a time"),
     "bench": (["bench", "--method", "huge"], "unknown method 'huge'"),

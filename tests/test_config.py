@@ -1,9 +1,12 @@
 """Bad configurations: a sentence that names the value and the choices, before any work."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mmlib.config import ConfigError, make_config
+from mmlib.fitting import specification
 from mmlib.schedules import piecewise
 
 GOOD = {"level": "explore_object_locations_small_mini", "method": "mm"}
@@ -35,6 +38,9 @@ def test_defaults_are_the_papers():
         ({"learner_batches": 5}, ["learner_batches 5 does not divide num_envs 32", "1, 2, 4, 8, 16, 32"]),
         ({"learning_rat": 1}, ["unknown setting 'learning_rat'", "learning_rate"]),
         ({"conv1": [4, 8]}, ["conv1"]),
+        ({"transfer": "huber"}, ["unknown transfer 'huber'", "kl, masked_kl, cross_entropy, mixture_kl, none"]),
+        ({"mixing": "soft"}, ["unknown mixing 'soft'", "explicit, sampled, none"]),
+        ({"method": "big756", "transfer": "kl"}, ["'big756' has one policy", "transfer"]),
     ],
 )
 def test_errors_name_the_value_and_the_choices(override, words):
@@ -59,3 +65,20 @@ def test_piecewise():
     knots = [(100, 0.0), (200, 1.0), (300, 0.5)]
     got = [piecewise(knots, t) for t in (0, 100, 150, 200, 250, 300, 1000)]
     assert got == [0.0, 0.0, 0.5, 1.0, 0.75, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("ties", "same"),
+    [
+        ({"transfer": "masked_kl"}, "mm_masked_kl"),
+        ({"transfer": "none"}, "mm_no_kl"),
+        ({"transfer": "mixture_kl"}, "mm_mixture_kl"),
+        ({"transfer": "cross_entropy"}, "mm_cross_entropy"),
+        ({"stop_gradient": True}, "mm_stop_gradient"),
+        ({"mixing": "sampled"}, "mm_sampled"),
+        ({"mixing": "none"}, "kl_no_mixing"),
+    ],
+)
+def test_ties_by_name_make_the_methods_of_the_table(ties, same):
+    spec = specification(make_config(GOOD | ties))
+    assert replace(spec, label="") == replace(specification(make_config(GOOD | {"method": same})), label="")

@@ -87,7 +87,7 @@ def test_choices_replace_the_presets(tmp_path):
         (("33", "quick"), ExperimentError, "unknown figure '33'; figures: 3"),
         (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, population, laptop"),
         (("3", "quick", ["nav_maze"]), ExperimentError, "figure 3 has no level 'nav_maze'; its levels: explore"),
-        (("3", "quick", None, ["big"]), ExperimentError, "unknown method of figure 3 'big'"),
+        (("3", "quick", None, ["big"]), ExperimentError, "figure 3 has no method 'big'"),
         (("3", "quick", None, None, [-1]), ConfigError, "seed = -1"),
         (
             ("3", "quick", None, None, None, {"lr": 1}),
@@ -166,3 +166,9 @@ def test_repository_is_found_from_below_and_else_the_start(tmp_path):
     assert experiments.repository_root(tmp_path / "notebooks") == tmp_path
     assert experiments.repository_root(tmp_path) == tmp_path
     assert experiments.repository_root(tmp_path.parent) == tmp_path.parent
+
+
+def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):
+    jobs = plan("6", "quick", overrides={"transfer": "cross_entropy", "stop_gradient": True}, results=tmp_path)
+    given = {job.config.method: job.config.ties for job in jobs}
+    assert given == {"ff": {}, "lstm": {}, "mm_ff_lstm": {"transfer": "cross_entropy", "stop_gradient": True}}

@@ -131,3 +131,11 @@ def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, m
         assert one == two and (one or name == "decisions")
     one, two = (checkpoint.load(tmp_path / name)["loop"] for name in ("broken", "whole"))
     assert all(torch.equal(value, two["learner"]["agent"][name]) for name, value in one["learner"]["agent"].items())
+
+
+@pytest.mark.parametrize("method", ["mm_ff_lstm", "mm_three"])
+@pytest.mark.parametrize("ties", [{"transfer": "cross_entropy", "mixing": "sampled"}, {"transfer": "mixture_kl"}])
+def test_any_agent_can_be_tied_in_any_way(tmp_path, method, ties):
+    train(config(method=method, agent_steps=80, alpha=[[0, 0.5]], stop_gradient=True, **ties), tmp_path)
+    row = Run(tmp_path).metrics().iloc[-1]
+    assert row["transfer"] > 0 and row["grad_norm"] > 0
