@@ -158,9 +158,14 @@ def summary_of_runs(runs: Runs, last: int = 100) -> pd.DataFrame:
                     "frames": total_frames(run),
                     "episodes": len(episodes),
                     f"mean of the last {last}": episodes["return"].tail(last).mean(),
-                    "minutes": timing["seconds"].iloc[-1] / 60 if len(timing) else None,
+                    "minutes": _seconds(timing["seconds"]) / 60 if len(timing) else None,
                     "agent steps/s": timing["agent_steps_per_second"].median(),
                     "records": str(run.directory),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _seconds(recorded: pd.Series) -> float:
+    """Seconds that a run took in all: each process of one that was interrupted counted from 0."""
+    return float(recorded[(recorded.shift(-1) < recorded) | recorded.shift(-1).isna()].sum())

@@ -34,3 +34,12 @@ def test_summary_of_runs_states_the_last_episodes(make_run):
     row = analysis.summary_of_runs({"mm": [make_run("mm", 4, range(10))]}, last=4).iloc[0]
     assert (row["method"], row["seed"], row["frames"], row["episodes"]) == ("M&M", 4, 400, 10)
     assert (row["mean of the last 4"], row["minutes"], row["agent steps/s"]) == (7.5, 0.5, 3.5)
+
+
+def test_minutes_are_of_all_the_processes_of_an_interrupted_run(make_run):
+    run = make_run("mm", 1, range(10))
+    lines = [
+        f'{{"frames": {f}, "seconds": {s}, "agent_steps_per_second": 1}}\n' for f, s in enumerate((60, 120, 30, 90))
+    ]
+    (run.directory / "timing.jsonl").write_text("".join(lines))
+    assert analysis.summary_of_runs({"mm": [run]}).iloc[0]["minutes"] == 3.5
