@@ -95,6 +95,7 @@ def learning_curves(
     seeds: Mapping[str, int],
     random: Mapping[str, Score] | None = None,
     title: str = "",
+    unit: str = "seed",
 ) -> Figure:
     """Figure 3's panel: episode return over environment frames, one line a method, shaded 95 % intervals.
 
@@ -103,14 +104,16 @@ def learning_curves(
       seeds: how many seeds each method's mean is over.
       random: the random policy's score by action space, drawn as dotted lines in the space's colour.
       title: above the panel; usually the level.
+      unit: what a seed is, if more than a single agent: "population".
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
         axes = figure.add_subplot()
         alike = len({seeds[method] for method in curves}) == 1
-        _draw_curves(axes, curves, {} if alike else seeds, random or {})
+        said = {method: f"{count} {unit}{'' if count == 1 else 's'}" for method, count in seeds.items()}
+        _draw_curves(axes, curves, {} if alike else said, random or {})
         if alike and curves:
-            title = f"{title}, {_seeds(seeds[next(iter(curves))])}"
+            title = f"{title}, {said[next(iter(curves))]}"
         axes.set(ylabel="episode return", title=title)
         _legend_below(figure, axes, columns=2)
         return figure
@@ -156,11 +159,11 @@ def level_panels(
 
 
 def _draw_curves(
-    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, int], random: Mapping[str, Score]
+    axes: Axes, curves: Mapping[str, Curve], seeds: Mapping[str, str], random: Mapping[str, Score]
 ) -> None:
-    """One line a method with its shaded interval, dotted lines for random policies, frames on the x axis."""
+    """One line a method (its seeds in words) with its interval, dotted lines for random policies, over frames."""
     for method, curve in curves.items():
-        name = label(method) + (f" ({_seeds(seeds[method])})" if seeds else "")
+        name = label(method) + (f" ({seeds[method]})" if seeds else "")
         marker = "o" if len(curve.frames) == 1 else None  # a single point makes no line
         axes.plot(curve.frames, curve.mean, label=name, marker=marker, markersize=3, **style(method))
         axes.fill_between(curve.frames, curve.low, curve.high, color=LINES[method][0], alpha=0.18, lw=0)
@@ -198,10 +201,6 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
             panels.flat[0].plot([], [], **style(method), label=label(method))
         figure.legend(loc="outside lower center", ncols=len(runs))
         return figure
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def frame_axis(axes: Axes, labelled: bool = True) -> None:

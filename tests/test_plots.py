@@ -54,6 +54,12 @@ def test_seeds_are_stated_once_where_all_have_as_many():
     assert [line.get_label() for line in same.lines] == ["Small action space", "M&M"]
 
 
+def test_seeds_that_are_populations_are_called_so():
+    counts, lines = {"small": 1, "mm": 2}, {"small": curve(1), "mm": curve(2)}
+    axes = plots.learning_curves(lines, counts, title="a_level", unit="population").axes[0]
+    assert [line.get_label() for line in axes.lines] == ["Small action space (1 population)", "M&M (2 populations)"]
+
+
 def test_panel_of_negative_returns_shows_them():
     axes = plots.learning_curves({"mm": curve(-5, -4)}, {"mm": 1}).axes[0]
     assert axes.get_ylim()[0] < -5
