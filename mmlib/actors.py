@@ -43,10 +43,10 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Episode:
-    """A finished episode: its member, unclipped return, length, and the member's agent steps at its end."""
+    """A finished episode: its member, when it ended in steps of its own environment, unclipped return, and length."""
 
     member: int
-    agent_steps: int
+    steps: int
     episode_return: float
     length_frames: int
     task: int = 0  # the level's place in the run's list
@@ -131,7 +131,7 @@ class Actor:
 
     def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
         return [
-            Episode(b // self.shape[1], self.agent_steps, float(returns[b]), int(lengths[b]), self.task)
+            Episode(b // self.shape[1], self.steps, float(returns[b]), int(lengths[b]), self.task)
             for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
         ]
 

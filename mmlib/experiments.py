@@ -129,9 +129,12 @@ def configure(
     for name in ("level", "method", "seed"):
         if name in overrides:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
-    values = {**preset.settings, **(figure.settings if figure else {}), **overrides}
+    given = dict(preset.settings)
+    if figure is not None:
+        given |= {**figure.settings, **preset.by_figure.get(figure.name, {})}
+    values = {**given, **overrides}
     if isinstance(overrides.get("pbt"), Mapping):  # a part of them
-        values["pbt"] = {**(preset.settings.get("pbt") or {}), **overrides["pbt"]}
+        values["pbt"] = {**(given.get("pbt") or {}), **overrides["pbt"]}
     if "transfer_cost" not in overrides and method in METHODS:
         values["transfer_cost"] = METHODS[method].transfer_weight
     values |= {"level": level, "method": method, "seed": seed}

@@ -26,7 +26,7 @@ class PopulationState:
 
     hyper: list[Hyper]  # [P]
     windows: list[list[list[float]]]  # [P][levels][<= window], each level's last returns, oldest first
-    episodes: list[int]  # [P], since the last decision
+    episodes: list[int]  # [P], trained on since the last decision
     decisions: int = 0  # so far: with the seed it decides all random draws of the next one
     seed: int = 0
 
@@ -70,17 +70,26 @@ def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
     return float(np.exp(random.uniform(low, high)))
 
 
-def observe(state: PopulationState, config: PBTConfig, returns: Iterable[tuple[int, int, float]]) -> None:
-    """Takes finished episodes as (member, level, return); keeps the last `window` of each level."""
+def observe(
+    state: PopulationState, config: PBTConfig, trained: Iterable[int], returns: Iterable[tuple[int, int, float]]
+) -> None:
+    """Takes finished episodes.
+
+    Args:
+      trained: the member of each episode that was trained on; they make a member ready.
+      returns: (member, level, return) of the episodes that are compared: the same ones, or those of the target alone
+        where it is evaluated (appendix B.2). The last `window` of each level are kept.
+    """
+    for member in trained:
+        state.episodes[member] += 1
     for member, level, value in returns:
         window = state.windows[member][level]
         window.append(value)
         del window[: -config.window]
-        state.episodes[member] += 1
 
 
 def ready(state: PopulationState, config: PBTConfig) -> list[int]:
-    """The members with `ready` episodes or more since their last decision."""
+    """The members that trained on `ready` episodes or more since their last decision."""
     return [member for member, episodes in enumerate(state.episodes) if episodes >= config.ready]
 
 

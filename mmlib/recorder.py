@@ -50,9 +50,11 @@ class Recorder:
         self.writer.decisions(decision.as_row(frames) for decision in outcome.decisions)
 
     def _rows(self, episodes: Iterable[Episode]) -> Iterable[dict[str, Any]]:
-        levels, repeat = self.config.levels, self.config.action_repeat
+        """Rows of episodes, stamped with the frames that the member had trained on: all environments step together."""
+        levels = self.config.levels
+        frames_a_step = self.config.num_envs * len(levels) * self.config.action_repeat
         for e in episodes:
-            row = {"frames": e.agent_steps * len(levels) * repeat, "member": e.member, "return": e.episode_return}
+            row = {"frames": e.steps * frames_a_step, "member": e.member, "return": e.episode_return}
             row["length_frames"] = e.length_frames
             yield row if len(levels) == 1 else {**row, "level": levels[e.task]}
 

@@ -205,7 +205,7 @@ class TrainingLoop:
         weights = self.learner.agent.control_weights(self.hyper.alpha)
         if self._thread is None:
             trajectories, episodes, evaluations = self._act(weights)
-            self._observe(evaluations if self.evaluators else episodes)
+            self._observe(episodes, evaluations)
             diagnostics = [self._learn(trajectories)]
         else:
             self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
@@ -213,7 +213,7 @@ class TrainingLoop:
             diagnostics = [] if self.pending is None else [self._learn(self.pending)]
             with self.timer("wait"):
                 trajectories, episodes, evaluations = future.result()
-            self._observe(evaluations if self.evaluators else episodes)
+            self._observe(episodes, evaluations)
             self.pending = trajectories
             if self.agent_steps >= self.config.agent_steps or self._ready():
                 diagnostics.append(self._learn(trajectories))
@@ -242,10 +242,12 @@ class TrainingLoop:
             raise DivergedError("; ".join(self.learner.stopped.values()))
         return diagnostics
 
-    def _observe(self, episodes: list[Episode]) -> None:
-        """Books the returns that members are compared by."""
+    def _observe(self, episodes: list[Episode], evaluations: list[Episode]) -> None:
+        """Books the episodes that make members ready, and the returns that they are compared by."""
         if self.population is not None and self.config.pbt is not None:
-            pbt.observe(self.population, self.config.pbt, ((e.member, e.task, e.episode_return) for e in episodes))
+            compared = evaluations if self.evaluators else episodes
+            returns = ((e.member, e.task, e.episode_return) for e in compared)
+            pbt.observe(self.population, self.config.pbt, (e.member for e in episodes), returns)
 
     def _ready(self) -> list[int]:
         """The members that are to decide."""

@@ -172,3 +172,10 @@ def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):
     jobs = plan("6", "quick", overrides={"transfer": "cross_entropy", "stop_gradient": True}, results=tmp_path)
     given = {job.config.method: job.config.ties for job in jobs}
     assert given == {"ff": {}, "lstm": {}, "mm_ff_lstm": {"transfer": "cross_entropy", "stop_gradient": True}}
+
+
+def test_a_preset_may_set_a_single_figure_apart(tmp_path):
+    windows = {name: plan(name, "population", results=tmp_path)[0].config.pbt.window for name in ("3", "6", "9")}
+    assert windows == {"3": 30, "6": 30, "9": 10}
+    part = plan("9", "population", overrides={"pbt": {"p_value": 0.1}}, results=tmp_path)[0].config.pbt
+    assert (part.p_value, part.window, part.ready) == (0.1, 10, 10)

@@ -40,13 +40,25 @@ def test_the_start_is_log_uniform():
         assert scipy.stats.kstest(logs, "uniform").pvalue > 0.001
 
 
+def observe(state, config, returns):
+    """Episodes that are trained on and compared, as on a single level."""
+    pbt.observe(state, config, [member for member, _, _ in returns], returns)
+
+
 def test_nothing_before_ready():
     state = population([[1.0]] * 2)
-    pbt.observe(state, PAPER, [(0, 0, 1.0)] * 299 + [(1, 0, 2.0)] * 10)
+    observe(state, PAPER, [(0, 0, 1.0)] * 299 + [(1, 0, 2.0)] * 10)
     assert pbt.ready(state, PAPER) == []
-    pbt.observe(state, PAPER, [(0, 0, 5.0)])
+    observe(state, PAPER, [(0, 0, 5.0)])
     assert pbt.ready(state, PAPER) == [0]
     assert state.windows[0][0] == [1.0] * 29 + [5.0] and len(state.windows[1][0]) == 11
+
+
+def test_episodes_trained_on_make_ready_and_those_of_the_target_alone_are_compared():
+    state = population([[1.0]] * 2)
+    pbt.observe(state, PAPER, [0] * 300, [(1, 0, 7.0)] * 400)
+    assert pbt.ready(state, PAPER) == [0] and state.episodes == [300, 0]
+    assert state.windows == [[[1.0]], [[7.0] * 30]]
 
 
 def test_exploit_copies_a_better_member_and_its_window():
@@ -118,7 +130,7 @@ def test_a_population_finds_a_known_best_learning_rate():
     for _ in range(200):
         for member in range(8):
             distance = abs(np.log(state.hyper[member]["learning_rate"] / 0.3))
-            pbt.observe(state, config, [(member, 0, -distance + random.normal(0, 0.1)) for _ in range(5)])
+            observe(state, config, [(member, 0, -distance + random.normal(0, 0.1)) for _ in range(5)])
         for member in pbt.ready(state, config):
             pbt.apply(state, pbt.decide(state, config, member))
     end = [h["learning_rate"] for h in state.hyper]

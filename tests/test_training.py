@@ -133,6 +133,16 @@ def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, m
     assert all(torch.equal(value, two["learner"]["agent"][name]) for name, value in one["learner"]["agent"].items())
 
 
+def test_episodes_of_the_target_alone_are_stamped_with_the_frames_trained_on(tmp_path):
+    settings = dict(level=f"{LEVEL}+nav_maze_static_01_mini", method="multitask", num_envs=4, evaluation_envs=2)
+    train(config(**settings, unroll=250, agent_steps=8000, log_every=2000, checkpoint_every=8000), tmp_path)
+    trained, alone = Run(tmp_path).episodes(), Run(tmp_path).evaluations()
+    assert trained["frames"].iloc[0] == 450 * 4 * 4 * 2  # an episode's agent steps, action repeat, environments, levels
+    assert (
+        alone["frames"].tolist() == trained["frames"].tolist()[::2]
+    )  # half as many environments, and they end together
+
+
 @pytest.mark.parametrize("method", ["mm_ff_lstm", "mm_three"])
 @pytest.mark.parametrize("ties", [{"transfer": "cross_entropy", "mixing": "sampled"}, {"transfer": "mixture_kl"}])
 def test_any_agent_can_be_tied_in_any_way(tmp_path, method, ties):
