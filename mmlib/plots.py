@@ -107,15 +107,15 @@ def learning_curves(
       unit: what a seed is, if more than a single agent: "population".
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN, 2.9), layout="constrained")
+        alike = len({seeds[method] for method in curves}) <= 1
+        figure = Figure(figsize=(COLUMN, 2.9 if alike else 3.4), layout="constrained")
         axes = figure.add_subplot()
-        alike = len({seeds[method] for method in curves}) == 1
         said = {method: f"{count} {unit}{'' if count == 1 else 's'}" for method, count in seeds.items()}
         _draw_curves(axes, curves, {} if alike else said, random or {})
         if alike and curves:
             title = f"{title}, {said[next(iter(curves))]}"
         axes.set(ylabel="episode return", title=title)
-        _legend_below(figure, axes, columns=2)
+        _legend_below(figure, axes, columns=2 if alike else 1)  # with the seeds names are long
         return figure
 
 
