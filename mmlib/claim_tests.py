@@ -121,6 +121,7 @@ def returns(claim: Comparison) -> Callable[[Condition], Effect | None]:
     """The test of a claim about two methods' returns."""
 
     def test(condition: Condition) -> Effect | None:
+        """The comparison on the runs of a condition; None if it has none of them."""
         data = compare(condition, claim.first, claim.second, claim.share)
         if data is None:
             return None
@@ -261,6 +262,7 @@ def tasks(
     methods = ("mm_multitask", "multitask")
 
     def test(condition: Condition) -> Effect | None:
+        """The difference on the first level whose runs recorded every task; None if there is none."""
         for level in condition.runs:
             groups = [condition.of(level, method) for method in methods]
             means = [[_by_task(run, target_alone and run.method == methods[0]) for run in group] for group in groups]
