@@ -52,7 +52,7 @@ def multitask_curves(runs: Runs) -> dict[str, dict[str, stats.Curve]]:
     for method, group in runs.items():
         if group:
             lines[method] = [by_level(run) for run in group]
-        if group and len(METHODS[method].active()) > 1:
+        if group and not METHODS[method].single:
             lines[f"{method}/target"] = [by_level(run, "evaluations") for run in group]
     total = max((total_frames(run) for group in runs.values() for run in group), default=0)
     names = list(dict.fromkeys(name for tables in lines.values() for table in tables for name in table))

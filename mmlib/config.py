@@ -145,7 +145,7 @@ class RunConfig(BaseModel):
         from mmlib.losses import TRANSFER_COSTS
         from mmlib.methods import METHODS, MIXINGS
 
-        if self.ties and len(METHODS[self.method].active()) == 1:
+        if self.ties and METHODS[self.method].single:
             raise ValueError(f"method {self.method!r} has one policy, which nothing ties: leave {', '.join(self.ties)}")
         for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
             if self.ties.get(name, known[0]) not in known:

@@ -90,7 +90,7 @@ def plan(
 
 def _of_method(method: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     """The overrides of a figure that concern a method: what ties policies is nothing to one that has a single one."""
-    single = len(METHODS[method].active()) == 1
+    single = METHODS[method].single
     return {name: value for name, value in (overrides or {}).items() if not (single and name in TIES)}
 
 

@@ -61,9 +61,14 @@ class AgentSpec:
         return tuple(c for c in self.constituents if c.task in (None, task))
 
     @property
+    def single(self) -> bool:
+        """Whether one policy acts, with nothing to mix or to tie."""
+        return len(self.active()) == 1
+
+    @property
     def mixes(self) -> bool:
         """Whether alpha plays a part."""
-        return len(self.active()) > 1 and self.alpha is None
+        return not self.single and self.alpha is None
 
 
 # Wiring (a), figure 3: everything is shared but the last linear layers to policy and value.

@@ -222,8 +222,7 @@ def _logarithmic(axes: Axes) -> None:
 
 def _diagnostic(axes: Axes, run: Run, column: str, look: dict[str, Any]) -> None:
     metrics = run.metrics()
-    single = len(METHODS[run.method].active()) == 1
-    if column not in metrics or (single and column in ("transfer", "alpha")):
+    if column not in metrics or (METHODS[run.method].single and column in ("transfer", "alpha")):
         return  # an agent of one policy has no mixture to speak of
     values = metrics.groupby("frames")[column].mean().dropna()
     axes.plot(values.index, values, lw=0.9, alpha=0.85, **look)

@@ -69,7 +69,7 @@ def _returns(axes: Axes, run: Run, look: Mapping[str, Any], name: str) -> None:
 
 def _metric(axes: Axes, run: Run, column: str, look: Mapping[str, Any]) -> None:
     metrics = run.metrics()
-    single = run.method in METHODS and len(METHODS[run.method].active()) == 1
+    single = run.method in METHODS and METHODS[run.method].single
     if not len(metrics) or column not in metrics or (single and column == "alpha"):
         return  # an agent of one policy has no alpha
     members = sorted(set(metrics["member"]))
