@@ -33,9 +33,8 @@ class Trajectory:
     weights: Tensor  # float32 [P, K], the constituents' weights when they acted
     cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
 
-    def environments(self, start: int, stop: int) -> Trajectory:
-        """The trajectories of environments start ... stop - 1 of each member (views)."""
-        part = slice(start, stop)
+    def environments(self, part: Tensor | slice) -> Trajectory:
+        """The trajectories of some environments of each member, by their places in N."""
         cut = {f.name: getattr(self, f.name)[:, :, part] for f in fields(self) if f.name not in ("weights", "cores")}
         cores = {n: None if s is None else (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
         return Trajectory(**cut, weights=self.weights, cores=cores)

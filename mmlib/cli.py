@@ -200,6 +200,38 @@ def schedule(
     print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
+@app.command()
+def campaign(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
+    workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,
+    status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Make a campaign's runs that are not on disk yet, in the order of its file.
+
+    An interrupt stops it; the same command goes on from there.
+
+    \b
+    Examples:
+      mmlib campaign campaigns/step.yaml --workers 2
+      mmlib campaign campaigns/step.yaml --status
+    """
+    from mmlib import campaign as campaigns
+    from mmlib import jobs
+    from mmlib.reports import LineReport
+
+    with bad_input():
+        plan = campaigns.plan(campaigns.read(file), results)
+    if not status:
+        try:
+            jobs.check(jobs.run(plan, workers, LineReport(workers, seconds=120.0), poll_seconds=5.0))
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on from the last checkpoints", code=130)
+        except jobs.RunError as error:
+            fail(str(error), code=1)
+    print(campaigns.status(plan, workers))
+
+
 for _commands in (cli_info, cli_levels, cli_claims, cli_runs, cli_reliability):
     _commands.register(app)
 

@@ -79,7 +79,9 @@ class RunConfig(BaseModel):
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions and linear layers")
     device: str = "cpu"
 
+    optimiser: Literal["rmsprop", "adam"] = Field("rmsprop", description="rmsprop is the paper's (appendix D)")
     learning_rate: float = Field(6e-4, gt=0.0)
+    anneal: bool = Field(False, description="the learning rate falls linearly to 0 over the run's agent steps")
     entropy_cost: float = Field(3e-3, ge=0.0)
     alpha: tuple[Knot, ...] = Field(
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
@@ -87,15 +89,25 @@ class RunConfig(BaseModel):
     pbt: PBTConfig | None = Field(
         None, description="adapt learning rate, entropy cost and alpha by population based training"
     )
-    transfer_cost: float = Field(1.0, ge=0.0, description="lambda of the loss (section 3)")
+    transfer_cost: float | None = Field(
+        None, ge=0.0, description="lambda of the loss (section 3), in place of the method's"
+    )
+    transfer_normalisation: Literal["trajectories", "steps"] = Field(
+        "trajectories", description="what |S| of eq. (1) counts: trajectories of an unroll, or their agent steps"
+    )
     transfer: str | None = Field(None, description="a name of losses.TRANSFER_COSTS or none, in place of the method's")
     stop_gradient: bool | None = Field(None, description="transfer leaves the teacher alone, in place of the method's")
     mixing: str | None = Field(None, description="a name of methods.MIXINGS, in place of the method's")
     baseline_cost: float = Field(0.5, ge=0.0)
+    value_targets: Literal["mixture", "each"] = Field(
+        "mixture", description="what V-trace's targets train: the mixture's value, or each constituent's"
+    )
     discount: float = Field(0.99, ge=0.0, le=1.0)
     reward_clip: float = Field(1.0, gt=0.0, description="learning rewards are clipped to [-c, c]; scores are not")
     rms_decay: float = Field(0.99, ge=0.0, lt=1.0)
     rms_epsilon: float = Field(0.1, gt=0.0)
+    adam_betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (0.9, 0.999)
+    adam_epsilon: float = Field(1e-5, gt=0.0)
     max_grad_norm: float | None = Field(None, gt=0.0, description="clip each member's global gradient norm")
 
     log_every: int = Field(10_000, ge=1, description="agent steps between rows of metrics")

@@ -18,6 +18,8 @@ def specification(config: RunConfig) -> AgentSpec:
     from mmlib import levels  # late: loads the engine
 
     spec = fit(config.method, levels.interface(config.levels[0], config.backend_in_force).spaces)
+    if config.transfer_cost is not None:
+        spec = replace(spec, transfer_weight=config.transfer_cost)
     return replace(spec, **config.ties)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from mmlib import losses
 from mmlib.actors import Trajectory
 from mmlib.agent import MixMatchAgent, Outputs, mix, mix_values
 from mmlib.config import RunConfig
-from mmlib.optim import RMSProp, clip_by_global_norm
+from mmlib.optim import annealed, clip_by_global_norm, make_optimiser
 from mmlib.policies import Policy
 from mmlib.vtrace import VTrace, vtrace
 
@@ -42,20 +43,29 @@ class Learner:
     def __init__(self, agent: MixMatchAgent, config: RunConfig):
         self.agent, self.config = agent, config
         self.parameters = dict(agent.named_parameters())
-        self.optimiser = RMSProp(self.parameters, decay=config.rms_decay, epsilon=config.rms_epsilon)
+        self.optimiser = make_optimiser(self.parameters, config)
         self.updates = 0
         self.stopped: dict[int, str] = {}  # members whose loss or gradient was not finite, and the reason
 
     def update(self, trajectories: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
         """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
 
+        The environments are dealt out anew each time, by the run's seed: the last update sees the most off-policy
+        data, and it should not be the same environments'.
+
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
+        parts = self._batches()
+        return average([self._update([t.environments(part) for t in trajectories], hyper) for part in parts])
+
+    def _batches(self) -> Sequence[Tensor | slice]:
+        """The environments of each update of an unroll."""
         size = self.config.num_envs // self.config.learner_batches
-        starts = range(0, self.config.num_envs, size)
-        rows = [self._update([t.environments(start, start + size) for t in trajectories], hyper) for start in starts]
-        return average(rows)
+        if size == self.config.num_envs:
+            return [slice(None)]
+        order = np.random.default_rng([self.config.seed, self.updates]).permutation(self.config.num_envs)
+        return torch.from_numpy(order).split(size)
 
     def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
         losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
@@ -65,7 +75,7 @@ class Learner:
         loss.sum().backward()  # members are independent: the sum's gradient is each member's own
         grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
         self._stop_the_diverged(loss.detach(), grad_norm)
-        self.optimiser.step(self.parameters, hyper.learning_rate)
+        self.optimiser.step(self.parameters, hyper.learning_rate * annealed(self.config, self._agent_steps))
         self.updates += 1
         return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
 
@@ -90,6 +100,7 @@ class Learner:
         outputs = self.agent.unroll(*inputs, batch.cores, task)
         mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
         values = mix_values(outputs.values, weights)
+        trained_values = outputs.values if config.value_targets == "each" else values[None]
 
         log_probs = self._at_steps(outputs, weights, batch)  # (T, P, N)
         trace = vtrace(
@@ -102,7 +113,7 @@ class Learner:
         entropy = mixture.entropy()[:-1]
         terms = {
             "pg_loss": losses.policy_gradient_loss(log_probs, trace.advantages),
-            "baseline_loss": losses.baseline_loss(values[:-1], trace.vs),
+            "baseline_loss": sum(losses.baseline_loss(v[:-1], trace.vs) for v in trained_values),
             "entropy_loss": losses.entropy_loss(entropy),
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
@@ -110,10 +121,20 @@ class Learner:
         if spec.transfer != "none":
             along = self.agent.mixture_weights(hyper.alpha)
             transfer = losses.transfer_cost(spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient)
-            trajectories = config.num_envs * len(config.levels)
-            loss = loss + config.transfer_cost * losses.transfer_loss(transfer[:-1], trajectories)
+            loss = loss + spec.transfer_weight * losses.transfer_loss(transfer[:-1], self._size_of_s)
             terms["transfer"] = transfer[:-1].mean((0, 2))
         return loss, _diagnose(outputs, mixture, trace, values, terms)
+
+    @property
+    def _size_of_s(self) -> int:
+        """|S| of eq. (1), in the reading that the configuration takes."""
+        trajectories = self.config.num_envs * len(self.config.levels)
+        return trajectories * (self.config.unroll if self.config.transfer_normalisation == "steps" else 1)
+
+    @property
+    def _agent_steps(self) -> int:
+        """Agent steps of each member that have been learned from."""
+        return self.updates * self.config.steps_per_iteration // self.config.learner_batches
 
     def _at_steps(self, outputs: Outputs, weights: Tensor, batch: Trajectory) -> Tensor:
         """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last observation has no action yet."""
@@ -123,7 +144,7 @@ class Learner:
     @torch.no_grad()
     def copy_member(self, donor: int, member: int) -> None:
         """Gives a member the donor's weights and optimiser state."""
-        for tensors in (self.parameters, self.optimiser.mean_square):
+        for tensors in (self.parameters, *self.optimiser.slots.values()):
             for value in tensors.values():
                 value[member] = value[donor]
         self.stopped.pop(member, None)
@@ -132,7 +153,7 @@ class Learner:
         """Parameters, optimiser and counter."""
         return {
             "agent": self.agent.state_dict(),
-            "mean_square": self.optimiser.mean_square,
+            "optimiser": self.optimiser.slots,
             "updates": self.updates,
             "stopped": self.stopped,
         }
@@ -140,8 +161,9 @@ class Learner:
     def load_state_dict(self, saved: dict) -> None:
         """Continues where `state_dict` was taken."""
         self.agent.load_state_dict(saved["agent"])
-        for name, value in saved["mean_square"].items():
-            self.optimiser.mean_square[name].copy_(value)
+        for slot, values in saved["optimiser"].items():
+            for name, value in values.items():
+                self.optimiser.slots[slot][name].copy_(value)
         self.updates, self.stopped = saved["updates"], saved["stopped"]
 
 

@@ -77,11 +77,11 @@ def _constant(policy: Policy) -> Policy:
     return new
 
 
-def transfer_loss(cost: Tensor, num_trajectories: int) -> Tensor:
-    """Eq. (1): the cost `[T, P, N]` summed over time, divided by |S|.
+def transfer_loss(cost: Tensor, size: int) -> Tensor:
+    """Eq. (1): the cost `[T, P, N]` summed over time, divided by `size` = |S|.
 
     S is the set of trajectories of one unroll, one an environment of the member, on all levels of a multitask run
     together (stated choice): splitting an unroll into several updates leaves the weight of the transfer cost beside
-    the RL loss, which is summed, as it was.
+    the RL loss, which is summed, as it was. The other reading counts the agent steps of those trajectories.
     """
-    return cost.sum((0, 2)) / num_trajectories
+    return cost.sum((0, 2)) / size

@@ -1,11 +1,22 @@
-"""RMSProp with TensorFlow's semantics, for parameters with a leading population axis."""
+"""RMSProp and Adam for parameters with a leading population axis.
+
+Every parameter is `[P, ...]`; each member has a learning rate of its own, given at each step. What an optimiser
+remembers stands in `slots`, by slot and parameter, each with a leading P: population based training copies a member's
+rows of them together with its weights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from mmlib.config import RunConfig
+
+Slots = dict[str, dict[str, Tensor]]
 
 
 class RMSProp:
@@ -16,26 +27,83 @@ class RMSProp:
 
         mean_square <- decay * mean_square + (1 - decay) * g^2
         parameter   <- parameter - learning_rate * g / sqrt(mean_square + epsilon)
-
-    Every parameter is `[P, ...]`; each member has a learning rate of its own, given at each step.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], *, decay: float = 0.99, epsilon: float = 0.1):
         self.decay, self.epsilon = decay, epsilon
-        self.mean_square = {name: torch.ones_like(p) for name, p in parameters.items()}
+        self.slots: Slots = {"mean_square": {name: torch.ones_like(p) for name, p in parameters.items()}}
 
     @torch.no_grad()
     def step(self, parameters: Mapping[str, Tensor], learning_rate: Tensor) -> None:
         """Updates `parameters` in place with `learning_rate` `[P]`; their gradients are used up."""
-        trained = [(name, p, p.grad) for name, p in parameters.items() if p.grad is not None]
-        params, grads = [p for _, p, _ in trained], [g for _, _, g in trained]
-        squares = [self.mean_square[name] for name, _, _ in trained]
+        names, params, grads = _trained(parameters)
+        squares = [self.slots["mean_square"][name] for name in names]
         torch._foreach_mul_(squares, self.decay)
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - self.decay)
         denominators = torch._foreach_add(squares, self.epsilon)
         torch._foreach_sqrt_(denominators)
         torch._foreach_mul_(grads, [_per_member(learning_rate, p) for p in params])
         torch._foreach_addcdiv_(params, grads, denominators, value=-1.0)
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1), a departure from the paper that learns faster on the miniatures.
+
+        mean   <- beta_1 * mean + (1 - beta_1) * g
+        square <- beta_2 * square + (1 - beta_2) * g^2
+        parameter <- parameter - learning_rate * (mean / (1 - beta_1^n)) / (sqrt(square / (1 - beta_2^n)) + epsilon)
+
+    n counts a parameter's steps, for each member: a copied member takes the donor's along.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-5,
+    ):
+        self.betas, self.epsilon = betas, epsilon
+        self.slots: Slots = {
+            "mean": {name: torch.zeros_like(p) for name, p in parameters.items()},
+            "square": {name: torch.zeros_like(p) for name, p in parameters.items()},
+            "count": {name: p.new_zeros(p.shape[0], dtype=torch.float64) for name, p in parameters.items()},
+        }
+
+    @torch.no_grad()
+    def step(self, parameters: Mapping[str, Tensor], learning_rate: Tensor) -> None:
+        """Updates `parameters` in place with `learning_rate` `[P]`; their gradients are used up."""
+        names, params, grads = _trained(parameters)
+        means, squares, counts = ([self.slots[slot][name] for name in names] for slot in self.slots)
+        (beta_1, beta_2), rate = self.betas, learning_rate.double()
+        torch._foreach_add_(counts, 1.0)
+        torch._foreach_lerp_(means, grads, 1.0 - beta_1)
+        torch._foreach_mul_(squares, beta_2)
+        torch._foreach_addcmul_(squares, grads, grads, 1.0 - beta_2)
+        denominators = torch._foreach_sqrt(squares)
+        root = [(1.0 - beta_2**n).sqrt() for n in counts]  # [P] each, of the bias correction
+        torch._foreach_add_(denominators, [_per_member(self.epsilon * r, p) for r, p in zip(root, params, strict=True)])
+        steps = [rate * r / (1.0 - beta_1**n) for r, n in zip(root, counts, strict=True)]
+        scaled = torch._foreach_mul(means, [_per_member(s, p) for s, p in zip(steps, params, strict=True)])
+        torch._foreach_addcdiv_(params, scaled, denominators, value=-1.0)
+
+
+def make_optimiser(parameters: Mapping[str, Tensor], config: RunConfig) -> RMSProp | Adam:
+    """The optimiser that a configuration names, with nothing remembered yet."""
+    if config.optimiser == "adam":
+        return Adam(parameters, betas=config.adam_betas, epsilon=config.adam_epsilon)
+    return RMSProp(parameters, decay=config.rms_decay, epsilon=config.rms_epsilon)
+
+
+def annealed(config: RunConfig, agent_steps: int) -> float:
+    """What multiplies every learning rate after `agent_steps`: 1, or falling linearly to 0 over the run."""
+    return max(0.0, 1.0 - agent_steps / config.agent_steps) if config.anneal else 1.0
+
+
+def _trained(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[Tensor], list[Tensor]]:
+    """Names, values and gradients of the parameters that have a gradient."""
+    rows = [(name, p, p.grad) for name, p in parameters.items() if p.grad is not None]
+    return [name for name, _, _ in rows], [p for _, p, _ in rows], [g for _, _, g in rows]
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:

@@ -52,6 +52,6 @@ def _convert(factor: Tensor, dtype: torch.dtype, arithmetic: torch.dtype) -> Ten
 def native_bfloat16(device: str) -> bool:
     """Whether devices of this kind ("cpu", "cuda") have instructions for bfloat16."""
     if device != "cpu":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))

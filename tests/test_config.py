@@ -16,7 +16,7 @@ def test_defaults_are_the_papers():
     config = make_config(GOOD)
     assert (config.width, config.height, config.action_repeat, config.unroll) == (96, 72, 4, 100)
     assert (config.discount, config.baseline_cost, config.rms_decay, config.rms_epsilon) == (0.99, 0.5, 0.99, 0.1)
-    assert config.transfer_cost == 1.0 and config.reward_clip == 1.0
+    assert config.transfer_cost is None and config.reward_clip == 1.0
 
 
 @pytest.mark.parametrize(

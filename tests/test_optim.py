@@ -1,9 +1,10 @@
-"""RMSProp with TensorFlow's semantics, against hand-computed steps."""
+"""RMSProp with TensorFlow's semantics against hand-computed steps, Adam against PyTorch's."""
 
 import numpy as np
+import pytest
 import torch
 
-from mmlib.optim import RMSProp, clip_by_global_norm
+from mmlib.optim import Adam, RMSProp, clip_by_global_norm
 
 
 def test_first_two_steps_by_hand():
@@ -32,10 +33,28 @@ def test_differs_from_pytorch_as_documented():
     assert (1 - theirs).item() > 10 * (1 - ours).item() > 0
 
 
-def test_parameters_without_gradient_stay():
+def test_adam_is_pytorchs_for_each_member():
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.nn.Parameter(torch.randn(3, 4, 5, generator=generator, dtype=torch.float64))
+    rates = [1e-2, 3e-3, 1e-4]
+    theirs = [torch.nn.Parameter(member.detach().clone()) for member in ours]
+    adam = Adam({"w": ours}, betas=(0.8, 0.99), epsilon=1e-3)
+    peers = [torch.optim.Adam([p], lr=rate, betas=(0.8, 0.99), eps=1e-3) for p, rate in zip(theirs, rates, strict=True)]
+    for _ in range(7):
+        gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+        ours.grad = gradient.clone()
+        adam.step({"w": ours}, torch.tensor(rates, dtype=torch.float64))
+        for p, g, peer in zip(theirs, gradient, peers, strict=True):
+            p.grad = g
+            peer.step()
+    torch.testing.assert_close(ours.detach(), torch.stack([p.detach() for p in theirs]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimiser", [RMSProp, Adam])
+def test_parameters_without_gradient_stay(optimiser):
     parameters = {"a": torch.nn.Parameter(torch.ones(1, 2)), "b": torch.nn.Parameter(torch.ones(1, 2))}
     parameters["a"].grad = torch.ones(1, 2)
-    RMSProp(parameters).step(parameters, torch.tensor([0.1]))
+    optimiser(parameters).step(parameters, torch.tensor([0.1]))
     assert torch.equal(parameters["b"].detach(), torch.ones(1, 2))
     assert (parameters["a"] < 1).all()
 

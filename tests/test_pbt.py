@@ -163,7 +163,7 @@ def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
             if len(decisions) == 1 and decisions[0].copied:
                 copies += 1
                 member, donor = decisions[0].member, decisions[0].opponent
-                for tensors in (loop.learner.parameters, loop.learner.optimiser.mean_square):
+                for tensors in (loop.learner.parameters, *loop.learner.optimiser.slots.values()):
                     assert all(torch.equal(value[member], value[donor]) for value in tensors.values())
                 for hidden, cell in (loop.actors[0].state.cores["lstm"],):
                     assert not hidden[member].any() and not cell[member].any() and hidden[donor].any()

@@ -34,10 +34,13 @@ def test_a_seed_gives_one_curve(tmp_path, lag):
     assert records(tmp_path / "one") != records(tmp_path / "other")
 
 
+ADAM = {"optimiser": "adam", "learning_rate": 3e-4, "anneal": True, "value_targets": "each"}
+
+
 @pytest.mark.parametrize("lag", [0, 1])
-@pytest.mark.parametrize("method", ["mm", "small"])
-def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, method):
-    train(config(lag=lag, method=method), tmp_path / "whole")
+@pytest.mark.parametrize("settings", [{}, {"method": "small"}, ADAM], ids=["mm", "small", "adam"])
+def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, settings):
+    train(config(lag=lag, **settings), tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -52,15 +55,15 @@ def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, method):
 
     monkeypatch.setattr(TrainingLoop, "iterate", dying)
     with pytest.raises(Killed):
-        train(config(lag=lag, method=method), tmp_path / "broken")
+        train(config(lag=lag, **settings), tmp_path / "broken")
     assert Run(tmp_path / "broken").state == "failed"
     monkeypatch.setattr(TrainingLoop, "iterate", iterate)
-    train(config(lag=lag, method=method), tmp_path / "broken")
+    train(config(lag=lag, **settings), tmp_path / "broken")
 
     assert records(tmp_path / "broken") == records(tmp_path / "whole")
     one, two = (checkpoint.load(tmp_path / name)["loop"]["learner"] for name in ("broken", "whole"))
-    for group in ("agent", "mean_square"):
-        assert all(torch.equal(value, two[group][name]) for name, value in one[group].items())
+    for mine, its in ((one["agent"], two["agent"]), *zip(one["optimiser"].values(), two["optimiser"].values())):
+        assert all(torch.equal(value, its[name]) for name, value in mine.items())
 
 
 def test_what_is_recorded(tmp_path):
@@ -149,3 +152,55 @@ def test_any_agent_can_be_tied_in_any_way(tmp_path, method, ties):
     train(config(method=method, agent_steps=80, alpha=[[0, 0.5]], stop_gradient=True, **ties), tmp_path)
     row = Run(tmp_path).metrics().iloc[-1]
     assert row["transfer"] > 0 and row["grad_norm"] > 0
+
+
+def _changes(**settings) -> tuple[dict, dict]:
+    """What one iteration changes in a learner: its parameters before, and after."""
+    loop = TrainingLoop(config(**settings))
+    before = {name: value.detach().clone() for name, value in loop.learner.parameters.items()}
+    loop.iterate()
+    loop.close()
+    return before, loop.learner.parameters
+
+
+def test_the_value_of_a_constituent_that_does_not_act_is_trained_where_each_is():
+    """At alpha = 0 the mixture's value is V_1 alone, and V_2 has no gradient but by the setting."""
+    for targets, trained in (("mixture", False), ("each", True)):
+        before, after = _changes(alpha=[[0, 0.0]], value_targets=targets)
+        assert torch.equal(before["baselines.big.weight"], after["baselines.big.weight"]) != trained
+        assert not torch.equal(before["baselines.small.weight"], after["baselines.small.weight"])
+
+
+def test_lambda_is_the_methods_unless_the_run_says_otherwise_and_s_counts_what_it_says():
+    """The two readings of |S| differ by T: lambda = 1 a trajectory is lambda = T a step."""
+    with_cores = TrainingLoop(config(method="mm_ff_lstm"))
+    assert with_cores.learner.agent.spec.transfer_weight == 100.0
+    with_cores.close()
+    _, one = _changes(transfer_cost=1.0)
+    _, same = _changes(transfer_cost=10.0, transfer_normalisation="steps")  # unroll 10
+    _, other = _changes(transfer_cost=1.0, transfer_normalisation="steps")
+    assert all(torch.allclose(one[name], same[name], atol=1e-7) for name in one)
+    assert not all(torch.allclose(one[name], other[name], atol=1e-7) for name in one)
+
+
+def test_updates_of_an_unroll_deal_the_environments_out_anew():
+    loop = TrainingLoop(config())
+    seen = []
+    for _ in range(3):
+        seen.append([part.tolist() for part in loop.learner._batches()])
+        loop.iterate()
+    loop.close()
+    assert all(sorted(i for part in parts for i in part) == [0, 1, 2, 3] for parts in seen)
+    assert len({str(parts) for parts in seen}) > 1
+
+
+def test_an_annealed_learning_rate_falls_to_nothing():
+    before, after = _changes(anneal=True)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    loop = TrainingLoop(config(anneal=True, agent_steps=80))
+    while loop.agent_steps < 80:
+        loop.iterate()
+    at_end = {name: value.detach().clone() for name, value in loop.learner.parameters.items()}
+    loop.iterate()
+    loop.close()
+    assert all(torch.equal(value, at_end[name]) for name, value in loop.learner.parameters.items())
