@@ -81,7 +81,7 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
                     settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
                     for method in block.methods:
                         where = run_directory(results, campaign.name, arm, level, method, seed)
-                        jobs[where] = Job(configure(preset, level, method, seed, settings), where)
+                        jobs[where] = Job(configure(preset, level, method, seed, settings), where, f"{arm} {level}")
     for job in jobs.values():
         check_free(job)
     return list(jobs.values())
@@ -96,12 +96,11 @@ def status(jobs: Sequence[Job], workers: int) -> str:
         run = Run(job.directory) if (job.directory / "config.json").exists() else None
         done = finished(job)
         states.setdefault(group, []).append("done" if done else run.state if run is not None else "waiting")
-        steps, timing = job.config.agent_steps * job.config.population, run.timing() if run is not None else ()
-        if run is not None and len(timing):
+        frames_left = 0 if done else job.config.frames
+        if run is not None and len(timing := run.timing()):
             rates.append(float(timing["agent_steps_per_second"].median()))
-            if not done:
-                steps -= int(timing["frames"].iloc[-1]) // job.config.action_repeat * job.config.population
-        left += 0 if done else steps
+            frames_left -= 0 if done else int(timing["frames"].iloc[-1])
+        left += frames_left // job.config.action_repeat * job.config.population
     width = max(len("  ".join(group)) for group in states)
     lines = [
         f"{'  '.join(group):<{width}}  " + ", ".join(f"{here.count(s)} {s}" for s in dict.fromkeys(here))

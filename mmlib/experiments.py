@@ -27,6 +27,12 @@ class Job(NamedTuple):
 
     config: RunConfig
     directory: Path
+    group: str = ""  # what tells it from others of its method and seed, where there are any
+
+    @property
+    def name(self) -> str:
+        """For people: the method and the seed."""
+        return f"{self.group} {self.config.method} seed {self.config.seed}".strip()
 
 
 Value = TypeVar("Value")

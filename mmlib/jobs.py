@@ -40,7 +40,7 @@ class Progress:
 
     @property
     def name(self) -> str:
-        return f"{self.job.config.method} seed {self.job.config.seed}"
+        return self.job.name
 
     @property
     def total_frames(self) -> int:

@@ -113,7 +113,7 @@ class Learner:
         entropy = mixture.entropy()[:-1]
         terms = {
             "pg_loss": losses.policy_gradient_loss(log_probs, trace.advantages),
-            "baseline_loss": sum(losses.baseline_loss(v[:-1], trace.vs) for v in trained_values),
+            "baseline_loss": torch.stack([losses.baseline_loss(v[:-1], trace.vs) for v in trained_values]).sum(0),
             "entropy_loss": losses.entropy_loss(entropy),
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
@@ -144,9 +144,9 @@ class Learner:
     @torch.no_grad()
     def copy_member(self, donor: int, member: int) -> None:
         """Gives a member the donor's weights and optimiser state."""
-        for tensors in (self.parameters, *self.optimiser.slots.values()):
-            for value in tensors.values():
-                value[member] = value[donor]
+        tables: list[dict[str, Tensor]] = [self.parameters, *self.optimiser.slots.values()]
+        for value in (value for table in tables for value in table.values()):
+            value[member] = value[donor]
         self.stopped.pop(member, None)
 
     def state_dict(self) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
@@ -29,13 +30,13 @@ class LineReport:
     def __init__(self, at_once: int, file: IO[str] | None = None, seconds: float = 15.0) -> None:
         self.at_once, self.file, self.seconds = at_once, file, seconds
         self.started = self.last = time.monotonic()
-        self.states: dict[str, str] = {}
+        self.states: dict[Path, str] = {}
 
     def __call__(self, everything: list[Progress]) -> None:
         for progress in everything:
-            name = f"{progress.job.config.level} {progress.name}"
-            if self.states.get(name, "waiting") != progress.state:
-                self.states[name] = progress.state
+            where = progress.job.directory
+            if self.states.get(where, "waiting") != progress.state:
+                self.states[where] = progress.state
                 self._print(f"{progress.name}: {_event(progress)}")
         now = time.monotonic()
         running = [p for p in everything if p.state == "running" and p.frames]
