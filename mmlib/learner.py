@@ -42,7 +42,7 @@ class Learner:
 
     def __init__(self, agent: MixMatchAgent, config: RunConfig):
         self.agent, self.config = agent, config
-        self.parameters = dict(agent.named_parameters())
+        self.parameters: dict[str, Tensor] = dict(agent.named_parameters())
         self.optimiser = make_optimiser(self.parameters, config)
         self.updates = 0
         self.stopped: dict[int, str] = {}  # members whose loss or gradient was not finite, and the reason
@@ -144,7 +144,7 @@ class Learner:
     @torch.no_grad()
     def copy_member(self, donor: int, member: int) -> None:
         """Gives a member the donor's weights and optimiser state."""
-        tables: list[dict[str, Tensor]] = [self.parameters, *self.optimiser.slots.values()]
+        tables = [self.parameters, *self.optimiser.slots.values()]
         for value in (value for table in tables for value in table.values()):
             value[member] = value[donor]
         self.stopped.pop(member, None)
