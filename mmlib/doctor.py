@@ -95,10 +95,11 @@ def backends() -> dict[str, str]:
     """Each backend of levels, and whether it can be used."""
     from mmlib.levels import LEVELS, dmlab
 
+    lab = (dmlab.problem() or "found") if dmlab.installed() else "not installed (docs/dmlab.md)"
     has = importlib.util.find_spec("gymnasium") is not None
     return {
         "minilab": f"{len(LEVELS)} levels",
-        "dmlab": "found" if dmlab.available() else "not installed (docs/dmlab.md)",
+        "dmlab": lab,
         "gymnasium": "found" if has else "not installed",
     }
 

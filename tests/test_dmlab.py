@@ -3,25 +3,30 @@ where it can be imported, else against a strict stand-in."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmlib import levels
+from mmlib import doctor, levels
 from mmlib.config import make_config
 from mmlib.levels import dmlab
+from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
 from mmlib.results import Run
 from mmlib.training import TrainingLoop, train
 
 REAL = dmlab.available()
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
+OFFICIAL_WHEEL = Path(__file__).parent / "official_wheel"
 NAME = "nav_maze_static_01"
 
 
@@ -30,6 +35,11 @@ def lab(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if not REAL:
         monkeypatch.syspath_prepend(str(FAKE_DMLAB))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return temporary
 
 
 def make(num_envs: int = 2, name: str = NAME, **arguments) -> levels.Level:
@@ -58,7 +68,7 @@ def idle(num_envs: int = 2) -> np.ndarray:
     return np.zeros((num_envs, 7), np.int32)
 
 
-def test_a_process_for_each_environment_and_none_after_close(capfd):
+def test_a_process_for_each_environment_and_none_after_close(lab, capfd):
     level = make()
     workers = pids(level)
     assert len(set(workers)) == 2 and os.getpid() not in workers and all(map(alive, workers))
@@ -71,9 +81,10 @@ def test_a_process_for_each_environment_and_none_after_close(capfd):
         level.step(idle())
     captured = capfd.readouterr()
     assert captured.out == "" and captured.err == ""  # the engine prints to C's standard output
+    assert list(lab.iterdir()) == []
 
 
-def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
+def test_nothing_is_left_when_the_parent_is_killed(lab):
     code = (
         "import sys, time; from mmlib import levels\n"
         f"level = levels.make({NAME!r}, 'dmlab', num_envs=2, width=32, height=24)\n"
@@ -83,12 +94,66 @@ def test_nothing_is_left_when_the_parent_is_killed(tmp_path):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         workers = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(workers) == 2
+        assert len(list(lab.iterdir())) == 2
         parent.send_signal(signal.SIGKILL)
     assert gone(workers)
+    assert list(lab.iterdir()) == []
 
 
-def test_a_worker_that_dies_is_replaced_and_its_episode_is_cut(capfd):
+def test_a_signal_to_the_group_is_for_the_parent_to_handle(lab, tmp_path):
+    """As of `timeout` or a scheduler: the workers go on until the run has its checkpoint and lets them go."""
+    settings = [
+        "num_envs=2",
+        "unroll=10",
+        "learner_batches=1",
+        "width=32",
+        "height=24",
+        "agent_steps=1000000",
+        "log_every=20",
+    ]
+    options = [part for setting in settings for part in ("-p", setting)]
+    command = [sys.executable, "-m", "mmlib", "train", "--preset", "smoke", "--method", "small", "--level", NAME]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [*command, "-p", "backend=dmlab", *options, "--directory", str(run)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    ) as training:
+        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+            assert training.poll() is None, training.stderr.read()
+            time.sleep(0.1)
+        os.killpg(training.pid, signal.SIGTERM)
+        said = training.communicate(timeout=60)[1]
+    assert training.returncode == 143 and "died" not in said and "with a checkpoint" in said
+    assert Run(run).state == "stopped" and (run / "checkpoint.pt").exists()
+    assert list(lab.iterdir()) == []
+
+
+def test_the_first_picture_of_an_episode_is_its_own():
+    """In all of twenty it is nearer to the one after a frame without action than to the last of the episode before."""
+    level = make(1, episode_seconds=0.5, action_repeat=1)
+    turning = np.array([[20, 0, 0, 1, 0, 0, 0]], np.int32)
+
+    def distance(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.abs(one.astype(int) - other).mean())
+
+    for _ in range(20):
+        done, seen = False, level.reset().copy()
+        while not done:
+            last, step = seen, level.step(turning)
+            done, seen = step.done.all(), step.observation.copy()
+        first = seen
+        assert distance(first, level.step(idle(1)).observation) < distance(first, last)
+    level.close()
+
+
+def test_a_worker_that_dies_is_replaced_and_its_episode_is_cut(lab, capfd):
     level, undisturbed = make(episode_seconds=0.5), make(episode_seconds=0.5)
+    folders = set(lab.iterdir())
     for each in (level, undisturbed):
         each.step(idle())
         each.step(idle())
@@ -98,6 +163,7 @@ def test_a_worker_that_dies_is_replaced_and_its_episode_is_cut(capfd):
     assert step.done.tolist() == [False, True] and np.isnan(step.episode_return).all()
     assert step.episode_frames.tolist() == [0, 8] and step.reward[1] == 0
     assert level.cut_episodes == 1 and gone([victim]) and all(map(alive, pids(level)))
+    assert len(folders) == len(set(lab.iterdir())) == 4 and len(folders - set(lab.iterdir())) == 1
     said = capfd.readouterr().err
     assert f"worker 1 of {NAME} died (exit code -9" in said and "is cut" in said
     expected = undisturbed.step(idle())
@@ -127,7 +193,7 @@ def test_five_deaths_within_a_minute_stop_the_run_with_the_last_words(monkeypatc
 
 def test_pictures_are_of_the_observations_size_only():
     level = make(1)
-    assert np.array_equal(level.render(0, 32, 24).transpose(2, 0, 1), level.reset()[0])
+    assert np.array_equal(level.reset()[0], level.render(0, 32, 24).transpose(2, 0, 1))
     with pytest.raises(levels.Unsupported, match="32 x 24, not 160 x 120"):
         level.render(0, 160, 120)
     with pytest.raises(levels.Unsupported, match="minilab does"):
@@ -171,11 +237,65 @@ def test_auto_is_dmlab_for_its_levels_where_it_is_installed():
     assert levels.resolve_backend("minilab", NAME) == "minilab"
 
 
+@pytest.fixture
+def wheel(monkeypatch, tmp_path):
+    """A function that installs DeepMind Lab's own wheel, all of whose imports are there but those named."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(FAKE_DMLAB)])
+
+    def install(*lacking: str) -> None:
+        for name in dmlab.IMPORTS:
+            lines = f"raise ModuleNotFoundError({f'No module named {name!r}'!r})" if name in lacking else ""
+            (tmp_path / f"{name}.py").write_text(lines)
+        shutil.copytree(OFFICIAL_WHEEL / "deepmind_lab", tmp_path / "deepmind_lab")
+        (tmp_path / "deepmind_lab" / "engine.py").write_text((FAKE_DMLAB / "deepmind_lab.py").read_text())
+        monkeypatch.syspath_prepend(str(tmp_path))
+        find = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in lacking else find(name))
+
+    return install
+
+
+@pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
+@pytest.mark.parametrize("lacking", [(name,) for name in dmlab.IMPORTS] + [tuple(dmlab.IMPORTS)], ids="+".join)
+def test_a_wheel_whose_imports_are_missing_is_not_available(wheel, lacking, capfd):
+    wheel(*lacking)
+    assert not dmlab.available()
+    assert [levels.resolve_backend("auto", NAME) for _ in range(2)] == ["minilab"] * 2
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("mmlib: backend auto is minilab: deepmind_lab is installed but")
+    needs = {"dm_env": "pip install dm-env", "pkg_resources": 'pip install "setuptools<81"', "imp": "Python 3.11"}
+    for line in (said, doctor.backends()["dmlab"]):
+        assert all((f"{name} (" in line and needs[name] in line) == (name in lacking) for name in needs)
+    with pytest.raises(ValueError, match=r"backend dmlab cannot be used: deepmind_lab is installed but"):
+        make_config(dict(level=NAME, backend="dmlab", method="small"))
+
+
+@pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
+def test_a_wheel_with_all_that_it_imports_is_available(wheel):
+    wheel()
+    assert dmlab.available() and levels.resolve_backend("auto", NAME) == "dmlab"
+    assert doctor.backends()["dmlab"] == "found"
+
+
+@pytest.mark.skipif(REAL, reason="the real engine does not fail on demand")
+def test_available_means_that_a_lab_can_be_made_and_it_is_tried_once(monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("FAKE_DMLAB_FAILS", "Failed to connect RL API")
+    copy = tmp_path / "broken"
+    shutil.copytree(FAKE_DMLAB, copy)
+    monkeypatch.syspath_prepend(str(copy))
+    started = []
+    monkeypatch.setattr(dmlab, "Worker", lambda setup: started.append(setup) or Worker(setup))
+    for _ in range(3):
+        assert levels.resolve_backend("auto", NAME) == "minilab"
+    assert len(started) == 1
+    assert "no Lab can be made: RuntimeError: Failed to connect RL API" in capfd.readouterr().err
+
+
 @pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
 def test_where_it_is_not_installed_the_error_says_how(monkeypatch):
     monkeypatch.undo()
     assert levels.resolve_backend("auto", NAME) == "minilab"
-    with pytest.raises(ValueError, match=r"deepmind_lab, which is not installed; build it as https://github.com/"):
+    with pytest.raises(ValueError, match=r"deepmind_lab is not installed; build it as https://github.com/"):
         levels.make(NAME, "dmlab")
 
 

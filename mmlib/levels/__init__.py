@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from typing import Any
 
 from mmlib.levels import dmlab
@@ -28,7 +30,9 @@ BACKENDS = ("auto", "dmlab", "gymnasium", "minilab")
 
 
 def resolve_backend(backend: str, name: str, *others: str) -> str:
-    """The backend in force for these levels; "auto" is dmlab if `deepmind_lab` is installed and has all, else minilab.
+    """The backend in force for these levels; "auto" is dmlab if it has all and a Lab can be made, else minilab.
+
+    Where `deepmind_lab` is installed and cannot be used, standard error says so, once.
 
     Raises:
       ValueError: unknown backend.
@@ -37,7 +41,18 @@ def resolve_backend(backend: str, name: str, *others: str) -> str:
         raise ValueError(f"unknown backend {backend!r}; backends: {', '.join(BACKENDS)}")
     if backend != "auto":
         return backend
-    return "dmlab" if all(each in dmlab.LEVELS for each in (name, *others)) and dmlab.available() else "minilab"
+    if not all(each in dmlab.LEVELS for each in (name, *others)):
+        return "minilab"
+    why = dmlab.problem()
+    if why is not None and dmlab.installed():
+        _say(f"backend auto is minilab: {why}")
+    return "dmlab" if why is None else "minilab"
+
+
+@cache
+def _say(line: str) -> None:
+    """Says it on standard error, the first time."""
+    print(f"mmlib: {line}", file=sys.stderr, flush=True)
 
 
 def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:

@@ -64,7 +64,7 @@ class Pose(NamedTuple):
     y: float  # north
     z: float  # of the body's origin: 24.1 above the floor at rest; the eye is 26 higher
     yaw: float  # 0 looks along +x, 90 along +y; in [-180, 180)
-    pitch: float  # positive looks down; within ±87.89
+    pitch: float  # positive looks down; within ±87.89 (DeepMind Lab: ±87.890625)
 
 
 @dataclass(frozen=True)

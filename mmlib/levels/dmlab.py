@@ -14,6 +14,7 @@ import tempfile
 import time
 import weakref
 from collections import deque
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ from mmlib.levels.dmlab_worker import memory_size, views
 
 BUILD_PAGE = "https://github.com/google-deepmind/lab/blob/master/docs/users/build.md"
 MAX_DEATHS, WITHIN_SECONDS = 5, 60.0  # of one worker, before the run is stopped
+STARTS_WITHIN = 60.0  # seconds that the first Lab may take; 0.5 to 0.75 were measured
+# What `__init__` of DeepMind Lab's own wheel imports, none of it declared, and how to get it.
+IMPORTS = {
+    "dm_env": "pip install dm-env",
+    "pkg_resources": 'pip install "setuptools<81"',
+    "imp": "which Python 3.12 has no more: make the environment with Python 3.11",
+}
 
 # This project's names: the level script's name in DeepMind Lab, seconds of an episode, what it is.
 _LEVELS = {
@@ -57,12 +65,58 @@ LEVELS = {
 
 
 class MissingDeepMindLab(ValueError, ModuleNotFoundError):
-    """`deepmind_lab` is not installed."""
+    """`deepmind_lab` is not installed, or no Lab can be made with it."""
+
+
+def installed() -> bool:
+    """Whether there is a module `deepmind_lab` (it is not imported here)."""
+    return importlib.util.find_spec("deepmind_lab") is not None
 
 
 def available() -> bool:
-    """Whether `deepmind_lab` can be imported (it is not imported here)."""
-    return importlib.util.find_spec("deepmind_lab") is not None
+    """Whether a Lab can be made."""
+    return problem() is None
+
+
+def problem() -> str | None:
+    """Why no Lab can be made, in a line that says what to do; None if one can.
+
+    Where `deepmind_lab` is installed one Lab is made, in a process of its own, and the outcome remembered.
+    """
+    spec = importlib.util.find_spec("deepmind_lab")
+    if spec is None:
+        return (
+            f"the Python module deepmind_lab is not installed; build it as {BUILD_PAGE} says and install the wheel "
+            "into this environment"
+        )
+    return _tried(spec.origin)
+
+
+@cache
+def _tried(origin: str | None) -> str | None:
+    """What `problem` says of the module in that file."""
+    shape, script = (1, 24, 32), _LEVELS["nav_maze_static_01"][0]
+    config = {"width": "32", "height": "24", "fps": str(FRAMES_PER_SECOND)}
+    with tempfile.TemporaryFile() as memory:
+        memory.truncate(memory_size(*shape))
+        setup = {"script": script, "config": config, "renderer": "software", "cache": None, "shape": shape, "index": 0}
+        worker = Worker({**setup, "memory": memory.fileno()})
+        try:
+            worker.receive(STARTS_WITHIN)
+        except (WorkerRefused, WorkerDied) as error:
+            return _reason(" ".join(str(error).split()))
+        finally:
+            worker.stop()
+    return None
+
+
+def _reason(message: str) -> str:
+    """The line for what a worker said when it could not make a Lab."""
+    if any(f"No module named {name!r}" in message for name in IMPORTS):
+        lacking = [name for name in IMPORTS if repr(name) in message or importlib.util.find_spec(name) is None]
+        needs = ", ".join(f"{name} ({IMPORTS[name]})" for name in lacking)
+        return f"deepmind_lab is installed but cannot be imported: it needs {needs}"
+    return f"deepmind_lab is installed but no Lab can be made: {message[-300:]}"
 
 
 def check(name: str) -> None:
@@ -71,11 +125,8 @@ def check(name: str) -> None:
         miniature = name.endswith("_mini")
         what = f"{name!r} is a miniature, which only minilab has" if miniature else f"unknown level {name!r}"
         raise ValueError(f"{what}; levels of dmlab: {', '.join(LEVELS)}")
-    if not available():
-        raise MissingDeepMindLab(
-            f"backend dmlab needs the Python module deepmind_lab, which is not installed; build it as {BUILD_PAGE} "
-            "says and install the wheel into this environment, or use backend minilab"
-        )
+    if (why := problem()) is not None:
+        raise MissingDeepMindLab(f"backend dmlab cannot be used: {why}; or use backend minilab")
 
 
 def interface(name: str, width: int, height: int) -> Interface:

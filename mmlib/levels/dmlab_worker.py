@@ -1,7 +1,8 @@
 """One DeepMind Lab in a process of its own: run as a script by `dmlab_process.py`, it imports nothing of mmlib.
 
 It is told what to make, then what to play, through a connection, and writes frames and poses into memory that it
-shares with its parent. It ends when the connection does, so it never outlives its parent by more than a step.
+shares with its parent. It ends when the connection does, so it never outlives its parent by more than a step; signals
+that ask a process to end are its parent's to handle, which started it with them blocked.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import mmap
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 OBSERVATIONS = ["RGB", "DEBUG.POS.TRANS", "DEBUG.POS.ROT"]
+STILL, SETTLING_FRAMES = np.zeros(7, np.intc), 4
 
 
 class LevelCache:
@@ -66,13 +67,31 @@ class Player:
         self.frame, self.pose = frames[setup["index"]], poses[setup["index"]]
         cache = {} if setup["cache"] is None else {"level_cache": LevelCache(setup["cache"])}
         self.lab = deepmind_lab.Lab(
-            setup["script"], OBSERVATIONS, config=setup["config"], renderer=setup["renderer"], **cache
+            setup["script"],
+            OBSERVATIONS,
+            config=setup["config"],
+            renderer=setup["renderer"],
+            temp_folder=setup["temp_folder"],
+            **cache,
         )
+        self.played = False
 
     def reset(self, seed: int) -> None:
         """Begins the episode of that seed."""
-        self.lab.reset(seed=seed)
+        self._begin(seed)
         self._see()
+
+    def _begin(self, seed: int) -> None:
+        """Resets the Lab, so that its first picture is of this episode.
+
+        After a reset the engine sometimes shows the previous episode for one frame, but not after four frames without
+        action: the episode that it may show is this one, begun once already.
+        """
+        self.lab.reset(seed=seed)
+        if self.played:
+            self.lab.step(STILL, num_steps=SETTLING_FRAMES)
+            self.lab.reset(seed=seed)
+        self.played = True
 
     def step(self, action: list[int], frames: int, next_seed: int, cut: bool) -> tuple[float, bool]:
         """Holds an action; after the episode's end, or if it is to be cut here, begins the next one.
@@ -83,7 +102,7 @@ class Player:
         reward = self.lab.step(np.array(action, np.intc), num_steps=frames)
         ended = not self.lab.is_running()
         if ended or cut:
-            self.lab.reset(seed=next_seed)
+            self._begin(next_seed)
         self._see()
         return float(reward), ended
 
@@ -107,7 +126,18 @@ def memory_size(num_envs: int, height: int, width: int) -> int:
 
 def serve(connection: Connection) -> None:
     """Makes a Player of the first message, then answers calls of it until the connection ends."""
-    setup = connection.recv()
+    try:
+        setup = connection.recv()
+    except (EOFError, ConnectionError):
+        return
+    try:
+        answer(connection, setup)
+    finally:
+        shutil.rmtree(setup["temp_folder"], ignore_errors=True)  # its parent may not be there to do it
+
+
+def answer(connection: Connection, setup: dict[str, Any]) -> None:
+    """What `serve` does with the setup."""
     try:
         player = Player(setup)
     except Exception as error:
@@ -123,5 +153,4 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     serve(Connection(int(sys.argv[-1])))

@@ -1,14 +1,25 @@
 """A stand-in for the Python module of DeepMind Lab, as strict as its interface (facts of commit b1db91a).
 
 What is not defined there is an error here: actions outside their range, a reset without a seed, a second Lab in a
-process. The world is an open plane with apples; the picture depends on the episode and the pose.
+process. The world is an open plane with apples; the picture depends on the episode and the pose. What was measured of
+the engine and is not as one would have it is here too:
+
+- After a reset the picture is sometimes still the previous episode's, for one frame: always of the second episode of a
+  process, and of every seventh after it, but not where the last four frames had no action.
+- Episodes after the first of a process depend a little on what was played before: the same seed has the same spawn, but
+  not exactly the same pose and picture.
+- Without temp_folder it works in dmlab_temp_folder_*, which is left behind if the process is killed; one that it is
+  given must be there, and is not removed.
+
 FAKE_DMLAB_DIES=N makes every Lab end its process at frame N of an episode, with last words.
+FAKE_DMLAB_FAILS=TEXT makes it refuse every level with that text.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 import tempfile
 
 import numpy as np
@@ -23,12 +34,24 @@ LEVELS = {
 BOTS = ("lt_horseshoe_color", "lt_chasm")
 BOUNDS = np.array([(-512, 512), (-512, 512), (-1, 1), (-1, 1), (0, 1), (0, 1), (0, 1)])
 SIDE, REACH, APPLES = 1000.0, 40.0, 150
+PITCH_LIMIT = 87.890625
+SETTLED = 4  # frames without action
 
 
 class Lab:
     alive = 0
 
-    def __init__(self, level, observations, config={}, renderer="software", level_cache=None):  # noqa: B006
+    def __init__(
+        self,
+        level,
+        observations,
+        config={},  # noqa: B006
+        renderer="software",
+        level_cache=None,
+        temp_folder="",
+    ):
+        if "FAKE_DMLAB_FAILS" in os.environ:
+            raise RuntimeError(os.environ["FAKE_DMLAB_FAILS"])
         if not isinstance(level, str) or type(observations) is not list or type(config) is not dict:
             raise TypeError("Lab(level: str, observations: list, config: dict)")
         if not all(isinstance(text, str) for pair in config.items() for text in pair):
@@ -55,6 +78,11 @@ class Lab:
                 raise ValueError(f"Unknown observation '{name}'.")
         self.makers = {name: makers[name] for name in observations}
         self.level, self.cache, self.running = level, level_cache, False
+        self.episodes = self.played = self.still = 0
+        self.shown = self.stale = None
+        self.owns_folder = not temp_folder
+        self.folder = temp_folder or tempfile.mkdtemp(prefix="dmlab_temp_folder_")
+        os.mkdir(os.path.join(self.folder, "baselab"))
         self.dies = int(os.environ.get("FAKE_DMLAB_DIES", 0))
         Lab.alive += 1
         _say(f"I am DeepMind Lab, and I print: {level}\n")
@@ -70,11 +98,19 @@ class Lab:
         self.position = rng.uniform(0, SIDE, 2)
         self.yaw, self.pitch, self.frames, self.running = rng.uniform(-180, 180), 0.0, 0, True
         self.apples = rng.uniform(0, SIDE, (APPLES, 2))
-        self.art = rng.integers(0, 256, (3, 64, 64), dtype=np.uint8)
+        coarse = rng.integers(0, 250, (3, 8, 8), dtype=np.uint8)
+        self.art = coarse.repeat(8, 1).repeat(8, 2)
+        self.stale = None
+        if self.episodes:
+            self.position += 0.01 * (self.played % 7)
+            self.art += np.uint8(self.played % 5)
+            if self.still < SETTLED and (self.episodes == 1 or self.episodes % 7 == 0):
+                self.stale = self.shown
+        self.episodes += 1
         return True
 
     def _map(self, key):
-        with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory(dir=self.folder) as directory:
             path = os.path.join(directory, "map.pk3")
             if self.cache is None or not self.cache.fetch(key, path):
                 _say(f"compiling {key}\n")
@@ -102,11 +138,14 @@ class Lab:
         if not self.running:
             return 0
         self.frames += 1
+        self.played += 1
+        self.still = 0 if action.any() else self.still + 1
+        self.stale = None
         if self.frames == self.dies:
             os.write(2, b"********************\nERROR: Hunk_Alloc failed\n")
             os._exit(3)
         self.yaw = (self.yaw - 0.1056 * float(action[0]) + 180) % 360 - 180
-        self.pitch = min(87.89, max(-87.89, self.pitch + 0.1056 * float(action[1])))
+        self.pitch = min(PITCH_LIMIT, max(-PITCH_LIMIT, self.pitch + 0.1056 * float(action[1])))
         angle = math.radians(self.yaw)
         forward, right = float(action[3]), float(action[2])
         move = (
@@ -134,10 +173,14 @@ class Lab:
     def _rgb(self):
         rows = (np.arange(self.height) * 64 // self.height + int(self.pitch)) % 64
         columns = (np.arange(self.width) * 64 // self.width + int(self.yaw) + int(self.position.sum())) % 64
-        return self.art[:, rows[:, None], columns[None, :]].copy()
+        if self.stale is None:
+            self.shown = self.art[:, rows[:, None], columns[None, :]]
+        return (self.shown if self.stale is None else self.stale).copy()
 
     def close(self):
         Lab.alive -= 1
+        if self.owns_folder:
+            shutil.rmtree(self.folder)
 
 
 def _say(text):
