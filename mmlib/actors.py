@@ -171,7 +171,12 @@ class Actor:
         self.generator.set_state(saved["generator"])
         self.steps = saved["steps"]
         self.observation, self.first = saved["observation"], saved["first"]
-        self.state = AgentState(*saved["state"])
+        action, reward, cores = saved["state"]
+        self.state = AgentState(
+            action.to(self.device),
+            reward.to(self.device),
+            {n: s and (s[0].to(self.device), s[1].to(self.device)) for n, s in cores.items()},
+        )
         if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
             self.observation = self._frames(fresh).clone()
             self.first = torch.ones(self.shape, dtype=torch.bool)

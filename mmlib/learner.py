@@ -56,8 +56,8 @@ class Learner:
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
-        parts = self._batches()
-        return average([self._update([t.environments(part) for t in trajectories], hyper) for part in parts])
+        here = [to_device(trajectory, self.config.device) for trajectory in trajectories]
+        return average([self._update([t.environments(part) for t in here], hyper) for part in self._batches()])
 
     def _batches(self) -> Sequence[Tensor | slice]:
         """The environments of each update of an unroll."""
@@ -65,7 +65,7 @@ class Learner:
         if size == self.config.num_envs:
             return [slice(None)]
         order = np.random.default_rng([self.config.seed, self.updates]).permutation(self.config.num_envs)
-        return torch.from_numpy(order).split(size)
+        return torch.from_numpy(order).to(self.config.device).split(size)
 
     def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
         losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
@@ -95,7 +95,6 @@ class Learner:
     def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each member `[P]` on level `task`, and diagnostics."""
         config, spec, weights = self.config, self.agent.spec, self.agent.control_weights(hyper.alpha)
-        batch = to_device(batch, config.device)
         inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
         outputs = self.agent.unroll(*inputs, batch.cores, task)
         mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)

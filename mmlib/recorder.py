@@ -110,5 +110,7 @@ class Recorder:
 
     def load_state_dict(self, saved: dict[str, Any], agent_steps: int) -> None:
         """Continues where `state_dict` was taken, at `agent_steps` agent steps."""
-        self.diagnostics, self.returns, self.written = saved["diagnostics"], saved["returns"], saved["written"]
+        device = self.config.device
+        self.diagnostics = [{name: x.to(device) for name, x in row.items()} for row in saved["diagnostics"]]
+        self.returns, self.written = saved["returns"], saved["written"]
         self.counts, self.resumed = saved["counts"].numpy(), agent_steps
