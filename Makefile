@@ -26,17 +26,17 @@ lint: $(VENV)/.installed-test ## ruff: rules and format
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-test ## mypy
-	$(BIN)/mypy mmlib
+	$(BIN)/mypy
 
 bench: $(VENV)/.installed ## engine, acting, learner and whole-loop speed on this machine
-	$(BIN)/mmlib bench $(ARGS)
+	$(BIN)/python -m benchmarks.speed $(ARGS)
 
 pictures: $(VENV)/.installed-test ## screenshots in docs/images; wants Chromium, and RUN=a directory with a trained run
 	MMLIB_SCREENSHOTS=docs/images MMLIB_SCREENSHOT_RUN=$(RUN) $(BIN)/python -m pytest tests/browser -n 0 $(ARGS)
 
 clean: ## remove caches and build output; keeps $(VENV) and results/
 	rm -rf build dist mmlib.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find mmlib tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find mmlib tests tools benchmarks notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e .

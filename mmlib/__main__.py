@@ -1,6 +1,6 @@
 """`python -m mmlib`."""
 
-from mmlib.cli import main
+from mmlib.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -123,21 +123,6 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
-        from mmlib.fitting import fit
-        from mmlib.methods import METHODS
-
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; methods: {', '.join(METHODS)}")
-        from mmlib import levels
-
-        for name in self.levels:
-            fit(self.method, levels.interface(name, self.backend_in_force).spaces)
-        if self.backend == "gymnasium" and len(self.levels) > 1:
-            raise ValueError(f"backend gymnasium takes one level a run, not {len(self.levels)}")
-        tasks = METHODS[self.method].tasks
-        if tasks not in (0, len(self.levels)):
-            raise ValueError(f"method {self.method!r} needs {tasks} levels joined by '+', not {len(self.levels)}")
-        self._check_ties()
         if self.pbt is not None and self.population < 2:
             raise ValueError(f"population {self.population} cannot be trained by PBT; it needs 2 members or more")
         if self.num_envs % self.learner_batches:
@@ -150,18 +135,7 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"conv1 {self.conv1} does not fit {self.width}x{self.height} frames: 1 <= stride <= kernel"
             )
-        check_device(self.device)
         return self
-
-    def _check_ties(self) -> None:
-        from mmlib.losses import TRANSFER_COSTS
-        from mmlib.methods import METHODS, MIXINGS
-
-        if self.ties and METHODS[self.method].single:
-            raise ValueError(f"method {self.method!r} has one policy, which nothing ties: leave {', '.join(self.ties)}")
-        for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
-            if self.ties.get(name, known[0]) not in known:
-                raise ValueError(f"unknown {name} {self.ties[name]!r}; choices: {', '.join(known)}")
 
     @property
     def ties(self) -> dict[str, Any]:
@@ -172,13 +146,6 @@ class RunConfig(BaseModel):
     def levels(self) -> tuple[str, ...]:
         """The names of the levels; more than one in a multitask run."""
         return tuple(self.level.split("+"))
-
-    @property
-    def backend_in_force(self) -> str:
-        """The backend of all its levels, where "auto" is resolved for this machine."""
-        from mmlib import levels
-
-        return levels.resolve_backend(self.backend, *self.levels)
 
     @property
     def frames(self) -> int:
@@ -196,19 +163,11 @@ SETTING_DEFAULTS: dict[str, Any] = {
 }
 
 
-def check_device(device: str) -> None:
-    """Raises ValueError if `device` is no kind that is supported, or is cuda on a machine without one."""
-    import torch
-
-    kind = device.split(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {device!r}; devices: cpu, cuda, cuda:N")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
-
-
 def make_config(values: Mapping[str, Any]) -> RunConfig:
-    """Validates `values`. Raises ConfigError with one sentence for each field that is wrong."""
+    """Validates `values`. Raises ConfigError with one sentence for each field that is wrong.
+
+    Whether the method, the levels and the device that it names exist, `method.fitting.check` says.
+    """
     try:
         return RunConfig(**values)
     except ValidationError as error:

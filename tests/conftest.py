@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
 
 CONFIG = {"level": "a_level", "agent_steps": 100, "action_repeat": 4}
 

@@ -1,7 +1,7 @@
 """Runs for the inspector's tests: every wiring, K = 3 and K = 1."""
 
 from mmlib.config import make_config
-from mmlib.training import train
+from mmlib.training.loop import train
 
 MINI = "explore_object_locations_small_mini"
 MULTITASK = f"{MINI}+nav_maze_static_01_mini+nav_maze_static_02_mini"

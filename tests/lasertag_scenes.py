@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mmlib import levels
-from mmlib.levels.minilab.bodies import AMMO, DECAY, EYE, GADGET, HEALTH, RELOAD, REST, THINK, VX, VZ, X, Y
-from mmlib.levels.minilab.lasertag import scene_of
+from mmlib.levels.minilab.lasertag.bodies import AMMO, DECAY, EYE, GADGET, HEALTH, RELOAD, REST, THINK, VX, VZ, X, Y
+from mmlib.levels.minilab.lasertag.match import scene_of
 
 IDLE = np.zeros((1, 7), np.int32)
 FIRE = np.array([[0, 0, 0, 0, 1, 0, 0]], np.int32)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmlib.levels.minilab.render import render
-from mmlib.levels.minilab.textures import (
+from mmlib.levels.minilab.render.frame import render
+from mmlib.levels.minilab.render.textures import (
     AREA,
     LEVELS,
     NUM_PICTURES,

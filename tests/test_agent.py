@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmlib.agent import AgentState, MixMatchAgent, mix, mix_values, mixture_weights
-from mmlib.methods import METHODS
+from mmlib.method.agent import AgentState, MixMatchAgent, mix, mix_values, mixture_weights
+from mmlib.method.methods import METHODS
 
 SIZE = {"height": 36, "width": 48, "conv1": (4, 2)}
 

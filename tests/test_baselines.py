@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import baselines, levels
-from mmlib.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
-from mmlib.cli import app
-from mmlib.records import ResultsError
+from mmlib import levels
+from mmlib.analysis import baselines
+from mmlib.analysis.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
+from mmlib.cli.main import app
+from mmlib.errors import ResultsError
 
 MINI = "explore_object_locations_small_mini"
 COMMITTED = Path(__file__).parents[1] / "results"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mmlib import batch
-from mmlib.experiments import ExperimentError
-from mmlib.presets import OTHER_NOTEBOOKS
+from mmlib.experiments import batch
+from mmlib.experiments.design import ExperimentError
+from mmlib.experiments.presets import OTHER_NOTEBOOKS
 
 FAILING = """{"cells": [{"cell_type": "code", "execution_count": null, "id": "a", "metadata": {}, "outputs": [],
  "source": "CODE"}], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

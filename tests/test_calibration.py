@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import calibration
-from mmlib.calibration import MARKER, TARGETS, CalibrationError, Measured, calibrate, markdown, row, write
-from mmlib.calibration_mazes import EXPLORE, MOVEMENT, REFERENCE_BIG, random_play
-from mmlib.calibration_target import Target
-from mmlib.cli import app
+from tools.calibration import table as calibration
+from tools.calibration.__main__ import app
+from tools.calibration.mazes import EXPLORE, MOVEMENT, REFERENCE_BIG, random_play
+from tools.calibration.table import MARKER, TARGETS, CalibrationError, Measured, calibrate, markdown, row, write
+from tools.calibration.target import Target
 
 PAGE = Path(__file__).parents[1] / "docs" / "minilab.md"
 MOVED = {quantity for _, quantity, *_ in MOVEMENT}
 
 
-def mmlib(*arguments):
-    return CliRunner().invoke(app, ["calibrate", *map(str, arguments)])
+def command(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.mark.parametrize("target", [t for t in TARGETS if t.quantity in MOVED], ids=lambda t: t.quantity)
@@ -91,7 +91,7 @@ def test_the_committed_table_has_every_target():
 
 
 def test_the_command_prints_a_level_s_table_and_refuses_bad_input():
-    result = mmlib("--level", "nav_maze_static_02", "--episodes", 2)
+    result = command("--level", "nav_maze_static_02", "--episodes", 2)
     assert result.exit_code == 0, result.output
     assert result.output.count("nav_maze_static_02") == sum(t.level == "nav_maze_static_02" for t in TARGETS)
     for message, arguments in {
@@ -99,6 +99,6 @@ def test_the_command_prints_a_level_s_table_and_refuses_bad_input():
         "leave out --level": ["--write", "--level", EXPLORE],
         "1 episodes have no standard error": ["--episodes", 1],
     }.items():
-        result = mmlib(*arguments)
+        result = command(*arguments)
         assert result.exit_code == 2
         assert message in " ".join(result.stderr.split())

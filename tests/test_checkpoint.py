@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlib import checkpoint
-from mmlib.checkpoint import CheckpointError, DamagedError
+from mmlib.training import checkpoint
+from mmlib.training.checkpoint import CheckpointError, DamagedError
 
 STATE = {"numbers": torch.arange(5.0), "steps": 3, "names": ["a", "b"], "none": None, "pair": (1.5, True)}
 

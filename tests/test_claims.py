@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import claims, stats
-from mmlib.claims import effect_text, evaluate
-from mmlib.cli import app
-from mmlib.conditions import conditions
-from mmlib.run_writer import RunWriter
+from mmlib.analysis import claims, stats
+from mmlib.analysis.claims import effect_text, evaluate
+from mmlib.analysis.conditions import conditions
+from mmlib.cli.main import app
+from mmlib.runs.writer import RunWriter
 
 LEVEL = "explore_object_locations_small_mini"
 FRAMES = 1000

@@ -1,6 +1,5 @@
 """The command line: what works, and what a user who errs is told."""
 
-import json
 import subprocess
 import sys
 
@@ -9,11 +8,10 @@ import torch
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from mmlib import bench
-from mmlib.cli import app
-from mmlib.experiments import PRESETS
+from mmlib.cli.main import app
+from mmlib.experiments.design import PRESETS
 from mmlib.levels import LEVELS
-from mmlib.results import Run, find_runs
+from mmlib.runs.reader import Run, find_runs
 
 MINI = "explore_object_locations_small_mini"
 TINY = ["-p", "agent_steps=40", "-p", "num_envs=2", "-p", "unroll=10", "-p", "learner_batches=1", "-p", "log_every=20"]
@@ -89,7 +87,6 @@ BAD = {
     "figure's method": (["figure", "3", "--method", "big"], "figure 3 has no method 'big'; its methods: small"),
     "figure's seeds": (["figure", "3", "--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
     "figure's jobs": (["figure", "3", "--jobs", "0"], "--jobs 0: at least 1 run at a time"),
-    "bench": (["bench", "--method", "huge"], "unknown method 'huge'"),
 }
 
 
@@ -134,18 +131,3 @@ def test_the_module_runs_and_bad_input_has_no_traceback(tmp_path):
     )
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.startswith("mmlib: unknown level 'nav_maze'; levels: ") and result.stderr.count("\n") == 1
-
-
-def test_bench_passes_its_options_on(monkeypatch):
-    seen = {}
-
-    def run(*arguments):
-        seen["arguments"] = arguments
-        return {"speed": 1}
-
-    monkeypatch.setattr(bench, "run", run)
-    monkeypatch.setattr(bench, "format", lambda result: f"speed {result['speed']}")
-    assert mmlib("bench", "--width", 48, "--height", 36, "--seconds", 0.5).output == "speed 1\n"
-    assert seen["arguments"][:3] == ("explore_object_locations_small", 48, 36)
-    assert seen["arguments"][-2:] == (0.5, "cpu")
-    assert json.loads(mmlib("bench", "--json").output) == {"speed": 1}

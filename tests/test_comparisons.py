@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmlib import comparisons, stats
+from mmlib.analysis import comparisons, stats
 
 
 def verdict(relation, first, second):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmlib.config import ConfigError, make_config
-from mmlib.fitting import specification
-from mmlib.schedules import piecewise
+from mmlib.method.fitting import check, specification
+from mmlib.method.schedule import piecewise
 
 GOOD = {"level": "explore_object_locations_small_mini", "method": "mm"}
 
@@ -45,7 +45,7 @@ def test_defaults_are_the_papers():
 )
 def test_errors_name_the_value_and_the_choices(override, words):
     with pytest.raises(ConfigError) as error:
-        make_config(GOOD | override)
+        check(make_config(GOOD | override))
     for word in words:
         assert word in str(error.value)
 
@@ -58,7 +58,7 @@ def test_missing_settings_are_named():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_without_one():
     with pytest.raises(ConfigError, match="no CUDA device; use --device cpu"):
-        make_config(GOOD | {"device": "cuda"})
+        check(make_config(GOOD | {"device": "cuda"}))
 
 
 def test_piecewise():

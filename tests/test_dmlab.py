@@ -21,8 +21,8 @@ from mmlib.config import make_config
 from mmlib.levels import dmlab
 from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
-from mmlib.results import Run
-from mmlib.training import TrainingLoop, train
+from mmlib.runs.reader import Run
+from mmlib.training.loop import TrainingLoop, train
 
 REAL = dmlab.available()
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"

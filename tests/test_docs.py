@@ -17,10 +17,11 @@ import papermill
 import pytest
 import typer
 
-from mmlib import methods, plots
-from mmlib.cli import app
+from mmlib.cli.main import app
+from mmlib.figures import plots
 from mmlib.levels import LEVELS, foreign
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.table import SPECS
+from mmlib.method import methods
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,11 +7,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mmlib import doctor
-from mmlib.cli import app
+from mmlib.cli import doctor
+from mmlib.cli.main import app
+from mmlib.experiments.presets import PRESETS
 from mmlib.levels import LEVELS
-from mmlib.methods import METHODS
-from mmlib.presets import PRESETS
+from mmlib.method.methods import METHODS
 
 
 def mmlib(*arguments):

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from mmlib import experiments
 from mmlib.config import ConfigError
-from mmlib.experiments import ExperimentError, collect, finished, plan
-from mmlib.presets import FIGURES, PRESETS
-from mmlib.run_writer import RunWriter
+from mmlib.experiments import design
+from mmlib.experiments.design import ExperimentError, collect, finished, plan
+from mmlib.experiments.presets import FIGURES, PRESETS
+from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
 
@@ -68,9 +68,9 @@ def test_methods_of_a_preset_differ_in_alpha_alone(tmp_path):
 
 def test_alpha_schedule_follows_the_length_of_the_run(tmp_path):
     preset = dataclasses.replace(PRESETS["quick"], alpha=((0.1, 0.0), (0.8, 1.0)))
-    config = experiments.configure(preset, MINI, "mm", 0, {"agent_steps": 1000})
+    config = design.configure(preset, MINI, "mm", 0, {"agent_steps": 1000})
     assert config.alpha == ((100, 0.0), (800, 1.0))
-    assert experiments.configure(preset, MINI, "mm", 0, {"alpha": [[0, 0.5]]}).alpha == ((0, 0.5),)
+    assert design.configure(preset, MINI, "mm", 0, {"alpha": [[0, 0.5]]}).alpha == ((0, 0.5),)
 
 
 def test_choices_replace_the_presets(tmp_path):
@@ -155,7 +155,7 @@ def test_collect_never_mixes_configurations(tmp_path):
 
 
 def test_description_names_what_the_runs_share(tmp_path):
-    text = experiments.describe(plan("3", "quick", results=tmp_path))
+    text = design.describe(plan("3", "quick", results=tmp_path))
     assert "small seed 0, big756 seed 0, mm seed 0" in text
     assert "learning_rate" in text and "alpha" not in text  # which they do not share
 
@@ -163,9 +163,9 @@ def test_description_names_what_the_runs_share(tmp_path):
 def test_repository_is_found_from_below_and_else_the_start(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / FIGURES["3"].notebook).touch()
-    assert experiments.repository_root(tmp_path / "notebooks") == tmp_path
-    assert experiments.repository_root(tmp_path) == tmp_path
-    assert experiments.repository_root(tmp_path.parent) == tmp_path.parent
+    assert design.repository_root(tmp_path / "notebooks") == tmp_path
+    assert design.repository_root(tmp_path) == tmp_path
+    assert design.repository_root(tmp_path.parent) == tmp_path.parent
 
 
 def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):

@@ -11,15 +11,13 @@ import time
 import pytest
 import torch
 
-from mmlib import checkpoint
 from mmlib.config import make_config
-from mmlib.faults import in_plain_words
-from mmlib.learner import DivergedError
-from mmlib.records import ResultsError
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
-from mmlib.signals import PARENT, Stopped, StopRequests
-from mmlib.training import TrainingLoop, train
+from mmlib.errors import DivergedError, ResultsError, Stopped, in_plain_words
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
+from mmlib.training import checkpoint
+from mmlib.training.loop import TrainingLoop, train
+from mmlib.training.signals import PARENT, StopRequests
 
 RECORDS = ("metrics", "episodes", "decisions", "evaluations")
 
@@ -95,7 +93,7 @@ def halfway(tmp_path_factory):
 
 
 def test_killed_at_any_moment_it_goes_on_as_if_never_interrupted(tmp_path, whole):
-    """SIGKILL while it trains, and while a checkpoint is written; `mmlib reliability` does it 50 times."""
+    """SIGKILL while it trains, and while a checkpoint is written; `python -m tools.reliability` does it 50 times."""
     directory = tmp_path / "killed"
     timing, part = directory / "timing.jsonl", directory / f"{checkpoint.FILE}.part"
     process = start(config(), directory)

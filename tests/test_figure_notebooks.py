@@ -17,8 +17,8 @@ from matplotlib.image import imread
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
 
-from mmlib import checkpoint
-from mmlib.results import Run, find_runs
+from mmlib.runs.reader import Run, find_runs
+from mmlib.training import checkpoint
 
 ROOT = Path(__file__).parents[1]
 LEVEL = "explore_object_locations_small_mini"

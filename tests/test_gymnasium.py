@@ -13,9 +13,10 @@ import mmlib.levels.gymnasium as outward
 from mmlib import levels
 from mmlib.config import ConfigError, make_config
 from mmlib.levels import foreign
-from mmlib.results import Run
+from mmlib.method.fitting import check
+from mmlib.runs.reader import Run
 from mmlib.spaces import BIG_756, SMALL
-from mmlib.training import TrainingLoop, train
+from mmlib.training.loop import TrainingLoop, train
 
 ID = "MiniLab/nav_maze_static_01_mini-v0"
 SMALL_FRAMES = {"width": 32, "height": 24}
@@ -170,13 +171,13 @@ def test_pictures_are_resampled_by_area():
 
 def test_methods_that_need_a_small_space_are_refused_without_one(declared):
     with pytest.raises(ConfigError, match=r"'mm' needs a small action space, which this level .*; without: .*big756"):
-        make_config({"level": "CartPole-v1", "backend": "gymnasium", "method": "mm"})
+        check(make_config({"level": "CartPole-v1", "backend": "gymnasium", "method": "mm"}))
 
 
 def test_a_run_takes_one_level_of_gymnasium():
     values = {"level": "CartPole-v1+CartPole-v1", "backend": "gymnasium", "method": "multitask"}
     with pytest.raises(ConfigError, match="backend gymnasium takes one level a run, not 2"):
-        make_config(values)
+        check(make_config(values))
 
 
 @pytest.mark.parametrize(("level", "method"), [("CartPole-v1", "big756"), ("CartPole-v1", "mm_three"), (SQUARES, "mm")])

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspected import METHODS, train_run
 
-from mmlib import inspector_plots, remix
-from mmlib.inspection import InspectionError, find_choices, open_subject
-from mmlib.inspector import MixtureInspector
-from mmlib.policies import Factorised, OnSupport
-from mmlib.recording import record
+from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.widgets import inspector_plots, remix
+from mmlib.widgets.inspection import InspectionError, find_choices, open_subject
+from mmlib.widgets.inspector import MixtureInspector
+from mmlib.widgets.recording import record
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_inspect_mixture.ipynb"
 
@@ -102,7 +102,7 @@ def test_recorded_policies_are_those_that_acted(recorded, results, method):
 
 
 def test_a_member_alone_acts_as_in_its_population(results):
-    from mmlib import trained
+    from mmlib.training import trained
 
     population = trained.load(results / "mm" / "seed0")
     subject = open_subject(results / "mm" / "seed0", member=1)

@@ -10,17 +10,17 @@ import time
 
 import pytest
 
-from mmlib import jobs, reports
-from mmlib.experiments import plan
-from mmlib.jobs import Progress
-from mmlib.records import ResultsError
-from mmlib.results import Run
+from mmlib.errors import ResultsError
+from mmlib.experiments import jobs, reports
+from mmlib.experiments.design import plan
+from mmlib.experiments.jobs import Progress
+from mmlib.runs.reader import Run
 
 OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10, "learner_batches": 1}
 
 WRITE = """
 import json, sys
-from mmlib.run_writer import RunWriter
+from mmlib.runs.writer import RunWriter
 config = json.load(sys.stdin)
 with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as writer:
     writer.timing({{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}})
@@ -126,8 +126,8 @@ pathlib.Path({ready!r}).write_text(" ".join(signal.Signals(number).name for numb
 TERMINAL = """
 import signal, sys
 from pathlib import Path
-from mmlib import jobs
-from mmlib.experiments import plan
+from mmlib.experiments import jobs
+from mmlib.experiments.design import plan
 signal.signal(signal.SIGINT, signal.default_int_handler)
 jobs.command = lambda job: [sys.executable, "-c", sys.argv[2]]
 jobs.run(plan("3", "smoke", overrides={overrides!r}, results=Path(sys.argv[1]))[:1], 1, poll_seconds=0.05)

@@ -6,10 +6,23 @@ import numpy as np
 import pytest
 from lasertag_scenes import FIRE, FORWARD, IDLE, JUMP, Duel
 
-from mmlib.levels.minilab.arenas import BEAM, CONTACT, ORB, RAPID
-from mmlib.levels.minilab.bodies import AMMO, ARMOUR, DEATHS, EYE, GADGET, HEALTH, OWN, SCORE, SHOT_OWNER, VX, X, Y
-from mmlib.levels.minilab.combat import WORLD, burst, die, hurt
-from mmlib.levels.minilab.items import pick_up
+from mmlib.levels.arenas import BEAM, CONTACT, ORB, RAPID
+from mmlib.levels.minilab.lasertag.bodies import (
+    AMMO,
+    ARMOUR,
+    DEATHS,
+    EYE,
+    GADGET,
+    HEALTH,
+    OWN,
+    SCORE,
+    SHOT_OWNER,
+    VX,
+    X,
+    Y,
+)
+from mmlib.levels.minilab.lasertag.combat import WORLD, burst, die, hurt
+from mmlib.levels.minilab.lasertag.items import pick_up
 
 HORSESHOE, CHASM = "lt_horseshoe_color", "lt_chasm"
 

@@ -7,11 +7,11 @@ import pytest
 from lasertag_scenes import FORWARD, IDLE, Duel
 
 from mmlib import levels
-from mmlib.levels.minilab.arenas import CHASM_ARENA, HORSESHOE_ARENA, plan
-from mmlib.levels.minilab.bodies import DEATHS, HEALTH, OWN, SCORE, X, Y
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.arenas import CHASM_ARENA, HORSESHOE_ARENA, plan
+from mmlib.levels.minilab.lasertag.bodies import DEATHS, HEALTH, OWN, SCORE, X, Y
+from mmlib.levels.minilab.lasertag.navigation import routes
 from mmlib.levels.minilab.marksman import marksman
-from mmlib.levels.minilab.navigation import routes
+from mmlib.levels.table import SPECS
 
 NAMES = [name for name, spec in SPECS.items() if spec.arena is not None]
 

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from mmlib import curriculum_plots, lineage
-from mmlib.cli import app
+from mmlib.cli.main import app
 from mmlib.config import make_config
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
-from mmlib.schedules import AlphaSchedule, ScheduleError, piecewise
+from mmlib.figures import curriculum_plots
+from mmlib.method.schedule import piecewise
+from mmlib.runs import lineage
+from mmlib.runs.reader import Run
+from mmlib.runs.schedules import AlphaSchedule, ScheduleError
+from mmlib.runs.writer import RunWriter
 
 START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}
 CONFIG = {

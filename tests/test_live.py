@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from mmlib import checkpoint, experiments, live, packing
 from mmlib.config import ConfigError
-from mmlib.live import Experiment, LiveError
-from mmlib.liveness import being_written
-from mmlib.records import ResultsError
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
+from mmlib.errors import ResultsError
+from mmlib.experiments import design
+from mmlib.runs import packing
+from mmlib.runs.liveness import being_written
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
+from mmlib.training import checkpoint
+from mmlib.widgets import live
+from mmlib.widgets.live import Experiment, LiveError
 
 SHORT = {"agent_steps": 400, "num_envs": 2, "unroll": 20, "learner_batches": 1, "log_every": 100, "width": 32}
 SHORT |= {"height": 24, "conv1": (4, 2)}
@@ -104,7 +107,7 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
 def test_the_run_outlives_the_process_that_started_it(endless):
     """Its group is killed, as closing a notebook does with a kernel's; no process stays behind after stop."""
     program = (
-        "import sys, time; from mmlib.live import Experiment\n"
+        "import sys, time; from mmlib.widgets.live import Experiment\n"
         f"Experiment(preset='smoke', method='small', settings={ENDLESS!r}, directory=sys.argv[1]).start()\n"
         "print('started', flush=True); time.sleep(600)"
     )
@@ -150,7 +153,7 @@ def test_what_cannot_be_started_is_refused_in_words(tmp_path):
     experiment = make(tmp_path, SHORT)
     config = {**experiment.config.model_dump(mode="json"), "backend_in_force": "minilab", "entropy_cost": 0.5}
     RunWriter(tmp_path, config).close()
-    with pytest.raises(experiments.ExperimentError, match=r"another configuration: entropy_cost \(0.5 there"):
+    with pytest.raises(design.ExperimentError, match=r"another configuration: entropy_cost \(0.5 there"):
         experiment.start()
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from mmlib import losses
-from mmlib.policies import Factorised, Mixture, OnSupport
+from mmlib.method import losses
+from mmlib.method.policies import Factorised, Mixture, OnSupport
 
 SIZES = (3, 2)
 

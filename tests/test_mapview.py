@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmlib.levels.minilab.mapview import AGENT, SOLID, SPRITE_COLOURS, TRAIL, map_image
-from mmlib.levels.minilab.textures import load_art
+from mmlib.levels.minilab.render.mapview import AGENT, SOLID, SPRITE_COLOURS, TRAIL, map_image
+from mmlib.levels.minilab.render.textures import load_art
 
 
 def draw(pose, pixels, trail=None, sprites=(), cut_off=False):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmlib import levels
+from mmlib.levels.layouts import parse
 from mmlib.levels.minilab.experts import expert, make_plan, next_stop, steer, tour_values, waypoint
-from mmlib.levels.minilab.layouts import parse
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.table import SPECS
 from mmlib.spaces import BIG_756
 
 MAZES = [name for name, spec in SPECS.items() if not name.startswith("lt_")]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mmlib import levels
-from mmlib.levels.minilab.layouts import parse
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.layouts import parse
+from mmlib.levels.table import SPECS
 
 ALL = list(SPECS)
 IDLE = np.zeros((1, 7), np.int32)
@@ -274,15 +274,21 @@ def test_layouts_that_are_not_closed_or_not_rectangular_are_refused():
 def test_kernels_are_cached_apart_for_every_state_of_the_sources(tmp_path, monkeypatch):
     from mmlib.levels import minilab
 
-    monkeypatch.setattr(minilab, "__file__", str(tmp_path / "__init__.py"))
+    package = tmp_path / "minilab"
+    monkeypatch.setattr(minilab, "__file__", str(package / "__init__.py"))
     monkeypatch.setattr(minilab._CONFIG, "CACHE_DIR", "")
-    (tmp_path / "physics.py").write_text("GRAVITY = 800")
-    first = minilab._cache_directory()
-    assert first == minilab._cache_directory()
-    assert tmp_path in Path(first).parents
-    (tmp_path / "physics.py").write_text("GRAVITY = 100")
-    second = minilab._cache_directory()
-    assert second != first
+    (package / "maze").mkdir(parents=True)
+    constants = [package / "physics.py", package / "maze" / "episodes.py"]
+    constants += [tmp_path / name for name in ("arenas.py", "layouts.py", "table.py")]
+    for path in constants:
+        path.write_text("GRAVITY = 800")
+    seen = [minilab._cache_directory()]
+    assert seen == [minilab._cache_directory()]
+    assert package in Path(seen[0]).parents
+    for path in constants:
+        path.write_text("GRAVITY = 100")
+        seen.append(minilab._cache_directory())
+    assert len(set(seen)) == 1 + len(constants)
     with minilab._kernels_cached_here():
-        assert second == minilab._CONFIG.CACHE_DIR
+        assert seen[-1] == minilab._CONFIG.CACHE_DIR
     assert minilab._CONFIG.CACHE_DIR == ""

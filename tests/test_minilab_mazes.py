@@ -7,15 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmlib.levels.minilab.levels import SPECS
-from mmlib.levels.minilab.mazes import (
+from mmlib.levels.minilab.maze.generator import (
     CORRIDOR,
     OBJECT_CELL,
     OPENING,
     ROOM,
     SPAWN_CELL,
     WALL,
-    MazeRules,
     fill_dead_ends,
     generate,
     maze_scratch,
@@ -23,6 +21,7 @@ from mmlib.levels.minilab.mazes import (
     text_map,
 )
 from mmlib.levels.minilab.random import MAZE, stream
+from mmlib.levels.table import SPECS, MazeRules
 
 EXPLORE = SPECS["explore_object_locations_small"].maze
 MINI = SPECS["explore_object_locations_small_mini"].maze

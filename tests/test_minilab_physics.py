@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmlib.levels.minilab import layouts
+from mmlib.levels import layouts
 from mmlib.levels.minilab.physics import (
     EYE_ABOVE_FLOOR,
     EYE_ABOVE_ORIGIN,

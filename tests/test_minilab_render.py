@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from minilab_scenes import CEILING, FLOOR, SKY, SPRITE, STEP, WALL, Scene, cast, code_art, kinds
 
-from mmlib.levels.minilab.render import render
-from mmlib.levels.minilab.textures import NUM_PICTURES, NUM_THEMES, load_art, wall_code
+from mmlib.levels.minilab.render.frame import render
+from mmlib.levels.minilab.render.textures import NUM_PICTURES, NUM_THEMES, load_art, wall_code
 
 KIND, PLACE = code_art("kind"), code_art("place")
 EYE = 50.0

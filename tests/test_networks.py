@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmlib.agent import MixMatchAgent, parameter_count
-from mmlib.methods import CONTROL_METHODS, METHODS
-from mmlib.networks import LSTM, Torso, _Recurrence
+from mmlib.method.agent import MixMatchAgent, parameter_count
+from mmlib.method.methods import CONTROL_METHODS, METHODS
+from mmlib.method.networks import LSTM, Torso, _Recurrence
 
 
 def small_lstm(population=2, inputs=3):
@@ -60,7 +60,7 @@ def test_torso_does_not_depend_on_chunks(monkeypatch):
     torso = Torso(2, 72, 96)
     frames = torch.randint(0, 256, (2, 7, 3, 72, 96), dtype=torch.uint8)
     whole = torso(frames)
-    monkeypatch.setattr("mmlib.networks.CHUNK", 3)
+    monkeypatch.setattr("mmlib.method.networks.CHUNK", 3)
     torch.testing.assert_close(torso(frames), whole)
     assert whole.shape == (2, 7, 256)
 

@@ -15,8 +15,8 @@ from matplotlib.image import imread
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
 
-from mmlib.experiments import FIGURES
-from mmlib.results import find_runs
+from mmlib.experiments.design import FIGURES
+from mmlib.runs.reader import find_runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [ROOT / "notebooks" / figure.notebook for figure in FIGURES.values()]

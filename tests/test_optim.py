@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib.optim import Adam, RMSProp, clip_by_global_norm
+from mmlib.method.optim import Adam, RMSProp, clip_by_global_norm
 
 
 def test_first_two_steps_by_hand():

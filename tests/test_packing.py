@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import packing
-from mmlib.cli import app
-from mmlib.records import RECORDS, ResultsError
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
+from mmlib.cli.main import app
+from mmlib.errors import ResultsError
+from mmlib.runs import packing
+from mmlib.runs.reader import Run
+from mmlib.runs.records import RECORDS
+from mmlib.runs.writer import RunWriter
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 1, "agent_steps": 100}
 OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}
@@ -104,7 +105,7 @@ def test_packing_that_was_killed_half_way_goes_on(tmp_path):
     """Killed after the first packed record was written and before its plain form was removed."""
     whole = tables(make(tmp_path))
     program = (
-        "import os, signal, sys; from pathlib import Path; from mmlib import packing\n"
+        "import os, signal, sys; from pathlib import Path; from mmlib.runs import packing\n"
         "unlink = Path.unlink\n"
         "def die(path): os.kill(os.getpid(), signal.SIGKILL) if path.suffix == '.jsonl' else unlink(path)\n"
         "Path.unlink = die\n"

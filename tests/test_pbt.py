@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib import pbt
 from mmlib.config import ConfigError, PBTConfig, make_config
-from mmlib.results import Run
-from mmlib.training import TrainingLoop, train
+from mmlib.method import pbt
+from mmlib.runs.reader import Run
+from mmlib.training.loop import TrainingLoop, train
 
 PAPER = PBTConfig()
 

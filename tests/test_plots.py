@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from mmlib import levels, plots
-from mmlib.baselines import Score
-from mmlib.methods import METHODS
-from mmlib.presets import FIGURES
-from mmlib.results import Run
-from mmlib.run_writer import RunWriter
-from mmlib.stats import Curve
+from mmlib import levels
+from mmlib.analysis.baselines import Score
+from mmlib.analysis.stats import Curve
+from mmlib.experiments.presets import FIGURES
+from mmlib.figures import plots
+from mmlib.method.methods import METHODS
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
 
 
 def curve(*mean, spread=1.0):

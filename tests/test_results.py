@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmlib.records import ResultsError
-from mmlib.reliability_machine import obey_permissions
-from mmlib.results import Run, config_differences, find_runs, run_directory
-from mmlib.run_writer import RunWriter
+from mmlib.errors import ResultsError
+from mmlib.runs.reader import Run, config_differences, find_runs, run_directory
+from mmlib.runs.writer import RunWriter
+from tools.reliability.machine import obey_permissions
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 3, "conv1": (8, 4), "agent_steps": 100}
 
@@ -166,7 +166,7 @@ def test_directory_under_a_file_cannot_be_written(tmp_path):
 
 def test_read_only_directory_cannot_be_written(tmp_path):
     tmp_path.chmod(0o555)
-    program = f"from mmlib.run_writer import RunWriter; RunWriter({str(tmp_path)!r}, {CONFIG!r})"
+    program = f"from mmlib.runs.writer import RunWriter; RunWriter({str(tmp_path)!r}, {CONFIG!r})"
     process = subprocess.run(
         [sys.executable, "-c", program],
         preexec_fn=obey_permissions if os.geteuid() == 0 else None,  # they do not bind the superuser

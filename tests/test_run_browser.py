@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import packing, run_browser, run_table
-from mmlib.cli import app
+from mmlib.cli.main import app
 from mmlib.config import make_config
-from mmlib.live import Experiment
-from mmlib.live_widget import LiveWidget
-from mmlib.records import ResultsError
-from mmlib.results import Run, run_directory
-from mmlib.run_browser import RunBrowser
-from mmlib.run_writer import RunWriter
+from mmlib.errors import ResultsError
+from mmlib.experiments import run_table
+from mmlib.runs import packing
+from mmlib.runs.reader import Run, run_directory
+from mmlib.runs.writer import RunWriter
+from mmlib.widgets import run_browser
+from mmlib.widgets.live import Experiment
+from mmlib.widgets.live_widget import LiveWidget
+from mmlib.widgets.run_browser import RunBrowser
 
 LEVEL = "explore_object_locations_small_mini"
 PNG = b"\x89PNG\r\n"

@@ -5,9 +5,9 @@ import itertools
 import pytest
 from matplotlib.image import imread
 
-from mmlib.methods import METHODS
-from mmlib.scheme_plots import draw_curriculum, draw_scheme, save_schemes
-from mmlib.schemes import HEIGHT, curriculum, scheme
+from mmlib.method.methods import METHODS
+from tools.schemes.drawing import draw_curriculum, draw_scheme, save_schemes
+from tools.schemes.layout import HEIGHT, curriculum, scheme
 
 
 @pytest.mark.parametrize("method", METHODS)

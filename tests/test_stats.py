@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib import stats
+from mmlib.analysis import stats
 
 
 def test_learning_curve_by_hand():

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from mmlib.tables import shown
+from mmlib.figures.tables import shown
 
 
 def cells(html):

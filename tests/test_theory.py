@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
-from mmlib import facts, gradients, theory
-from mmlib.actors import Trajectory
-from mmlib.policies import Factorised, OnSupport
-from mmlib.records import ResultsError
-from mmlib.run_writer import RunWriter
+from mmlib.errors import ResultsError
+from mmlib.method.actors import Trajectory
+from mmlib.method.policies import Factorised, OnSupport
+from mmlib.runs.writer import RunWriter
+from mmlib.theory import facts, gradients, worlds
 
 SIZES = (2, 3)
 numbers = st.floats(-6, 6)
@@ -28,7 +28,7 @@ policies = st.lists(numbers, min_size=6, max_size=6).map(joint)
 @given(policies, policies, st.floats(0, 1))
 @settings(deadline=None)
 def test_appendix_g_is_an_upper_bound_and_its_gap_an_identity(first, second, alpha):
-    both = theory.bound(first, second, alpha)
+    both = worlds.bound(first, second, alpha)
     assert both.proposed >= both.alternative - 1e-12
     assert both.proposed - both.alternative == pytest.approx(float(both.gap), abs=1e-9)
     assert both.gap <= -sum(p * math.log(p) for p in (alpha, 1 - alpha) if p > 0) + 1e-9
@@ -36,7 +36,7 @@ def test_appendix_g_is_an_upper_bound_and_its_gap_an_identity(first, second, alp
 
 def test_the_printed_last_line_of_appendix_g_is_false_for_a_point_and_a_uniform_policy():
     point, uniform = OnSupport(torch.zeros(1), torch.tensor([0]), 2), joint([0.0, 0.0])
-    both = theory.bound(point, uniform, 0.5)  # the mixture is (3/4, 1/4)
+    both = worlds.bound(point, uniform, 0.5)  # the mixture is (3/4, 1/4)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert both.printed == pytest.approx(0.5 * (entropy - math.log(2)))
     assert both.printed < 0 < both.gap
@@ -45,7 +45,7 @@ def test_the_printed_last_line_of_appendix_g_is_false_for_a_point_and_a_uniform_
 @given(policies, st.lists(numbers, min_size=5, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_total_correlation_is_the_least_kl_of_a_product(policy, logits):
-    floor = theory.total_correlation(policy, SIZES)
+    floor = worlds.total_correlation(policy, SIZES)
     table = policy.probs.reshape(SIZES)
     best = (table.sum(1, keepdim=True) * table.sum(0, keepdim=True)).flatten()
     assert floor == pytest.approx(float((policy.probs * (policy.probs / best).log()).sum()), abs=1e-9)
@@ -55,15 +55,15 @@ def test_total_correlation_is_the_least_kl_of_a_product(policy, logits):
 
 def test_two_actions_on_a_diagonal_cost_a_product_log_2():
     diagonal = OnSupport(torch.zeros(2), torch.tensor([0, 4]), 6)  # (0, 0) and (1, 1)
-    assert theory.total_correlation(diagonal, SIZES) == pytest.approx(math.log(2))
+    assert worlds.total_correlation(diagonal, SIZES) == pytest.approx(math.log(2))
 
 
 def test_visits_count_every_step_and_follow_the_policy():
     generator = torch.Generator().manual_seed(0)
-    world = theory.random_world(2, 4, 3, generator)
+    world = worlds.random_world(2, 4, 3, generator)
     action = torch.full((2, 4, 1), 7)
     policy = OnSupport(torch.zeros(2, 4, 1), torch.tensor([7]), 756)
-    counts = theory.visits(world, policy, 3, 5, generator)
+    counts = worlds.visits(world, policy, 3, 5, generator)
     expected, state = torch.zeros(2, 4), world.start
     for _ in range(5):  # one action, so one path
         expected[torch.arange(2), state] += 3
@@ -73,19 +73,19 @@ def test_visits_count_every_step_and_follow_the_policy():
 
 def test_remark_1_softmax_reaches_the_teacher_and_a_product_its_floor():
     size = {"seeds": 2, "states": 6, "updates": 150, "records": 3}
-    softmax = theory.distil(theory.Distillation(hidden=(32,)), **size)
+    softmax = worlds.distil(worlds.Distillation(hidden=(32,)), **size)
     assert softmax.updates == [0, 50, 100, 150]
     assert (softmax.kl[-1] < 0.02 * softmax.kl[0]).all()
     assert torch.equal(softmax.entropy[0], softmax.entropy[-1])  # the teacher stays
-    product = theory.distil(theory.Distillation("factorised", hidden=(32,)), **size)
+    product = worlds.distil(worlds.Distillation("factorised", hidden=(32,)), **size)
     assert (product.kl >= product.floor - 1e-5).all() and (product.kl[-1] < product.floor[-1] + 0.1).all()
 
 
 def test_with_a_product_the_transfer_cost_lowers_the_teachers_entropy():
     size = {"seeds": 2, "states": 6, "updates": 150, "records": 3}
-    before, *_, after = theory.distil(facts.PULL["factorised"], **size).entropy
+    before, *_, after = worlds.distil(facts.PULL["factorised"], **size).entropy
     assert (after < before - 0.5).all()
-    before, *_, after = theory.distil(facts.PULL["softmax"], **size).entropy
+    before, *_, after = worlds.distil(facts.PULL["softmax"], **size).entropy
     assert (after > before - 0.15).all()
 
 

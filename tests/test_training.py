@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from mmlib import checkpoint
 from mmlib.config import make_config
-from mmlib.records import ResultsError
-from mmlib.results import Run
-from mmlib.training import TrainingLoop, train
+from mmlib.errors import ResultsError
+from mmlib.runs.reader import Run
+from mmlib.training import checkpoint
+from mmlib.training.loop import TrainingLoop, train
 
 LEVEL = "explore_object_locations_small_mini"
 

@@ -9,14 +9,18 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mmlib import baselines, checkpoint, facts, trained, untrusted
-from mmlib.checkpoint import CheckpointError
+from mmlib.analysis import baselines
 from mmlib.config import make_config
-from mmlib.records import RECORDS, DamagedRecord, ResultsError
-from mmlib.results import Run, find_runs, run_directory
-from mmlib.run_writer import RunWriter
-from mmlib.schedules import AlphaSchedule, ScheduleError
-from mmlib.training import train
+from mmlib.errors import ResultsError
+from mmlib.runs import untrusted
+from mmlib.runs.reader import Run, find_runs, run_directory
+from mmlib.runs.records import RECORDS, DamagedRecord
+from mmlib.runs.schedules import AlphaSchedule, ScheduleError
+from mmlib.runs.writer import RunWriter
+from mmlib.theory import facts
+from mmlib.training import checkpoint, trained
+from mmlib.training.checkpoint import CheckpointError
+from mmlib.training.loop import train
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 3, "agent_steps": 100, "action_repeat": 4}
 HYPER = {"learning_rate": 1e-3, "entropy_cost": 1e-3, "alpha": 0.5}

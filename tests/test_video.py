@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib import video
-from mmlib.cli import app
+from mmlib.cli.main import app
+from mmlib.figures import video
 
 MINI = "nav_maze_static_01_mini"
 TINY = ["agent_steps=20", "num_envs=2", "unroll=10", "learner_batches=1", "log_every=20"]

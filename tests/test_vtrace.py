@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib.vtrace import vtrace
+from mmlib.method.vtrace import vtrace
 
 
 def vtrace_by_the_sum(log_rhos, discounts, rewards, values, bootstrap, clip_rho, clip_c):

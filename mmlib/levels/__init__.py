@@ -8,7 +8,7 @@ from typing import Any
 
 from mmlib.levels import dmlab
 from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Pose, Step, Unsupported
-from mmlib.levels.minilab.levels import SPECS
+from mmlib.levels.table import SPECS
 
 __all__ = [
     "BACKENDS",

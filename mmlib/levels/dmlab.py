@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmlib.faults import WorkersDied
+from mmlib.errors import WorkersDied
 from mmlib.levels.base import (
     FRAMES_PER_SECOND,
     LAB_ACTIONS,

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chromium import Page, program, wait
 from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all
 
-from mmlib import live
-from mmlib.liveness import being_written
+from mmlib.runs.liveness import being_written
+from mmlib.widgets import live
 
 pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium on the path"),

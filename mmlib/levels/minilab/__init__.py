@@ -2,7 +2,7 @@
 
 Numba's disk cache notices a change in the file of the function that is called, not in the files of the
 functions that it calls. So the kernels of this package are cached in a directory named after all of its
-sources.
+sources, and those of the table of levels, whose constants they have compiled in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def _cache_directory() -> str:
     """A writable directory for the kernels of exactly these sources; "" leaves the choice to Numba."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for source in sorted(package.glob("*.py")):
+    table = (package.parent / name for name in ("arenas.py", "layouts.py", "table.py"))
+    for source in (*sorted(package.rglob("*.py")), *table):
         digest.update(source.read_bytes())
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     for parent in (_CONFIG.CACHE_DIR or package / "__pycache__", Path(caches) / "mmlib"):

@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib.levels.arenas import MAX_BOTS
 from mmlib.levels.base import FRAMES_PER_SECOND, Pose, Step, check_actions
-from mmlib.levels.minilab.arenas import MAX_BOTS
-from mmlib.levels.minilab.bodies import make_arena_world, make_fight, make_match_rules
-from mmlib.levels.minilab.episodes import advance, begin
-from mmlib.levels.minilab.lasertag import begin_match, play
-from mmlib.levels.minilab.lasertag_art import lasertag_art
-from mmlib.levels.minilab.levels import SPECS, LevelSpec
-from mmlib.levels.minilab.mapview import map_image
-from mmlib.levels.minilab.mazes import maze_scratch
+from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
+from mmlib.levels.minilab.lasertag.match import begin_match, play
+from mmlib.levels.minilab.maze.episodes import advance, begin
+from mmlib.levels.minilab.maze.generator import maze_scratch
 from mmlib.levels.minilab.physics import CELL, EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
-from mmlib.levels.minilab.render import render
-from mmlib.levels.minilab.textures import load_art
+from mmlib.levels.minilab.render.frame import render
+from mmlib.levels.minilab.render.lasertag_art import lasertag_art
+from mmlib.levels.minilab.render.mapview import map_image
+from mmlib.levels.minilab.render.textures import load_art
 from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
+from mmlib.levels.table import SPECS, LevelSpec
 
 LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
 SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has

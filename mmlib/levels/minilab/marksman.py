@@ -12,13 +12,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mmlib.levels.minilab.arenas import CONTACT, ORB
-from mmlib.levels.minilab.bodies import AMMO, EYE, GADGET, HEALTH, PITCH, RELOAD, VX, VY, YAW, X, Y, floor_at
-from mmlib.levels.minilab.bots import bearing, nearest_opponent, wants, way_to, wrapped
-from mmlib.levels.minilab.combat import FEET, HULL, MUZZLE, SHOT_SPEED, SPLASH_RADIUS
+from mmlib.levels.arenas import CONTACT, ORB
 from mmlib.levels.minilab.engine import MiniLab
-from mmlib.levels.minilab.lasertag import scene_of
-from mmlib.levels.minilab.navigation import sees
+from mmlib.levels.minilab.lasertag.bodies import AMMO, EYE, GADGET, HEALTH, PITCH, RELOAD, VX, VY, YAW, X, Y, floor_at
+from mmlib.levels.minilab.lasertag.bots import bearing, nearest_opponent, wants, way_to, wrapped
+from mmlib.levels.minilab.lasertag.combat import FEET, HULL, MUZZLE, SHOT_SPEED, SPLASH_RADIUS
+from mmlib.levels.minilab.lasertag.match import scene_of
+from mmlib.levels.minilab.lasertag.navigation import sees
 from mmlib.levels.minilab.physics import DEGREES_PER_PIXEL
 
 FRAME = 0.016  # engine s

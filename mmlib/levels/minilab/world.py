@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND
-from mmlib.levels.minilab.layouts import Layout, parse
-from mmlib.levels.minilab.levels import LevelSpec
-from mmlib.levels.minilab.mazes import MazeRules
+from mmlib.levels.layouts import Layout, parse
+from mmlib.levels.table import LevelSpec, MazeRules
 
 APPLE, GOAL = 1, 2  # kinds of objects
 APPLE_HEIGHT, GOAL_HEIGHT = 16.0, 24.0  # centres above the floor, units

@@ -1,0 +1,51 @@
+"""`mmlib claims`: the paper's claims against what is in results/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to `app`."""
+    app.command()(claims)
+
+
+def claims(
+    preset: Annotated[str | None, typer.Option(help="This preset's runs only; else all but smoke's.")] = None,
+    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the runs of each claim included.")] = False,
+) -> None:
+    """Test the paper's twelve claims on the runs that there are: effect, 95 % interval, verdict.
+
+    \b
+    Examples:
+      mmlib claims
+      mmlib claims --preset quick --json
+    """
+    from mmlib.analysis import claims as tests
+    from mmlib.cli.common import UsageError, bad_input
+    from mmlib.experiments.design import PRESETS, choose
+
+    with bad_input():
+        if preset is not None:
+            choose("preset", preset, PRESETS)
+        if not results.is_dir():
+            raise UsageError(f"there are no results in {results}; name their root with --results")
+        findings = tests.evaluate(results, preset)
+    if as_json:
+        print(json.dumps(tests.rows(findings), indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False, show_lines=False)
+    for column in ("", "the paper says", "where", "effect [95 %]", "verdict"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        effect = finding.effect
+        cells = (tests.place(finding), tests.effect_text(effect), effect.verdict)
+        table.add_row(finding.claim.number, finding.claim.says, *cells)
+    Console().print(table)

@@ -1,0 +1,36 @@
+"""How a command ends that cannot do what it was asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+
+class UsageError(ValueError):
+    """An argument that cannot be used; the message says what is allowed."""
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turns errors that the user can cause into their sentence and exit code 2."""
+    from mmlib.config import ConfigError
+    from mmlib.errors import ResultsError
+    from mmlib.experiments.design import ExperimentError
+    from mmlib.runs.schedules import ScheduleError
+    from mmlib.training.checkpoint import CheckpointError
+
+    known = (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError, CheckpointError)
+    try:
+        yield
+    except known as error:
+        fail(str(error), code=2)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the command with a message on standard error."""
+    print(f"mmlib: {message}", file=sys.stderr)
+    raise typer.Exit(code)

@@ -1,0 +1,170 @@
+"""What this machine has: versions, cores, memory, GPU, backends, caches. What `mmlib doctor` prints."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("torch", "numba", "numpy", "scipy", "pandas", "matplotlib", "gymnasium", "pydantic"),
+    *("jupyterlab", "papermill", "ipykernel", "ipywidgets", "imageio-ffmpeg"),
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
+KERNELS = re.compile(r"minilab-[0-9a-f]{16}")  # the engine's compiled kernels, named after its sources
+
+
+def examine(results: str | Path = "results") -> dict[str, Any]:
+    """Everything that `mmlib doctor` reports, as JSON types; sizes in bytes. Nothing is changed."""
+    from mmlib import __version__
+
+    return {
+        "mmlib": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cores": cores(),
+        "memory": memory(),
+        "gpus": gpus(),
+        "bfloat16": bfloat16(),
+        "backends": backends(),
+        "kernel_caches": kernel_caches(),
+        "map_cache": _map_cache(),
+        "results": _results(Path(results)),
+        "jupyterlab": shutil.which("jupyter-lab", path=_programs()),
+        "browser": next((found for name in BROWSERS if (found := shutil.which(name))), None),
+    }
+
+
+def advice(facts: dict[str, Any]) -> list[str]:
+    """What is missing or could be better, and what to do: a sentence each."""
+    said = [
+        f"{name} is not installed: make figure, or pip install -e ." for name, v in facts["packages"].items() if not v
+    ]
+    if facts["jupyterlab"] is None:
+        said.append("JupyterLab was not found: the notebooks need it (pip install jupyterlab)")
+    if facts["browser"] is None:
+        said.append("no browser was found: the tests in a real browser are skipped (Debian: apt install chromium)")
+    if not facts["bfloat16"]["cpu"] and not facts["bfloat16"]["gpu"]:
+        said.append("this processor has no bfloat16: it is computed in float32, a little slower than float32 itself")
+    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
+    if old:
+        total = size(sum(cache["bytes"] for cache in old))
+        said.append(f"{len(old)} old kernel caches take {total}: mmlib doctor --clean-caches removes them")
+    return said
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int | None:
+    """Bytes of memory: the machine's, or the container's limit where that is lower; None where it cannot be known."""
+    found = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdecimal():
+        found.append(int(text))
+    return min(found, default=None)
+
+
+def gpus() -> list[dict[str, Any]]:
+    """CUDA devices that torch can use."""
+    import torch
+
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [{"name": device.name, "bytes": device.total_memory} for device in devices]
+
+
+def bfloat16() -> dict[str, bool]:
+    """Whether the processor, and a GPU, have instructions for bfloat16."""
+    from mmlib.method.precision import native_bfloat16
+
+    return {"cpu": native_bfloat16("cpu"), "gpu": native_bfloat16("cuda")}
+
+
+def backends() -> dict[str, str]:
+    """Each backend of levels, and whether it can be used."""
+    from mmlib.levels import LEVELS, dmlab
+
+    lab = (dmlab.problem() or "found") if dmlab.installed() else "not installed (docs/dmlab.md)"
+    has = importlib.util.find_spec("gymnasium") is not None
+    return {
+        "minilab": f"{len(LEVELS)} levels",
+        "dmlab": lab,
+        "gymnasium": "found" if has else "not installed",
+    }
+
+
+def kernel_caches() -> list[dict[str, Any]]:
+    """Directories of compiled kernels of MiniLab: of these sources ("current") and of older ones."""
+    current = _current_kernels()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmlib"
+    parents = dict.fromkeys((*([current.parent] if current else []), home))
+    found = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir())]
+    return [
+        {"path": str(path), "bytes": tree_size(path), "current": path == current}
+        for path in found
+        if path.is_dir() and not path.is_symlink() and KERNELS.fullmatch(path.name)
+    ]
+
+
+def clean() -> list[dict[str, Any]]:
+    """Removes the kernel caches of older sources; returns them. The current one stays."""
+    old = [cache for cache in kernel_caches() if not cache["current"]]
+    for cache in old:
+        shutil.rmtree(cache["path"])
+    return old
+
+
+def _current_kernels() -> Path | None:
+    from mmlib.levels.minilab import _cache_directory
+
+    directory = _cache_directory()
+    return Path(directory) if directory else None
+
+
+def _map_cache() -> dict[str, Any]:
+    from mmlib.levels import dmlab
+
+    directory = dmlab.cache_directory()
+    return {"path": str(directory), "bytes": tree_size(directory)}
+
+
+def _results(root: Path) -> dict[str, Any]:
+    if not root.is_dir():
+        return {"path": str(root), "bytes": 0, "runs": 0}
+    return {"path": str(root), "bytes": tree_size(root), "runs": sum(1 for _ in root.rglob("config.json"))}
+
+
+def tree_size(directory: Path) -> int:
+    """Bytes of the files below a directory; 0 if there is none."""
+    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _programs() -> str:
+    """Where programs are looked for: this environment's first, activated or not."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    for unit, worth in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= worth:
+            return f"{count / worth:.1f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,164 @@
+"""Commands that inform: `mmlib levels`, `methods`, `presets` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    commands: tuple[Callable[..., None], ...] = (levels, methods, presets, doctor)
+    for command in commands:
+        app.command()(command)
+
+
+def levels(as_json: Json = False) -> None:
+    """List the levels.
+
+    \b
+    Examples:
+      mmlib levels
+      mmlib levels --json
+    """
+    from mmlib.levels import LEVELS
+
+    if as_json:
+        _print_json([asdict(info) for info in LEVELS.values()])
+        return
+    rows = []
+    for info in LEVELS.values():
+        kind = "miniature; " if info.miniature else ""
+        rows.append((info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}"))
+    _print_table(("level", ""), rows)
+
+
+def methods(as_json: Json = False) -> None:
+    """List the methods: agents as data, and the figures that compare them.
+
+    \b
+    Examples:
+      mmlib methods
+      mmlib methods --json
+    """
+    from mmlib.experiments.presets import FIGURES
+    from mmlib.method.methods import METHODS
+
+    rows: list[dict[str, Any]] = [
+        {
+            "method": name,
+            "label": spec.label,
+            "space": spec.space.name,
+            "constituents": [f"{c.space.name}/{'+'.join(c.cores)}" for c in spec.constituents],
+            "figures": [figure.name for figure in FIGURES.values() if name in figure.methods],
+        }
+        for name, spec in METHODS.items()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    cells = [[", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
+    _print_table(tuple(rows[0]), cells)
+
+
+def presets(as_json: Json = False) -> None:
+    """List the presets, from seconds to the paper's scale.
+
+    \b
+    Examples:
+      mmlib presets
+      mmlib presets --json
+    """
+    from mmlib.experiments.design import PRESETS
+
+    if as_json:
+        _print_json([asdict(preset) for preset in PRESETS.values()])
+        return
+    rows = []
+    for preset in PRESETS.values():
+        levels = ("all levels" if preset.all_levels else "the first level") + " of a figure"
+        kind = "miniatures of " if preset.miniature else ""
+        steps = preset.settings["agent_steps"]
+        rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}"))
+    _print_table(("preset", ""), rows)
+
+
+def doctor(
+    clean_caches: Annotated[
+        bool, typer.Option("--clean-caches", help="Remove compiled kernels of older sources first.")
+    ] = False,
+    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
+
+    Old kernels are left behind when the engine's sources change; nothing that is in use is removed.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib doctor --json
+      mmlib doctor --clean-caches
+    """
+    from mmlib.cli import doctor as examination
+
+    removed = examination.clean() if clean_caches else []
+    facts = examination.examine(results)
+    if as_json:
+        _print_json({**facts, "advice": examination.advice(facts), "removed": removed})
+        return
+    for cache in removed:
+        print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
+    _print_table(None, _report(facts, examination.size))
+    for sentence in examination.advice(facts):
+        print(f"- {sentence}")
+
+
+def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str, str]]:
+    """The facts of `doctor.examine` as lines for people."""
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
+    bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
+    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
+    current = [cache for cache in facts["kernel_caches"] if cache["current"]]
+    found = facts["results"]
+    kernels = ", ".join(f"{size(cache['bytes'])} in {cache['path']}" for cache in current) or "none yet"
+    return [
+        ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
+        ("packages", packages),
+        ("cores", str(facts["cores"])),
+        ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
+        ("GPU", gpus),
+        ("bfloat16", bfloat16),
+        *((f"backend {name}", text) for name, text in facts["backends"].items()),
+        ("compiled kernels", kernels),
+        ("old kernels", f"{len(old)}, {size(sum(cache['bytes'] for cache in old))}"),
+        ("compiled maps", f"{size(facts['map_cache']['bytes'])} in {facts['map_cache']['path']}"),
+        ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
+        ("JupyterLab", facts["jupyterlab"] or "not found"),
+        ("browser", facts["browser"] or "not found"),
+    ]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(columns: tuple[str, ...] | None, rows: Iterable[Sequence[str]]) -> None:
+    """Rows as wide as the terminal, the first cell of each on one line; `columns` None is a table without a heading."""
+    table = Table(box=None, pad_edge=False, show_header=columns is not None)
+    for place, name in enumerate(columns or ("", "")):
+        style = "bold" if columns is None and place == 0 else None
+        table.add_column(name, no_wrap=place == 0, overflow="fold", style=style)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,95 @@
+"""Commands about levels themselves: `mmlib baselines` and `mmlib video`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Level = Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    commands: tuple[Callable[..., None], ...] = (baselines, video)
+    for command in commands:
+        app.command()(command)
+
+
+@contextmanager
+def _usage_error(kind: type[ValueError]) -> Iterator[None]:
+    """Turns an error that a user can cause into a `UsageError`."""
+    from mmlib.cli.common import UsageError
+
+    try:
+        yield
+    except kind as error:
+        raise UsageError(str(error)) from error
+
+
+def baselines(
+    level: Level = None,
+    episodes: Annotated[int, typer.Option(help="Of each policy, at least.")] = 128,
+    backend: Annotated[str, typer.Option(help="auto or a backend of `mmlib levels`.")] = "auto",
+    again: Annotated[bool, typer.Option("--again", help="Measure also what is on record.")] = False,
+    results: Annotated[Path, typer.Option(help="The root of the results.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once all is measured.")] = False,
+) -> None:
+    """Measure the reference scores that are missing: random play in Small and in Big, and the scripted expert.
+
+    \b
+    Examples:
+      mmlib baselines
+      mmlib baselines --level nav_maze_static_02 --again
+      mmlib baselines --level nav_maze_static_01 --json
+    """
+    from mmlib.analysis import baselines as scores
+    from mmlib.cli.common import UsageError, bad_input
+    from mmlib.levels import LEVELS, check, resolve_backend
+
+    with bad_input():
+        with _usage_error(ValueError):
+            check(level or next(iter(LEVELS)), backend)
+        if episodes < 2:
+            raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
+        measured = {}
+        if not as_json:
+            print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
+        for name in [level] if level else LEVELS:
+            scripted = resolve_backend(backend, name) == "minilab"
+            policies = scores.POLICIES if scripted else ("small", "big756")
+            row = scores.scores(results, name, policies, backend, episodes, again)
+            measured[name] = {policy: score._asdict() for policy, score in row.items()}
+            if as_json:
+                continue
+            cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
+            print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    if as_json:
+        print(json.dumps(measured, indent=2))
+
+
+def video(
+    level: Annotated[str, typer.Argument(help="See `mmlib levels`.")],
+    policy: Annotated[str, typer.Option(help="random, expert, or the directory of a run.")] = "expert",
+    output: Annotated[Path, typer.Option("--output", "-o", help="An .mp4 file.")] = Path("video.mp4"),
+    seconds: Annotated[float, typer.Option(help="Of play.")] = 30.0,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Film a level as its agent sees it, beside the map.
+
+    \b
+    Examples:
+      mmlib video nav_maze_static_01 -o expert.mp4
+      mmlib video explore_object_locations_small_mini --policy random -o random.mp4
+      mmlib video nav_maze_static_01 --policy results/quick/runs/nav_maze_static_01/mm/seed0 -o run.mp4
+    """
+    from mmlib.cli.common import bad_input
+    from mmlib.figures import video as film
+
+    with bad_input(), _usage_error(film.VideoError):
+        score = film.record(level, policy, output, seconds, seed)
+    print(f"{seconds:g} s of {policy} on {level}, reward {score:g}: {output}")

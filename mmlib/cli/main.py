@@ -1,0 +1,292 @@
+"""The command line: `mmlib train`, `figure` and `schedule`; the other commands are in the modules beside this one.
+
+Bad input ends with one sentence on standard error and exit code 2, before any work; a run that fails later
+ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmlib.cli import claims, info, levels, runs
+from mmlib.cli.common import UsageError, bad_input, fail
+
+if TYPE_CHECKING:  # commands import what they need, so that --help is quick
+    from mmlib.config import RunConfig
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+PRESET_HELP = "smoke, quick, population, laptop, workstation or paper: see `mmlib presets`."
+SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
+
+Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
+Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
+Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
+
+
+def main() -> None:
+    """The entry point of the `mmlib` command."""
+    app()
+
+
+@app.callback()
+def mmlib() -> None:
+    """Mix & Match agent curricula for reinforcement learning: train agents and make the paper's figures.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib figure 3 --preset smoke
+      mmlib train --method mm --help
+      mmlib --install-completion
+    """
+
+
+@app.command()
+def train(
+    level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else the preset's first.")] = None,
+    method: Annotated[str, typer.Option(help="See `mmlib methods`.")] = "mm",
+    preset: Preset = "quick",
+    seed: Annotated[int, typer.Option()] = 0,
+    settings: Settings = None,
+    device: Device = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
+    ] = None,
+    results: Results = Path("results"),
+    directory: Annotated[Path | None, typer.Option(help="Put the run here, not among the results.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A config.json (- for standard input) in place of all of the above.")
+    ] = None,
+) -> None:
+    """Train one run, or go on with it from its last checkpoint.
+
+    \b
+    Examples:
+      mmlib train --level explore_object_locations_small_mini --method mm
+      mmlib train --method small --preset laptop --seed 3
+      mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
+      mmlib train --method mm --replay results/population/figure3/.../mm/seed1
+      mmlib train --config seed1/config.json --directory /tmp/again
+    """
+    from mmlib.runs.writer import check_writable
+
+    with bad_input():
+        if config is None:
+            overrides = read_settings(settings, device)
+            if replay is not None:
+                overrides["alpha"] = read_schedule(replay, method)
+            chosen, place = _preset_run(preset, level, method, seed, overrides, results)
+            where = directory or place
+        elif directory is None:
+            raise UsageError("--config needs --directory, where to put the run")
+        else:
+            chosen, where = read_config(config), directory
+        check_writable(where)
+    from mmlib.errors import Stopped, in_plain_words
+    from mmlib.experiments.reports import TrainingReport
+    from mmlib.method.fitting import backend_in_force
+    from mmlib.training.loop import train as run_training
+
+    what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
+    print(f"{what}; records in {where}", flush=True)
+    try:
+        with bad_input(), TrainingReport(chosen.frames) as report:
+            run_training(chosen, where, report)
+    except Stopped as stop:
+        fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
+    except KeyboardInterrupt:  # a second one, or before there was anything to save
+        fail("interrupted; the same command goes on from the last checkpoint, if there is one", code=130)
+    except Exception as error:
+        if (sentence := in_plain_words(error)) is None:
+            raise
+        fail(sentence, code=1)
+
+
+def _preset_run(
+    preset: str, level: str | None, method: str, seed: int, settings: dict[str, Any], results: Path
+) -> tuple[RunConfig, Path]:
+    """The configuration of a single run at a preset, and its place in the results."""
+    from mmlib.experiments import design
+    from mmlib.runs.reader import check_inside, run_directory
+
+    at = design.choose("preset", preset, design.PRESETS)
+    chosen = design.configure(at, level or design.default_level(at, method), method, seed, settings)
+    place = run_directory(results, preset, "runs", chosen.level, method, seed)
+    check_inside(place, results)
+    return chosen, place
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="3 to 10 as in the paper, or controls, theory, claims, inspect.")],
+    preset: Preset = "quick",
+    level: Annotated[
+        list[str] | None,
+        typer.Option("--level", "--levels", help="In place of the preset's: comma-separated, repeated, or all."),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="In place of the preset's methods.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the preset's.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Runs at once; else what the cores carry.")] = None,
+    train: Annotated[bool, typer.Option(help="Make the runs that are missing, or draw what is on disk.")] = True,
+    settings: Settings = None,
+    device: Device = None,
+    results: Results = Path("results"),
+) -> None:
+    """Make a figure: train the runs that are missing, and execute its notebook, level by level.
+
+    A level that fails does not stop the others; what is done is not done again.
+
+    \b
+    Examples:
+      mmlib figure 3
+      mmlib figure 3 --preset smoke
+      mmlib figure 6 --levels all --preset laptop --jobs 2
+      mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
+      mmlib figure 8 --preset population
+      mmlib figure 6 --preset population --no-train
+    """
+    from mmlib.experiments import batch
+
+    names = [part for text in level or () for part in text.split(",")]
+    with bad_input():
+        if jobs is not None and jobs < 1:
+            raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
+        overrides = read_settings(settings, device)
+        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs, train)
+    outcomes = []
+    for task in tasks:
+        try:
+            outcomes.append(batch.execute(task))
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on from the last checkpoints", code=130)
+    if len(outcomes) > 1:
+        print(batch.table(outcomes))
+    broken = [outcome for outcome in outcomes if outcome.error]
+    if broken:
+        fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+
+
+@app.command()
+def schedule(
+    run: Annotated[Path, typer.Argument(help="The directory of a run, with or without PBT.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A JSON file.")],
+    member: Annotated[int | None, typer.Option(help="A final member; else the best.")] = None,
+) -> None:
+    """Save a member's alpha trajectory, along its ancestry, for `mmlib train --replay`.
+
+    \b
+    Examples:
+      mmlib schedule results/population/figure3/.../mm/seed1 -o alpha.json
+    """
+    from mmlib.runs.reader import Run
+    from mmlib.runs.schedules import AlphaSchedule
+
+    with bad_input():
+        try:
+            recorded = AlphaSchedule.recorded(Run(run), member)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        if not output.parent.is_dir():
+            raise UsageError(f"there is no directory {output.parent}")
+    recorded.save(output)
+    print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
+
+
+@app.command()
+def campaign(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
+    workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,
+    status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Make a campaign's runs that are not on disk yet, in the order of its file.
+
+    An interrupt stops it; the same command goes on from there.
+
+    \b
+    Examples:
+      mmlib campaign campaigns/step.yaml --workers 2
+      mmlib campaign campaigns/step.yaml --status
+    """
+    from mmlib.experiments import campaign as campaigns
+    from mmlib.experiments import jobs
+    from mmlib.experiments.reports import LineReport
+
+    with bad_input():
+        plan = campaigns.plan(campaigns.read(file), results)
+    if not status:
+        try:
+            jobs.check(jobs.run(plan, workers, LineReport(workers, seconds=120.0), poll_seconds=5.0))
+        except KeyboardInterrupt:
+            fail("interrupted; the same command goes on from the last checkpoints", code=130)
+        except jobs.RunError as error:
+            fail(str(error), code=1)
+    print(campaigns.status(plan, workers))
+
+
+for _commands in (info, levels, claims, runs):
+    _commands.register(app)
+
+
+def read_settings(settings: list[str] | None, device: str | None = None) -> dict[str, Any]:
+    """`NAME=VALUE` arguments as a dict; values are JSON where they can be read as such, else text."""
+    read: dict[str, Any] = {} if device is None else {"device": device}
+    for text in settings or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"setting {text!r} is not of the form NAME=VALUE, for instance learning_rate=0.001")
+        place, _, part = name.partition(".")  # pbt.ready=10 is a part of pbt
+        target = read.setdefault(place, {}) if part else read
+        if not isinstance(target, dict):
+            raise UsageError(f"setting {text!r}: {place} was given as a whole already")
+        try:
+            target[part or place] = json.loads(value)
+        except json.JSONDecodeError:
+            target[part or place] = value
+    return read
+
+
+def read_schedule(source: str, method: str) -> list[list[float]]:
+    """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
+    from mmlib.experiments.design import choose
+    from mmlib.method.methods import METHODS
+    from mmlib.runs.reader import Run
+    from mmlib.runs.schedules import AlphaSchedule
+
+    choose("method", method, METHODS)
+    path = Path(source)
+    recorded = AlphaSchedule.recorded(Run(path)) if path.is_dir() else AlphaSchedule.load(path)
+    return [[step, alpha] for step, alpha in recorded.knots_for(method)]
+
+
+def read_seeds(text: str | None) -> list[int] | None:
+    """Comma-separated seeds as integers."""
+    if text is None:
+        return None
+    parts = text.replace(" ", "").split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3")
+    return [int(part) for part in parts]
+
+
+def read_config(path: str) -> RunConfig:
+    """A configuration from a JSON file (a run's config.json will do) or from standard input ("-")."""
+    from mmlib.config import make_config
+    from mmlib.method.fitting import check
+    from mmlib.runs.reader import RECORDED_FACTS
+    from mmlib.runs.untrusted import parse
+
+    try:
+        values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"the configuration {path} is not a JSON object")
+    return check(make_config({name: value for name, value in values.items() if name not in RECORDED_FACTS}))

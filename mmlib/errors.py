@@ -1,0 +1,49 @@
+"""Errors that more than one part of the package raises or catches, and those of a run said in one sentence each."""
+
+from __future__ import annotations
+
+import signal
+
+ADVICE = "what it recorded is kept, and the same command goes on from its last checkpoint"
+
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class ResultsError(ValueError):
+    """A results directory cannot be used; the message says which one, why, and what to do."""
+
+
+class Stopped(Exception):
+    """A run was asked to stop, and did, with a checkpoint."""
+
+    def __init__(self, which: signal.Signals, why: str = ""):
+        super().__init__(why or f"stopped by {which.name}")
+        self.exit_code = EXIT_CODES[which]
+
+
+class DivergedError(RuntimeError):
+    """No member is left whose loss is finite; the message says when each stopped."""
+
+
+class WorkersDied(RuntimeError):
+    """A level's worker process died again and again; the message has its last words."""
+
+
+def in_plain_words(error: BaseException) -> str | None:
+    """The sentence for an error of a training run, or None for one that is a defect and deserves its traceback."""
+    if out_of_memory(error):
+        return f"out of memory; {ADVICE}; fewer num_envs, a shorter unroll or a smaller population need less"
+    if isinstance(error, DivergedError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError | WorkersDied):  # a full disk, for instance
+        return f"{type(error).__name__}: {error}; {ADVICE}"
+    return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python says so with a class of its own, PyTorch in words."""
+    said = str(error).lower()
+    words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc")
+    kinds = (RuntimeError, OSError)
+    return isinstance(error, MemoryError) or (isinstance(error, kinds) and any(word in said for word in words))

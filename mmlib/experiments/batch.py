@@ -1,0 +1,138 @@
+"""Figures in bulk: one notebook execution a level, each going on after another's failure, and a table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmlib.experiments import design
+from mmlib.experiments.design import ExperimentError, Job
+from mmlib.experiments.notebooks import execute as execute_notebook
+from mmlib.experiments.notebooks import outputs, shortest
+from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
+from mmlib.experiments.reports import clock
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import check_writable
+
+
+@dataclass(frozen=True)
+class Task:
+    """One execution of one notebook."""
+
+    name: str  # for the table: the level, or the notebook's own name
+    notebook: Path
+    output: Path
+    parameters: Mapping[str, Any]
+    plan: Sequence[Job] = field(default_factory=list)  # the runs that it needs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended."""
+
+    task: Task
+    error: str | None
+    seconds: float
+
+
+def tasks(
+    figure: str,
+    preset: str,
+    levels: Sequence[str],
+    methods: Iterable[str] | None,
+    seeds: Iterable[int] | None,
+    overrides: Mapping[str, Any],
+    results: Path,
+    jobs: int | None,
+    train: bool = True,
+) -> list[Task]:
+    """The notebooks to execute for a figure, checked before any work (arguments as `design.plan`).
+
+    train: whether the notebooks make the runs that are missing, or draw what is on disk.
+
+    Raises ExperimentError, ConfigError or ResultsError.
+    """
+    root = design.repository_root()
+    common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
+    common["overrides"] = dict(overrides)
+    if figure in OTHER_NOTEBOOKS:
+        found = _other(figure, root, results, common, [*levels, *(methods or ()), *(seeds or ())])
+    elif figure in FIGURES or figure in DRAWN_WITH:
+        plan = design.plan(figure, preset, levels, methods, seeds, overrides, results)
+        found = [_level(figure, level, plan, root, results, common) for level in _levels(plan)]
+    else:
+        names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}
+        known = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+        raise ExperimentError(f"unknown figure {figure!r}; figures: {', '.join(known)}")
+    for task in found:
+        if not task.notebook.exists():
+            raise ExperimentError(f"there is no {task.notebook}; run this in a checkout of the repository")
+    check_writable(results)
+    return found
+
+
+def _levels(plan: Sequence[Job]) -> list[str]:
+    return list(dict.fromkeys(job.config.level for job in plan))
+
+
+def _level(figure: str, level: str, plan: Sequence[Job], root: Path, results: Path, common: Mapping[str, Any]) -> Task:
+    here = [job for job in plan if job.config.level == level]
+    parameters = {
+        **common,
+        "level": level,
+        "methods": list(dict.fromkeys(job.config.method for job in here)),
+        "seeds": list(dict.fromkeys(job.config.seed for job in here)),
+    }
+    where = design.figure_directory(results, common["preset"], figure, level)
+    notebook = root / "notebooks" / design.figure_named(figure).notebook
+    return Task(level, notebook, where / "notebook.ipynb", parameters, here)
+
+
+def _other(figure: str, root: Path, results: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
+    design.choose("preset", common["preset"], PRESETS)
+    if extra:
+        raise ExperimentError(
+            f"figure {figure} takes no levels, methods or seeds: it is drawn from what other figures ran"
+        )
+    found = []
+    for name in OTHER_NOTEBOOKS[figure]:
+        where, notebook = results / common["preset"] / Path(name).stem, root / "notebooks" / name
+        found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", _taken(notebook, common)))
+    return found
+
+
+def _taken(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that a notebook has."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(notebook)) if notebook.exists() else {}
+    return {name: value for name, value in parameters.items() if name in known}
+
+
+def execute(task: Task) -> Outcome:
+    """Executes a task's notebook and prints where its files are."""
+    started = time.monotonic()
+    error = execute_notebook(task.notebook, task.output, task.parameters)
+    print("\n".join(outputs(task.output.parent, task.plan)), flush=True)
+    return Outcome(task, error, time.monotonic() - started)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """How each task ended: runs done, time, the last error."""
+    width = max(len(outcome.task.name) for outcome in outcomes)
+    lines = [f"{'':<{width}}  {'runs done':>9}  {'time':>8}"]
+    for outcome in outcomes:
+        plan = outcome.task.plan
+        done = sum(design.finished(job) for job in plan)
+        failed = [Run(job.directory).facts.get("reason", "") for job in plan if not design.finished(job) and _ran(job)]
+        said = outcome.error or "; ".join(filter(None, failed))
+        count = f"{done} of {len(plan)}" if plan else ""
+        lines.append(f"{outcome.task.name:<{width}}  {count:>9}  {clock(outcome.seconds):>8}  {said}".rstrip())
+    return "\n".join(lines)
+
+
+def _ran(job: Job) -> bool:
+    return (job.directory / "config.json").exists()

@@ -1,0 +1,111 @@
+"""Campaigns: an ordered queue of runs from a file, made in any number of sittings.
+
+A campaign file (YAML) names *arms*, which are settings of `RunConfig` over a preset's, and *blocks* of runs in the
+order in which they are wanted; within a block seeds come first, so that every arm and method always has about as
+many runs. Runs lie under `<results>/<campaign>/<arm>/<level>/<method>/seed<k>/` and are read like any others.
+
+    name: step
+    preset: quick
+    settings: {staggered: true}
+    arms:
+      rmsprop: {optimiser: rmsprop, learning_rate: 0.0015}
+      adam: {optimiser: adam, learning_rate: 0.0003}
+    blocks:
+      - {levels: [nav_maze_static_02_mini], methods: [small, big756], seeds: [1, 2, 3]}
+      - {arms: [adam], levels: [lt_horseshoe_color_mini], methods: [ff, lstm], seeds: [1]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
+from mmlib.experiments.presets import PRESETS
+from mmlib.runs.reader import Run, run_directory
+
+Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]  # of a directory
+
+
+class Block(BaseModel):
+    """Runs that belong together: every seed of every level, arm and method, in that order of loops."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: tuple[str, ...] = Field(min_length=1)
+    methods: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    arms: tuple[str, ...] = Field((), description="names of arms; none means all")
+
+
+class Campaign(BaseModel):
+    """What a campaign file says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    preset: str
+    settings: dict[str, Any] = Field({}, description="of RunConfig, for every run")
+    arms: dict[Name, dict[str, Any]] = Field(min_length=1, description="settings of RunConfig, over the former")
+    blocks: tuple[Block, ...] = Field(min_length=1)
+
+
+def read(path: Path) -> Campaign:
+    """The campaign of a file. Raises ExperimentError that names the file and what is wrong in it."""
+    try:
+        return Campaign.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExperimentError(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise ExperimentError(f"{path} is no campaign: {wrong}") from None
+
+
+def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
+    """The campaign's runs in order, each once, checked before any work.
+
+    Raises:
+      ExperimentError: an unknown name, or a directory that holds a run of another configuration.
+      ConfigError: a setting that is unknown or out of its range.
+    """
+    preset = choose("preset", campaign.preset, PRESETS)
+    jobs: dict[Path, Job] = {}
+    for block in campaign.blocks:
+        for seed in block.seeds:
+            for level in block.levels:
+                for arm in block.arms or tuple(campaign.arms):
+                    settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
+                    for method in block.methods:
+                        where = run_directory(results, campaign.name, arm, level, method, seed)
+                        jobs[where] = Job(configure(preset, level, method, seed, settings), where, f"{arm} {level}")
+    for job in jobs.values():
+        check_free(job)
+    return list(jobs.values())
+
+
+def status(jobs: Sequence[Job], workers: int) -> str:
+    """A table of how many runs of each arm, level and method are done, and what is left, in hours."""
+    states: dict[tuple[str, ...], list[str]] = {}
+    rates, left = [], 0
+    for job in jobs:
+        group = tuple(job.directory.parts[-4:-1])
+        run = Run(job.directory) if (job.directory / "config.json").exists() else None
+        done = finished(job)
+        states.setdefault(group, []).append("done" if done else run.state if run is not None else "waiting")
+        frames_left = 0 if done else job.config.frames
+        if run is not None and len(timing := run.timing()):
+            rates.append(float(timing["agent_steps_per_second"].median()))
+            frames_left -= 0 if done else int(timing["frames"].iloc[-1])
+        left += frames_left // job.config.action_repeat * job.config.population
+    width = max(len("  ".join(group)) for group in states)
+    lines = [
+        f"{'  '.join(group):<{width}}  " + ", ".join(f"{here.count(s)} {s}" for s in dict.fromkeys(here))
+        for group, here in states.items()
+    ]
+    total, done_runs = len(jobs), sum(here.count("done") for here in states.values())
+    hours = "" if not rates else f", about {left / (sum(rates) / len(rates)) / workers / 3600:.1f} hours on {workers}"
+    return "\n".join([*lines, f"{done_runs} of {total} runs done, {left / 1e6:.1f} M agent steps left{hours}"])

@@ -1,0 +1,270 @@
+"""A figure's runs: planned, checked, found again.
+
+`plan` turns names into runs and checks all of them before any work; `mmlib.experiments.jobs.run` makes those that are
+missing; `collect` finds what can be drawn together. Results lie under `<results>/<preset>/<figure>/<level>/`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from mmlib.config import TIES, RunConfig, make_config
+from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
+from mmlib.method.fitting import backend_in_force, check
+from mmlib.method.methods import METHODS
+from mmlib.runs.reader import Run, check_inside, config_differences, read_run, run_directory
+
+
+class ExperimentError(ValueError):
+    """A figure that cannot be planned; the message names the value, the choices and what to do."""
+
+
+class Job(NamedTuple):
+    """One run of a plan: what to run, and the directory of its records."""
+
+    config: RunConfig
+    directory: Path
+    group: str = ""  # what tells it from others of its method and seed, where there are any
+
+    @property
+    def name(self) -> str:
+        """For people: the method and the seed."""
+        return f"{self.group} {self.config.method} seed {self.config.seed}".strip()
+
+
+Value = TypeVar("Value")
+
+
+def choose(kind: str, name: str, choices: Mapping[str, Value]) -> Value:
+    """`choices[name]`. Raises ExperimentError that names the kind of thing, the value and the choices."""
+    if name not in choices:
+        raise ExperimentError(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}")
+    return choices[name]
+
+
+def figure_named(name: str) -> Figure:
+    """The figure of a name, or the one that it is drawn with. Raises ExperimentError."""
+    return choose("figure", DRAWN_WITH.get(name, name), FIGURES)
+
+
+def plan(
+    figure: str,
+    preset: str,
+    levels: Iterable[str] | None = None,
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+) -> list[Job]:
+    """The runs of a figure, seed by seed and method by method, checked before any work.
+
+    Args:
+      figure: a key of `FIGURES`.
+      preset: a key of `PRESETS`; None or nothing for `levels`, `methods` and `seeds` means the preset's.
+      overrides: settings of `RunConfig` that replace the preset's, for every run.
+      results: the root of the results.
+
+    Raises:
+      ExperimentError: an unknown name, or a directory that holds a run of another configuration.
+      ResultsError: a directory that holds something unreadable, or links that lead out of `results`.
+      ConfigError: a setting that is unknown or out of its range.
+    """
+    chosen_figure, chosen = figure_named(figure), choose("preset", preset, PRESETS)
+    here = _levels(chosen_figure, chosen, levels)
+    wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
+    for method in wanted:
+        if method not in chosen_figure.methods:
+            its = ", ".join(chosen_figure.methods)
+            raise ExperimentError(f"figure {figure} has no method {method!r}; its methods: {its}")
+    jobs = [
+        Job(
+            configure(chosen, level, method, seed, _of_method(method, overrides), chosen_figure),
+            run_directory(results, preset, chosen_figure.directory, level, method, seed),
+        )
+        for level in here
+        for seed in tuple(seeds or ()) or chosen.seeds
+        for method in wanted
+    ]
+    for job in jobs:
+        check_inside(job.directory, Path(results))
+        check_free(job)
+    return jobs
+
+
+def _of_method(method: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The overrides of a figure that concern a method: what ties policies is nothing to one that has a single one."""
+    single = METHODS[method].single
+    return {name: value for name, value in (overrides or {}).items() if not (single and name in TIES)}
+
+
+def _levels(figure: Figure, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
+    """The named levels, all of the preset's size for "all", the preset's choice for none; the figure must have them."""
+    wanted = tuple(names or ())
+    if wanted == ("all",):
+        return figure.level_names(preset.miniature)
+    has = (*figure.level_names(False), *figure.level_names(True))
+    for name in wanted:
+        if name not in has:
+            raise ExperimentError(f"figure {figure.name} has no level {name!r}; its levels: {', '.join(has)}, or all")
+    return wanted or preset.levels(figure)
+
+
+def default_level(preset: Preset, method: str) -> str:
+    """The level that a preset trains `method` on unless told otherwise: the first of the first figure that has it."""
+    figures = [figure for figure in FIGURES.values() if method in figure.methods] or list(FIGURES.values())
+    return preset.levels(figures[0])[0]
+
+
+def configure(
+    preset: Preset,
+    level: str,
+    method: str,
+    seed: int,
+    overrides: Mapping[str, Any] | None = None,
+    figure: Figure | None = None,
+) -> RunConfig:
+    """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does.
+
+    lambda is the method's (appendix C) and alpha the preset's schedule, unless `overrides` has them or alpha is adapted
+    by population based training.
+    """
+    overrides = dict(overrides or {})
+    for name in ("level", "method", "seed"):
+        if name in overrides:
+            raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
+    given = dict(preset.settings)
+    if figure is not None:
+        given |= {**figure.settings, **preset.by_figure.get(figure.name, {})}
+    values = {**given, **overrides}
+    if isinstance(overrides.get("pbt"), Mapping):  # a part of them
+        values["pbt"] = {**(given.get("pbt") or {}), **overrides["pbt"]}
+    if "transfer_cost" not in overrides and method in METHODS:
+        values["transfer_cost"] = METHODS[method].transfer_weight
+    values |= {"level": level, "method": method, "seed": seed}
+    config = check(make_config(values))  # checks every setting before the schedule is made from them
+    if METHODS[method].mixes and config.pbt is None and "alpha" not in overrides:
+        knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
+        config = make_config({**values, "alpha": knots})
+    return config
+
+
+def check_free(job: Job) -> None:
+    """Raises ExperimentError if the job's directory holds a run of another configuration."""
+    if (job.directory / "config.json").exists():
+        run = Run(job.directory)
+        wanted = _as_recorded(job.config)
+        different = config_differences(run.config, wanted)
+        if different:
+            raise ExperimentError(
+                f"{job.directory} holds a run of another configuration: "
+                f"{_differences(run, wanted, different)}; choose another results directory or delete that run"
+            )
+
+
+def finished(job: Job) -> bool:
+    """Whether the job's run is on disk, done, and as long as was asked for."""
+    if not (job.directory / "config.json").exists():
+        return False
+    run = Run(job.directory)
+    return run.done and run.config.get("agent_steps", 0) >= job.config.agent_steps
+
+
+@dataclass
+class Collection:
+    """The runs that a figure draws, by method in the order of its legend, and what was left out and why."""
+
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def collect(jobs: Iterable[Job]) -> Collection:
+    """The finished runs of each method of a plan, whatever their seeds, that have the plan's configuration.
+
+    Runs beside the planned ones whose configuration differs in more than the seed are never averaged with
+    them: `left_out` names them and the fields.
+    """
+    found = Collection()
+    for job in jobs:
+        if job.config.method in found.runs:
+            continue  # another seed of the same method: its siblings have been read
+        wanted = _as_recorded(job.config)
+        runs = found.runs.setdefault(job.config.method, [])
+        for path in job.directory.parent.glob("seed*/config.json"):
+            run = read_run(path.parent, job.directory.parent)
+            different = config_differences(run.config, wanted, ignore=["seed"])
+            if run.broken:
+                found.left_out.append(run.broken)
+            elif different:
+                found.left_out.append(f"{run.directory}: {_differences(run, wanted, different)}")
+            elif not run.done:
+                found.left_out.append(f"{run.directory}: {run.state}")
+            else:
+                runs.append(run)
+        runs.sort(key=lambda run: run.seed)
+    return found
+
+
+def collect_levels(
+    figure: str,
+    preset: str,
+    methods: Iterable[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+) -> dict[str, dict[str, list[Run]]]:
+    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing."""
+    found = {}
+    chosen = choose("preset", preset, PRESETS)
+    for level in figure_named(figure).level_names(chosen.miniature):
+        try:
+            runs = collect(plan(figure, preset, [level], methods, None, overrides, results)).runs
+        except ExperimentError:  # a run of another configuration lies where one of these would
+            continue
+        if any(runs.values()):
+            found[level] = {method: group for method, group in runs.items() if group}
+    return found
+
+
+def _as_recorded(config: RunConfig) -> dict[str, Any]:
+    """The configuration as a run made here would record it."""
+    return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
+
+
+def _differences(run: Run, wanted: Mapping[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} ({run.config.get(name)!r} there, {wanted.get(name)!r} here)" for name in names)
+
+
+def describe(jobs: Iterable[Job]) -> str:
+    """A plan in a few lines of text: its runs, their length, and the settings that all of them share."""
+    configs = [job.config.model_dump(mode="json") for job in jobs]
+    first = configs[0]
+    runs = ", ".join(f"{config['method']} seed {config['seed']}" for config in configs)
+    frames = first["agent_steps"] * first["action_repeat"]
+    shared = [f"{name} {first[name]}" for name in first if all(config[name] == first[name] for config in configs)]
+    return "\n".join(
+        [
+            f"runs: {runs}",
+            f"length: {first['agent_steps']:,} agent steps ({frames:,} environment frames) of each member",
+            *textwrap.wrap("shared settings: " + "; ".join(shared), 100, break_on_hyphens=False),
+        ]
+    )
+
+
+def figure_directory(results: str | Path, preset: str, figure: str, level: str) -> Path:
+    """Where a figure's picture, table and executed notebook are put."""
+    return Path(results) / preset / figure_named(figure).directory / level
+
+
+def repository_root(start: str | Path | None = None) -> Path:
+    """The nearest directory at or above `start` (default: the working directory) that holds the notebooks.
+
+    `start` itself if there is none, so that the notebooks work from anywhere.
+    """
+    here = Path(start or ".").resolve()
+    for directory in (here, *here.parents):
+        if any((directory / "notebooks" / figure.notebook).exists() for figure in FIGURES.values()):
+            return directory
+    return here

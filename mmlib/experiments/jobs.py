@@ -1,0 +1,206 @@
+"""Runs of a plan as processes of one thread a stage, a few at a time, watched through their records.
+
+Training never happens in the process that draws: each run is `python -m mmlib train`, goes on from its
+checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again. A run ends,
+with a checkpoint, when the process that started it has gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmlib.experiments.design import Job, finished
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import check_writable
+from mmlib.training.signals import PARENT
+
+LOG = "log.txt"  # what a run printed, beside its records
+GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and its checkpoint
+
+
+@dataclass
+class Progress:
+    """How far one run is. `frames` are environment frames of each member, of `total_frames`."""
+
+    job: Job
+    state: str = "waiting"  # waiting, running, done, failed, loaded (it was on disk before)
+    frames: int = 0
+    agent_steps_per_second: float | None = None
+    return_mean: float | None = None  # of the episodes since the last record
+    reason: str = ""
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    @property
+    def total_frames(self) -> int:
+        return self.job.config.frames
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the last record; None before the first."""
+        config = self.job.config
+        if not self.agent_steps_per_second:
+            return None
+        steps = (self.total_frames - self.frames) / config.action_repeat * config.population
+        return max(0.0, steps / self.agent_steps_per_second)
+
+
+Report = Callable[[list[Progress]], None]
+
+
+def default_jobs(jobs: Iterable[Job]) -> int:
+    """How many runs this machine's cores carry at once: a run with lag 1 keeps two of them busy."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max((1 + job.config.lag for job in jobs), default=1))
+
+
+def run(
+    plan: list[Job], jobs: int | None = None, report: Report | None = None, poll_seconds: float = 1.0
+) -> list[Progress]:
+    """Makes the runs of a plan that are not on disk yet, at most `jobs` at once.
+
+    A run that fails does not stop the others. An interrupt (Ctrl-C) stops all of them; they go on from their
+    checkpoints the next time.
+
+    Args:
+      plan: from `design.plan`.
+      jobs: runs at once; None means `default_jobs`.
+      report: called about every `poll_seconds` with the progress of every run, and at the end.
+
+    Returns:
+      how each run ended: "loaded", "done", or "failed" with its reason.
+
+    Raises:
+      ResultsError: a directory cannot be written.  ValueError: jobs is less than 1.
+    """
+    everything = [Progress(job, "loaded", job.config.frames) if finished(job) else Progress(job) for job in plan]
+    at_once = default_jobs(plan) if jobs is None else jobs
+    if at_once < 1:
+        raise ValueError(f"jobs is {at_once}; at least 1 run at a time is needed")
+    waiting = [progress for progress in everything if progress.state == "waiting"]
+    for progress in waiting:
+        check_writable(progress.job.directory)
+    if report is not None:
+        report(everything)
+    running: list[Progress] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(waiting.pop(0))
+                _start(running[-1])
+            for progress in running:
+                _look(progress)
+            running = [progress for progress in running if progress.state == "running"]
+            if report is not None:
+                report(everything)
+            if running:
+                time.sleep(poll_seconds)
+    finally:
+        _stop(running)
+    return everything
+
+
+class RunError(RuntimeError):
+    """Runs of a plan failed; the message names each and why."""
+
+
+def check(everything: Iterable[Progress]) -> None:
+    """Raises RunError if a run failed. Call it last: what the others made can be drawn before."""
+    failed = [f"{progress.name}: {progress.reason}" for progress in everything if progress.state == "failed"]
+    if failed:
+        raise RunError("; ".join(failed))
+
+
+def seconds_left(everything: list[Progress], at_once: int) -> float | None:
+    """Estimated seconds until a plan is finished; None before the first record of a run."""
+    rates = [p.agent_steps_per_second for p in everything if p.state == "running" and p.agent_steps_per_second]
+    if not rates:
+        return None
+    slots = [p.seconds_left or 0.0 for p in everything if p.state == "running"]
+    slots += [0.0] * max(0, at_once - len(slots))
+    for progress in everything:
+        if progress.state == "waiting":
+            config = progress.job.config
+            slots.sort()
+            slots[0] += config.agent_steps * config.population / (sum(rates) / len(rates))
+    return max(slots)
+
+
+def command(job: Job) -> list[str]:
+    """The command that makes a run; it reads the configuration from standard input."""
+    return [sys.executable, "-u", "-m", "mmlib", "train", "--config", "-", "--directory", str(job.directory)]
+
+
+def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
+    """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    parent = {PARENT: "" if detached else str(os.getpid())}  # one that is not detached ends with this process
+    with (job.directory / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command(job),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **dict.fromkeys(threads, "1"), **parent},
+            start_new_session=True,  # else Ctrl-C at a terminal reaches it twice, and the second ends it at once
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
+        process.stdin.write(job.config.model_dump_json().encode())
+        process.stdin.close()
+    return process
+
+
+def _start(progress: Progress) -> None:
+    progress.process = launch(progress.job)
+    progress.state = "running"
+
+
+def _look(progress: Progress) -> None:
+    """Brings a running run's progress up to date from its process and its records."""
+    assert progress.process is not None
+    code = progress.process.poll()  # before the records, which are complete once it has ended
+    if (progress.job.directory / "state.json").exists():
+        run = Run(progress.job.directory)
+        timing, metrics = run.timing(), run.metrics()
+        if len(timing):
+            progress.frames = int(timing["frames"].iloc[-1])
+            progress.agent_steps_per_second = float(timing["agent_steps_per_second"].iloc[-1])
+        if len(metrics) and metrics["return_mean"].notna().any():
+            progress.return_mean = float(metrics["return_mean"].dropna().iloc[-1])
+    if code == 0:
+        progress.state = "done"
+    elif code is not None:
+        progress.state, progress.reason = "failed", why_it_ended(progress.job.directory, code)
+
+
+def why_it_ended(directory: Path, code: int) -> str:
+    """Why a run's process ended with `code`: the signal, or the last line that it printed."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
+    lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{lines[-1] if lines else f'exit code {code}'} (see {directory / LOG})"
+
+
+def _stop(running: list[Progress]) -> None:
+    """Ends what is running: asked once, so that it writes a checkpoint, and by force if it does not leave."""
+    processes = [progress.process for progress in running if progress.process is not None]
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(stop)
+        deadline = time.monotonic() + GRACE
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.05)

@@ -1,0 +1,62 @@
+"""Notebooks from the command line: executed through papermill, with what they print passed on as it comes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmlib.experiments.design import Job
+
+OUTPUTS = {
+    "notebook.ipynb": "executed notebook",
+    "figure.png": "figure",
+    "figure.svg": "figure",
+    "diagnostics.png": "diagnostics",
+    "level.png": "pictures of the level",
+    "claims.csv": "paper says / measured",
+}
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str | None:
+    """Executes `notebook` with `parameters` and writes it, outputs and all, to `output`.
+
+    Its working directory is the repository's.
+    Returns None, or the error that a cell raised, in which the notebook written then ends.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            shortest(notebook),  # papermill writes both paths into the notebook
+            shortest(output),
+            parameters=dict(parameters),
+            cwd=str(notebook.parent.parent),
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            config=Config(KernelManager={"transport_encryption": "auto"}),  # or the kernel warns about it
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it complains of its sockets after Ctrl-C
+        )
+    except PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}"
+    return None
+
+
+def shortest(path: Path, base: Path | None = None) -> str:
+    """The path as it is read from `base` (the working directory), if it lies below; else the whole of it."""
+    whole, base = path.resolve(), (base or Path()).resolve()
+    return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
+
+
+def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:
+    """Where a figure's files and the data of its runs are, a line each."""
+    files = [(title, directory / name) for name, title in OUTPUTS.items()]
+    lines = [f"{title:<24}{path}" for title, path in files if path.exists()]
+    here = [job.directory for job in plan if job.directory.is_relative_to(directory) and job.directory.exists()]
+    methods = sorted({str(path.parent) for path in here})
+    return [*lines, *(f"{'data of the runs':<24}{path}" for path in methods)]

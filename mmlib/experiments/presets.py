@@ -1,0 +1,188 @@
+"""Figures and presets as data: what each figure compares on which levels, and the scales at which it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmlib.method.methods import CONTROL_METHODS
+
+MINIATURE = "_mini"  # ends the name of a level's miniature sibling
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One comparison of the paper (or of ours): its notebook, its methods in the order of its legend, its levels."""
+
+    name: str
+    title: str
+    notebook: str
+    directory: str  # of its runs and pictures, below the preset's
+    methods: tuple[str, ...]
+    main_methods: tuple[str, ...]  # without the ablations, for the presets of small machines
+    levels: tuple[str, ...]  # the full ones; a multitask run's are joined by +
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of `RunConfig`, at every preset
+
+    def level_names(self, miniature: bool) -> tuple[str, ...]:
+        """The figure's levels, or their miniature siblings."""
+        ending = MINIATURE if miniature else ""
+        return tuple("+".join(part + ending for part in name.split("+")) for name in self.levels)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A scale at which figures are made: which of their levels, which seeds, and settings of `RunConfig`."""
+
+    name: str
+    description: str
+    miniature: bool
+    settings: Mapping[str, Any]
+    # Knots of (share of the run, alpha) for the methods that mix: piecewise linear, by hand. PBT has no use for them.
+    alpha: tuple[tuple[float, float], ...] = ((0.1, 0.0), (0.8, 1.0))
+    all_levels: bool = False  # or a figure's first only
+    ablations: bool = False
+    seeds: tuple[int, ...] = (0,)
+    by_figure: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings of single figures, over these
+
+    def methods(self, figure: Figure) -> tuple[str, ...]:
+        """The methods of `figure` that this preset runs unless told otherwise."""
+        return figure.methods if self.ablations else figure.main_methods
+
+    def levels(self, figure: Figure) -> tuple[str, ...]:
+        """The levels of `figure` that this preset runs unless told otherwise."""
+        names = figure.level_names(self.miniature)
+        return names if self.all_levels else names[:1]
+
+
+_EXPLORE, _HORSESHOE = "explore_object_locations_small", "lt_horseshoe_color"
+_FOUR_LEVELS = (_EXPLORE, "nav_maze_static_01", "nav_maze_static_02", _HORSESHOE)
+_ABLATED = tuple(name for name in CONTROL_METHODS if name not in ("mm_mixture_kl", "mm_cross_entropy"))
+
+FIGURES = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            name="3",
+            title="Action curricula",
+            notebook="01_action_curricula.ipynb",
+            directory="figure3",
+            methods=("small", "big756", "mm", "mm_masked_kl", "mm_shared_head"),
+            main_methods=("small", "big756", "mm"),
+            levels=_FOUR_LEVELS,
+        ),
+        Figure(
+            name="6",
+            title="Core curricula",
+            notebook="02_core_curricula.ipynb",
+            directory="figure6",
+            methods=("ff", "lstm", "ff_lstm", "mm_ff_lstm", "mm_lstm_lstm"),
+            main_methods=("ff", "lstm", "mm_ff_lstm"),
+            levels=_FOUR_LEVELS,
+        ),
+        Figure(
+            name="9",
+            title="Multitask",
+            notebook="03_multitask.ipynb",
+            directory="figure9",
+            methods=("multitask", "mm_multitask"),
+            main_methods=("multitask", "mm_multitask"),
+            levels=(f"{_EXPLORE}+{_HORSESHOE}+lt_chasm",),
+            settings={"evaluation_envs": 4},
+        ),
+        Figure(
+            name="controls",
+            title="Where the gain comes from",
+            notebook="09_controls.ipynb",
+            directory="controls",
+            methods=("small", "big756", "mm", *CONTROL_METHODS),
+            main_methods=("small", "mm", *_ABLATED),
+            levels=_FOUR_LEVELS,
+        ),
+    )
+}
+
+# Figures that are drawn together with another, or from the runs of others, by notebooks of their own.
+DRAWN_WITH = {"4": "3", "7": "6"}
+OTHER_NOTEBOOKS = {
+    "5": ("04_alpha_trajectories.ipynb", "05_action_entropy.ipynb"),
+    "8": ("04_alpha_trajectories.ipynb",),
+    "10": ("00_levels.ipynb",),
+    "inspect": ("06_inspect_mixture.ipynb",),
+    "theory": ("07_theory.ipynb",),
+    "claims": ("08_claims.ipynb",),
+}
+
+_SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
+# Many small updates rather than few large ones: 160 samples each, see docs/learning.md.
+_LEARNING: dict[str, Any] = {"learning_rate": 1.5e-3, "num_envs": 32, "unroll": 20, "learner_batches": 4}
+# Rewards of the full levels are rarer, and so are gradients smaller: a longer step, a cheaper entropy.
+_FULL_LEVELS: dict[str, Any] = {"learning_rate": 4e-3, "entropy_cost": 5e-4, "num_envs": 64, "learner_batches": 8}
+# A run of 1.5 M agent steps has 3,300 episodes where the paper's have 185,000: members decide every 10 episodes, so
+# that alpha can get from 0 to 1 in steps of 0.05. The ranges lie around what learns with 160 samples an update.
+_SHORT_PBT: dict[str, Any] = {"ready": 10, "learning_rate": (5e-4, 5e-3), "entropy_cost": (3e-4, 6e-3)}
+# Figure 9 compares episodes of the target alone, of which there are an eighth as many: 30 on each of three levels would
+# be half of such a run.
+_SHORT_EVALUATED: dict[str, Any] = {"9": {"pbt": {**_SHORT_PBT, "window": 10}}}
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="smoke",
+            description="seconds: shows that everything runs; nothing is learned (48x36 frames)",
+            miniature=True,
+            settings=_SMALL_FRAMES
+            | _LEARNING
+            | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600, "entropy_cost": 2e-3},
+        ),
+        Preset(
+            name="quick",
+            description="minutes on two cores: a miniature level, one seed, 48x36 frames",
+            miniature=True,
+            settings=_SMALL_FRAMES | _LEARNING | {"agent_steps": 600_000, "entropy_cost": 2e-3},
+        ),
+        Preset(
+            name="population",
+            description="half a day on two cores: population based training, two populations of four on a miniature, "
+            "all methods, 48x36 frames",
+            miniature=True,
+            settings=_SMALL_FRAMES
+            | _LEARNING
+            | {"population": 4, "pbt": _SHORT_PBT, "agent_steps": 1_500_000, "entropy_cost": 2e-3, "staggered": True}
+            | {"dtype": "bfloat16", "log_every": 25_000, "checkpoint_every": 100_000},
+            ablations=True,
+            seeds=(1, 2),
+            by_figure=_SHORT_EVALUATED,
+        ),
+        Preset(
+            name="laptop",
+            description="an hour or two on two cores: a full level for 20 M frames, one seed, 48x36 frames",
+            miniature=False,
+            settings=_SMALL_FRAMES
+            | _LEARNING
+            | _FULL_LEVELS
+            | {"agent_steps": 5_000_000, "log_every": 50_000, "checkpoint_every": 250_000},
+        ),
+        Preset(
+            name="workstation",
+            description="a day on 16 cores: full levels, 100 M frames, three seeds, all methods, 96x72 frames",
+            miniature=False,
+            settings=_LEARNING | _FULL_LEVELS | {"agent_steps": 25_000_000, "lag": 1, "log_every": 250_000},
+            all_levels=True,
+            ablations=True,
+            seeds=(1, 2, 3),
+        ),
+        Preset(
+            name="paper",
+            description="the paper's scale: population based training of three populations of 10, 1 G frames a member, "
+            "all methods and levels, 96x72 frames",
+            miniature=False,
+            settings={"population": 10, "pbt": {}, "agent_steps": 250_000_000, "num_envs": 32, "unroll": 100}
+            | {"lag": 1, "staggered": True, "log_every": 1_000_000, "checkpoint_every": 5_000_000},
+            all_levels=True,
+            ablations=True,
+            seeds=(1, 2, 3),
+        ),
+    )
+}

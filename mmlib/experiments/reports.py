@@ -1,0 +1,110 @@
+"""Progress for people: lines that work in notebooks, papermill and logs alike, and a bar at a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from mmlib.experiments.jobs import Progress, seconds_left
+
+
+class LineReport:
+    """A `report` that prints lines: for notebooks, papermill and logs alike.
+
+    One line for each run that starts or ends, and now and then one with the state of all that are running;
+    these grow rarer as time goes on.
+
+    Args:
+      at_once: runs at once, for the time left.
+      file: where to print; None means standard output at the time.
+      seconds: shortest time between two lines of progress.
+    """
+
+    def __init__(self, at_once: int, file: IO[str] | None = None, seconds: float = 15.0) -> None:
+        self.at_once, self.file, self.seconds = at_once, file, seconds
+        self.started = self.last = time.monotonic()
+        self.states: dict[Path, str] = {}
+
+    def __call__(self, everything: list[Progress]) -> None:
+        for progress in everything:
+            where = progress.job.directory
+            if self.states.get(where, "waiting") != progress.state:
+                self.states[where] = progress.state
+                self._print(f"{progress.name}: {_event(progress)}")
+        now = time.monotonic()
+        running = [p for p in everything if p.state == "running" and p.frames]
+        if running and now - self.last >= max(self.seconds, 0.05 * (now - self.started)):
+            self.last = now
+            left = seconds_left(everything, self.at_once)
+            about = "" if left is None else f" | about {clock(left)} left"
+            self._print(" | ".join(map(describe, running)) + about)
+
+    def _print(self, text: str) -> None:
+        print(f"[{clock(time.monotonic() - self.started)}] {text}", file=self.file, flush=True)
+
+
+def describe(progress: Progress) -> str:
+    """One run's progress in a line: frames, mean return, speed."""
+    parts = [amount(progress.frames, progress.total_frames)]
+    if progress.return_mean is not None:
+        parts.append(f"return {progress.return_mean:.2f}")
+    if progress.agent_steps_per_second is not None:
+        parts.append(f"{progress.agent_steps_per_second:,.0f} agent steps/s")
+    return f"{progress.name}: {', '.join(parts)}"
+
+
+def _event(progress: Progress) -> str:
+    if progress.state == "done":
+        return describe(progress).partition(": ")[2] + ", done"
+    return {"running": "started", "loaded": "on disk", "failed": f"FAILED: {progress.reason}"}[progress.state]
+
+
+def amount(frames: int, total: int) -> str:
+    """Environment frames done, of how many."""
+    if total < 1_000_000:
+        return f"{frames:,} of {total:,} frames"
+    return f"{frames / 1e6:.2f} of {total / 1e6:.2f} M frames"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class TrainingReport:
+    """A `report` for `loop.train` in this process: a bar at a terminal, else a line a record.
+
+    Use as a context manager.  total_frames: environment frames of each member in the whole run.
+    """
+
+    def __init__(self, total_frames: int) -> None:
+        self.total_frames = total_frames
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+        self.bar = Bar(*columns, console=Console(), disable=not sys.stdout.isatty())
+        self.task = self.bar.add_task("starting", total=total_frames)
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        value = "" if row["return"] is None else f", return {row['return']:.2f}"
+        speed = f", {row['agent_steps_per_second']:,.0f} agent steps/s"
+        text = amount(row["frames"], self.total_frames) + value + speed
+        self.bar.update(self.task, completed=row["frames"], description=text)
+        if self.bar.disable:
+            print(text, flush=True)
+
+    def __enter__(self) -> TrainingReport:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()

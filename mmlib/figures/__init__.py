@@ -1,0 +1,1 @@
+"""Pictures, tables and films of what was analysed, in one style."""

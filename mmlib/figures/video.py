@@ -1,0 +1,164 @@
+"""Films of a level: what the agent sees beside the map, played at random, by the expert or by a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmlib import levels
+from mmlib.analysis import baselines
+from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step
+
+VIEW = (320, 240)  # pixels
+MAP_WIDTH = 360  # at most, pixels; its height is at most the view's
+GAP, CAPTION = 8, 24  # pixels
+POLICIES = ("random", "expert")
+
+Frame = NDArray[np.uint8]
+
+
+class VideoError(ValueError):
+    """A film that cannot be made; the message names the value, the choices and what to do."""
+
+
+class Watched:
+    """A level that remembers the last reward of its first environment."""
+
+    def __init__(self, level: Level):
+        self.level, self.reward = level, 0.0
+
+    def step(self, actions: NDArray[np.int32]) -> Step:
+        """See `Level.step`."""
+        step = self.level.step(actions)
+        self.reward = float(step.reward[0])
+        return step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.level, name)
+
+
+class Film:
+    """Play under way: a level, what plays one agent step of it, and a title."""
+
+    def __init__(self, env: Watched, act: Callable[[], object], title: str):
+        self.env, self.act, self.title = env, act, title
+
+    @property
+    def rate(self) -> float:
+        """Agent steps, and so pictures, a second."""
+        return FRAMES_PER_SECOND / self.env.action_repeat
+
+    def pictures(self, seconds: float) -> Iterator[tuple[Frame, float]]:
+        """A picture `[264, W, 3]` an agent step, the first before any, with the reward so far; closes the level."""
+        total = 0.0
+        for step in range(1 + max(1, round(seconds * self.rate))):
+            if step:
+                self.act()
+                total += self.env.reward
+            yield picture(self.env.level, f"{self.title}   {step / self.rate:.1f} s   reward {total:g}"), total
+        self.env.close()
+
+
+def record(level: str, policy: str, output: str | Path, seconds: float = 30.0, seed: int = 0) -> float:
+    """Writes a film of `seconds` of play in real time; returns the reward in it.
+
+    Args:
+      level, policy, seed: see `film`.
+      output: an .mp4 file.
+      seconds: of 60 environment frames each.
+
+    Raises:
+      VideoError: before any work, if one of these cannot be used.
+    """
+    path = Path(output)
+    if path.suffix != ".mp4":
+        raise VideoError(f"{path} is no .mp4 file; films are written as .mp4")
+    if not path.parent.is_dir():
+        raise VideoError(f"there is no directory {path.parent} to put {path.name} in")
+    if not 0 < seconds <= 3600:
+        raise VideoError(f"{seconds:g} seconds cannot be filmed; allowed: more than 0, up to 3600")
+    play, reward = film(level, policy, seed), 0.0
+    import imageio.v2 as imageio  # late: only films need it
+
+    writer: Any = imageio.get_writer(path, fps=play.rate, codec="libx264", macro_block_size=2, quality=5)
+    with writer:
+        for frame, reward in play.pictures(seconds):  # noqa: B007
+            writer.append_data(frame)
+    return reward
+
+
+def film(level: str, policy: str, seed: int = 0) -> Film:
+    """Play to be filmed.
+
+    Args:
+      level: a level's name.
+      policy: "random" (uniform over Small), "expert", or the directory of a run, whose checkpoint plays with the
+        alpha that it had.
+      seed: of the level and of the actions.
+
+    Raises:
+      VideoError: unknown level or policy, or a run that cannot play.
+    """
+    try:
+        levels.check(level)
+    except ValueError as error:
+        raise VideoError(str(error)) from error
+    if policy not in POLICIES:
+        return _run(level, Path(policy), seed)
+    env = Watched(levels.make(level, "minilab" if policy == "expert" else "auto", seed=seed))
+    env.reset()
+    chosen = baselines.make_policy("small" if policy == "random" else policy, 1, seed)
+    return Film(env, lambda: env.step(chosen(env.level)), f"{level}, {policy}")
+
+
+def _run(level: str, directory: Path, seed: int) -> Film:
+    """The agent of a run's checkpoint, its first member, at play."""
+    if not (directory / "config.json").exists():
+        raise VideoError(
+            f"unknown policy {str(directory)!r}; policies: {', '.join(POLICIES)}, or the directory of a run"
+        )
+    from mmlib.method.actors import Actor
+    from mmlib.runs.reader import Run
+    from mmlib.timing import StageTimer
+    from mmlib.training import trained  # late: torch
+
+    played = str(Run(directory).config.get("level"))
+    if level not in played.split("+"):
+        raise VideoError(f"the run {directory} is of level {played}, not {level}")
+    population = trained.load(directory)
+    config, agent = population.config, population.agent
+    weights = agent.control_weights(population.hyper.alpha)
+    size = {"width": config.width, "height": config.height}
+    env = Watched(levels.make(level, config.backend, config.population, seed, config.action_repeat, **size))
+    task = config.levels.index(level)
+    actor = Actor(env, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
+    timer = StageTimer()
+    return Film(env, lambda: actor.rollout(weights, timer), f"{level}, {config.method} seed {config.seed}")
+
+
+def picture(level: Level, caption: str) -> Frame:
+    """What the first environment's agent sees beside the map, with a line of text below: `[264, W, 3]`, W even."""
+    width, height = VIEW
+    shape = level.map_image(0, 64).shape
+    pixels = int(min(MAP_WIDTH / shape[1], height / shape[0]) * max(shape[:2])) // 2 * 2
+    overview = level.map_image(0, pixels)
+    high, wide = overview.shape[0], overview.shape[1] // 2 * 2
+    out = np.full((height + CAPTION, width + GAP + wide, 3), 24, np.uint8)
+    out[:height, :width] = level.render(0, width, height)
+    top = (height - high) // 2
+    out[top : top + high, width + GAP :] = overview[:, :wide]
+    return _write_below(out, caption)
+
+
+def _write_below(image: Frame, text: str) -> Frame:
+    """The picture with light text in its lowest rows."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    canvas = Image.fromarray(image)
+    place = (8, image.shape[0] - CAPTION + 5)
+    ImageDraw.Draw(canvas).text(place, text, fill=(235, 235, 235), font=ImageFont.load_default(13))
+    return np.asarray(canvas)

@@ -1,0 +1,1 @@
+"""The rules of the lasertag levels: bodies, gadgets, bots, items, a match."""

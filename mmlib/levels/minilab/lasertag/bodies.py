@@ -1,0 +1,205 @@
+"""The state of a lasertag batch: bodies, orbs in flight, marks on show, item clocks.
+
+Body 0 of an environment is the agent, the others are bots. A body is one row of numbers, `body[e, k]`, with the
+columns below; times are in engine milliseconds, of which a frame of 1/60 s has 16.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mmlib.levels.arenas import MAX_BOTS, MAX_SHOTS, PIT_SLOT, Arena, plan
+from mmlib.levels.minilab.lasertag.navigation import routes
+from mmlib.levels.minilab.random import unit
+from mmlib.levels.minilab.world import World
+
+BODIES = 1 + MAX_BOTS
+
+X, Y, EYE, YAW, PITCH = 0, 1, 2, 3, 4  # as `Agents.pose`
+VX, VY, VZ = 5, 6, 7  # units/s
+JUMP_HELD = 8
+HEALTH, ARMOUR = 9, 10  # health 0: dead
+DECAY = 11  # ms until health and armour above 100 lose a point
+DEAD = 12  # ms since death
+GADGET, RELOAD, AMMO = 13, 14, 15  # in hand; ms until it can fire; rounds of the four gadgets (15..18)
+SCORE, DEATHS, OWN = 19, 20, 21  # books of the episode; OWN: deaths by oneself or the world
+DEAD_FRAMES, TRAVEL = 22, 23  # frames spent dead; sum of the horizontal speed over frames
+# A bot's mind.
+ENEMY, VISIBLE, SEEN, LOST = 24, 25, 26, 27  # whom (-1 nobody); in view; ms in view; ms out of view
+ERROR_YAW, ERROR_PITCH = 28, 29  # of its aim, degrees
+SIDE, HEADING = 30, 31  # way round an opponent, ±1; where it walks, degrees
+GOAL, ROAM_X, ROAM_Y = 32, 33, 34  # item (-1 none); otherwise a place
+CROSS, SLIP = 35, 36  # wants over the pit; fails at it: -1 not decided, 0 no, 1 yes
+WAIT, THINK, HURT_BY = 37, 38, 39  # ms dead before it returns; ms until it thinks; who hit it last
+REST = 40  # stands still until the next thought
+COLUMNS = 41
+
+SHOT_OWNER, SHOT_AGE = 6, 7  # after place and velocity; owner -1: free
+MARK_KIND, MARK_LEFT = 3, 4  # after the place; ms left
+
+
+class Fight(NamedTuple):
+    """State of B environments with I items, beside `world` and `agents`."""
+
+    body: NDArray[np.float64]  # [B, BODIES, COLUMNS]
+    shots: NDArray[np.float64]  # [B, MAX_SHOTS, 8]
+    marks: NDArray[np.float64]  # [B, MAX_SHOTS + BODIES, 5] blasts, then the spark of each body's last shot
+    waits: NDArray[np.float64]  # [B, I] ms until the item is back, 0 present
+    key: NDArray[np.uint64]  # [B] of the episode's random numbers
+    draws: NDArray[np.int64]  # [B] random numbers drawn in the episode
+    look: NDArray[np.int64]  # [B] of the bots
+
+
+class Scene(NamedTuple):
+    """One environment: its rows of `Fight` and of the map."""
+
+    body: NDArray[np.float64]
+    shots: NDArray[np.float64]
+    marks: NDArray[np.float64]
+    waits: NDArray[np.float64]
+    key: np.uint64
+    draws: NDArray[np.int64]  # [1]
+    wall_x: NDArray[np.uint8]
+    wall_y: NDArray[np.uint8]
+    floor_z: NDArray[np.float32]
+    spawns: NDArray[np.float64]
+    order: NDArray[np.int32]  # [7] a bot's action, for use within a frame
+
+
+class MatchRules(NamedTuple):
+    """A lasertag level's numbers, as the kernels take them."""
+
+    seed: int
+    episode_frames: int
+    staggered: bool
+    size: float  # side of a cell, units
+    bots: int
+    bot_health: float
+    slow_bots: bool
+    endless_rapid: bool
+    looks: NDArray[np.uint8]
+    items: NDArray[np.float64]  # [I, 4] kind, x, y, z
+    pit: bool  # whether there is one
+    next_cell: NDArray[np.int16]  # [C, C] `navigation.routes`
+    aim_error: float  # degrees, the largest of a bot's aim at a runner
+    still: float  # share of that error against an opponent at rest
+    reaction: float  # ms from seeing to firing
+    turn_rate: float  # degrees/s
+    sight: float  # degrees to either side in which a bot notices others
+    aim_window: float  # degrees between view and aim within which a bot fires
+    rest: float  # share of thoughts in a fight after which a bot stands still
+    near_fight: float  # units that a bot keeps from its opponent, at least and at most
+    far_fight: float
+    daring: NDArray[np.float64]  # [BODIES] share of thoughts that go for an item over the pit
+    clumsy: NDArray[np.float64]  # [BODIES] share of crossings where the bot does not jump
+    careless: NDArray[np.float64]  # [BODIES] share of times that it walks into the pit while it wants something else
+
+
+# Stated choices, fitted at skill 4 to the measured deaths, scores and speeds; a level of skill is a factor.
+AIM_ERROR, AIM_FACTOR = 36.0, 0.8
+STILL = 0.35
+REACTION, REACTION_FACTOR = 600.0, 0.75
+TURN_RATE, TURN_FACTOR = 360.0, 1.3
+AIM_WINDOW = 15.0
+REST_SHARE = 0.35
+# The fourth bot takes care at the pit, as the measured scores say of DeepMind Lab's. Entry 0 is the agent's: unused.
+DARING = np.array([0.0, 0.022, 0.022, 0.022, 0.008, 0.022, 0.022])
+CLUMSY = np.array([0.0, 0.95, 0.95, 0.95, 0.5, 0.95, 0.95])
+CARELESS = np.array([0.0, 0.025, 0.025, 0.025, 0.01, 0.025, 0.025])
+
+
+def make_match_rules(
+    arena: Arena, seed: int, episode_frames: int, staggered: bool, bots: int | None, skill: float | None
+) -> MatchRules:
+    """The kernels' view of a lasertag level; `bots` and `skill` None are the level's own."""
+    parts = plan(arena)
+    items = np.array(arena.items, np.float64).reshape(-1, 4)
+    items[:, 1:3] -= arena.origin
+    beyond = (arena.skill if skill is None else skill) - 4.0
+    return MatchRules(
+        seed=seed,
+        episode_frames=episode_frames,
+        staggered=staggered,
+        size=arena.cell,
+        bots=arena.bots if bots is None else bots,
+        bot_health=arena.bot_health,
+        slow_bots=arena.slow_bots,
+        endless_rapid=arena.endless_rapid,
+        looks=np.array(arena.looks, np.uint8),
+        items=items,
+        pit=bool((parts.floor_z < 0).any()),
+        next_cell=routes(*parts),
+        aim_error=AIM_ERROR * AIM_FACTOR**beyond,
+        still=STILL,
+        reaction=REACTION * REACTION_FACTOR**beyond,
+        turn_rate=TURN_RATE * TURN_FACTOR**beyond,
+        sight=min(180.0, 60.0 + 10.0 * (beyond + 3.0)),
+        aim_window=AIM_WINDOW,
+        rest=REST_SHARE,
+        near_fight=arena.keep[0],
+        far_fight=arena.keep[1],
+        daring=DARING,
+        clumsy=CLUMSY,
+        careless=CARELESS,
+    )
+
+
+def sprite_count(arena: Arena) -> int:
+    """Sprites of an environment: items, bots, then orbs in flight, blasts and sparks."""
+    return len(arena.items) + MAX_BOTS + 2 * MAX_SHOTS + 1 + MAX_BOTS
+
+
+def make_arena_world(arena: Arena, num_envs: int) -> World:
+    """Allocates the maps of `num_envs` environments of a lasertag level; sprites are in cells of 100 units."""
+    parts, spawns = plan(arena), np.array(arena.spawns, np.float64) - arena.origin
+    cy, cx = parts.floor_z.shape
+    sprites = sprite_count(arena)
+    world = World(
+        wall_x=np.zeros((num_envs, cy, cx + 1), np.uint8),
+        wall_y=np.zeros((num_envs, cy + 1, cx), np.uint8),
+        floor_z=np.zeros((num_envs, cy, cx), np.float32),
+        floor_texture=np.zeros((num_envs, cy, cx), np.uint8),
+        theme=np.zeros(num_envs, np.uint8),
+        sprites=np.zeros((num_envs, sprites, 5), np.float32),
+        kinds=np.zeros((num_envs, 0), np.uint8),
+        spawns=np.zeros((num_envs, len(spawns), 2), np.float64),
+        spawn_count=np.zeros(num_envs, np.int32),
+    )
+    world.wall_x[:], world.wall_y[:], world.floor_z[:] = parts
+    world.floor_texture[:] = PIT_SLOT * (parts.floor_z < 0)
+    world.theme[:] = int((parts.floor_z < 0).any())
+    world.spawns[:], world.spawn_count[:] = spawns, len(spawns)
+    return world
+
+
+def make_fight(arena: Arena, num_envs: int) -> Fight:
+    """Allocates the state of `num_envs` environments."""
+    return Fight(
+        body=np.zeros((num_envs, BODIES, COLUMNS), np.float64),
+        shots=np.zeros((num_envs, MAX_SHOTS, 8), np.float64),
+        marks=np.zeros((num_envs, MAX_SHOTS + BODIES, 5), np.float64),
+        waits=np.zeros((num_envs, len(arena.items)), np.float64),
+        key=np.zeros(num_envs, np.uint64),
+        draws=np.zeros(num_envs, np.int64),
+        look=np.zeros(num_envs, np.int64),
+    )
+
+
+@njit(nogil=True, cache=True)
+def chance(scene):
+    """The next random number of the episode, in [0, 1)."""
+    scene.draws[0] += 1
+    return unit(scene.key, scene.draws[0])
+
+
+@njit(nogil=True, cache=True)
+def floor_at(scene, x, y, size):
+    """Height of the floor at a point, 0 outside the map."""
+    j, i = int(y // size), int(x // size)
+    if 0 <= j < scene.floor_z.shape[0] and 0 <= i < scene.floor_z.shape[1]:
+        return float(scene.floor_z[j, i])
+    return 0.0

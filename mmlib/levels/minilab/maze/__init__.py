@@ -1,0 +1,1 @@
+"""The rules of the navigation levels: generated maps, apples, goals, restarts."""

@@ -1,0 +1,184 @@
+"""Top-down pictures of a MiniLab world: floors, walls, apples, goal, agent and trail, north (+y) up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmlib.levels.arenas import BOT
+from mmlib.levels.minilab.render.textures import APPLE, AREA, GOAL, LEVELS, Art
+
+CELL = 100.0  # units
+SOLID = (58, 60, 66)
+TRAIL = (40, 90, 235)
+AGENT = (250, 250, 250)
+OUTLINE = (20, 20, 24)
+SPRITE_COLOURS = {APPLE: (222, 26, 34), GOAL: (255, 222, 40)}
+BOT_COLOUR = (255, 120, 190)
+OTHER_SPRITE = (60, 220, 235)
+MIN_PIXELS = 16
+
+Image = NDArray[np.float64]
+
+
+def map_image(
+    pose: NDArray,
+    wall_x: NDArray[np.uint8],
+    wall_y: NDArray[np.uint8],
+    floor_z: NDArray[np.float32],
+    floor_texture: NDArray[np.uint8],
+    sprites: NDArray[np.float32],
+    theme: int,
+    art: Art,
+    pixels: int,
+    trail: NDArray | None = None,
+) -> NDArray[np.uint8]:
+    """Draws one environment's map.
+
+    Args:
+      pose: [5] x, y, eye z, yaw, pitch of the agent (units, degrees).
+      wall_x, wall_y, floor_z, floor_texture, sprites, theme: one environment's arrays, see `render`.
+      art: `load_art()`; surfaces are drawn in their mean colours.
+      pixels: the longer side of the picture.
+      trail: [n, 2] earlier places (units), drawn as a line.
+
+    Returns:
+      uint8 [h, w, 3].
+
+    Raises:
+      ValueError: fewer than 16 pixels.
+    """
+    if pixels < MIN_PIXELS:
+        raise ValueError(f"a map of {pixels} pixels is too small; at least {MIN_PIXELS}")
+    cy, cx = floor_z.shape
+    scale = pixels / max(cx, cy)  # pixels a cell
+    height, width = max(1, round(cy * scale)), max(1, round(cx * scale))
+    y, x = np.mgrid[0:height, 0:width]
+    x, y = (x + 0.5) / scale, (height - y - 0.5) / scale  # cells
+    image = _floors(x, y, _reachable(wall_x, wall_y, pose), floor_z, floor_texture, int(theme), art)
+    _draw_walls(image, x, y, wall_x, wall_y, int(theme), art, scale)
+    if trail is not None and len(trail):
+        _draw_trail(image, x, y, np.asarray(trail, float) / CELL, scale)
+    for sprite_x, sprite_y, _, kind, _ in sprites:
+        if kind > 0:
+            colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE if kind < BOT else BOT_COLOUR)
+            size = 0.24 if int(kind) == GOAL else 0.17
+            part = _around(x, y, sprite_x / CELL, sprite_y / CELL, size + 0.1 + 4.0 / scale)
+            east, north = x[part] - sprite_x / CELL, y[part] - sprite_y / CELL
+            away = np.abs(east) + np.abs(north) if int(kind) == GOAL else np.hypot(east, north)
+            _blob(image[part], away, size, scale, colour)
+    _draw_agent(image, x, y, pose, scale)
+    return np.round(image).astype(np.uint8)
+
+
+def _reachable(wall_x: NDArray, wall_y: NDArray, pose: NDArray) -> NDArray[np.bool_]:
+    """Cells that the agent can get to, [CY, CX]; the others are drawn solid."""
+    cy, cx = wall_x.shape[0], wall_y.shape[1]
+    seen = np.zeros((cy, cx), bool)
+    seen[int(np.clip(pose[1] // CELL, 0, cy - 1)), int(np.clip(pose[0] // CELL, 0, cx - 1))] = True
+    open_x, open_y = wall_x[:, 1:-1] == 0, wall_y[1:-1] == 0
+    while True:
+        grown = seen.copy()
+        grown[:, 1:] |= seen[:, :-1] & open_x
+        grown[:, :-1] |= seen[:, 1:] & open_x
+        grown[1:] |= seen[:-1] & open_y
+        grown[:-1] |= seen[1:] & open_y
+        if (grown == seen).all():
+            return seen
+        seen = grown
+
+
+def _mean_colours(texels: NDArray[np.uint32]) -> Image:
+    """Mean colour of every surface, [S, 3] in 0..255: the mean of its coarsest mip level."""
+    coarse = texels.reshape(-1, LEVELS, AREA)[:, -1]
+    return np.stack([(coarse >> np.uint32(8 * c) & np.uint32(255)).mean(1) for c in range(3)], -1)
+
+
+def _floors(x: Image, y: Image, reachable: NDArray, floor_z: NDArray, slots: NDArray, theme: int, art: Art) -> Image:
+    """Floors in their surfaces' colours, darker where they lie deeper; cells out of reach all dark."""
+    cy, cx = floor_z.shape
+    i, j = np.clip(x.astype(int), 0, cx - 1), np.clip(y.astype(int), 0, cy - 1)
+    colours = _mean_colours(art.floors)[art.theme_floors[theme][slots & 7]]
+    colours = colours * np.clip(0.9 + floor_z / 120.0, 0.3, 1.1)[..., None]
+    colours = np.where(reachable[..., None], colours, np.array(SOLID, float))
+    checks = 1.0 - 0.05 * ((i + j) % 2)
+    return np.clip(colours[j, i] * np.where(reachable[j, i], checks, 1.0)[..., None], 0, 255)
+
+
+def _draw_walls(
+    image: Image, x: Image, y: Image, wall_x: NDArray, wall_y: NDArray, theme: int, art: Art, scale: float
+) -> None:
+    """Walls as lines of at least two pixels, dark around their surface's colour."""
+    colours = _mean_colours(art.walls)[art.theme_walls[theme]]
+    half = max(1.0, 0.05 * scale)  # pixels
+    for margin, inner in ((half, False), (half - max(1.0, 0.3 * half), True)):
+        for j, i, along_x in [(*e, False) for e in np.argwhere(wall_x)] + [(*e, True) for e in np.argwhere(wall_y)]:
+            code = int(wall_y[j, i] if along_x else wall_x[j, i]) - 1
+            colour = colours[code & 7] if inner else np.array(OUTLINE, float)
+            reach = margin / scale
+            left, right = (i - reach, i + 1 + reach) if along_x else (i - reach, i + reach)
+            low, high = (j - reach, j + reach) if along_x else (j - reach, j + 1 + reach)
+            if margin <= 0:
+                continue
+            rows = (y[:, 0] >= low) & (y[:, 0] < high)
+            columns = (x[0] >= left) & (x[0] < right)
+            image[np.ix_(rows, columns)] = colour
+
+
+def _around(x: Image, y: Image, east: float, north: float, reach: float) -> tuple[slice, slice]:
+    """The part of the picture within `reach` of a place (cells) along each axis."""
+    rows = np.flatnonzero(np.abs(y[:, 0] - north) <= reach)
+    columns = np.flatnonzero(np.abs(x[0] - east) <= reach)
+    if not (len(rows) and len(columns)):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _cover(image: Image, distance: Image, colour: tuple[int, int, int]) -> None:
+    """Paints where `distance` (pixels, negative inside) is below zero, with a soft pixel at the border."""
+    alpha = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
+    image += (np.array(colour, float) - image) * alpha
+
+
+def _blob(image: Image, away: Image, size: float, scale: float, colour: tuple[int, int, int]) -> None:
+    """An outlined shape: `away` is the distance from its centre, and `size` its radius, in cells."""
+    edge = max(1.0, 0.04 * scale)
+    _cover(image, (away - size) * scale - edge, OUTLINE)
+    _cover(image, (away - size) * scale, colour)
+
+
+def _draw_trail(image: Image, x: Image, y: Image, trail: Image, scale: float) -> None:
+    """A line through the places of `trail` (cells); jumps of more than a cell are left out."""
+    width = max(0.6, 0.03 * scale)
+    for (x0, y0), (x1, y1) in pairwise(trail):
+        length = np.hypot(x1 - x0, y1 - y0)
+        if length > 1.0:
+            continue
+        margin = (width + 1) / scale
+        rows = np.flatnonzero((y[:, 0] > min(y0, y1) - margin) & (y[:, 0] < max(y0, y1) + margin))
+        columns = np.flatnonzero((x[0] > min(x0, x1) - margin) & (x[0] < max(x0, x1) + margin))
+        if not (len(rows) and len(columns)):
+            continue
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        along = ((x[part] - x0) * (x1 - x0) + (y[part] - y0) * (y1 - y0)) / max(length, 1e-9) ** 2
+        along = np.clip(along, 0.0, 1.0)
+        away = np.hypot(x[part] - x0 - along * (x1 - x0), y[part] - y0 - along * (y1 - y0))
+        _cover(image[part], away * scale - width, TRAIL)
+
+
+def _draw_agent(image: Image, x: Image, y: Image, pose: NDArray, scale: float) -> None:
+    """An arrowhead that points where the agent looks."""
+    yaw = np.radians(pose[3])
+    part = _around(x, y, pose[0] / CELL, pose[1] / CELL, 1.0 + 4.0 / scale)
+    image, x, y = image[part], x[part], y[part]
+    ahead = (x - pose[0] / CELL) * np.cos(yaw) + (y - pose[1] / CELL) * np.sin(yaw)
+    aside = np.abs((y - pose[1] / CELL) * np.cos(yaw) - (x - pose[0] / CELL) * np.sin(yaw))
+    size = max(0.34, 4.0 / scale)
+    front = (ahead + 2.2 * aside - size) / np.hypot(1, 2.2)
+    notch = (-ahead - 0.55 * size + 0.6 * aside) / np.hypot(1, 0.6)
+    edge = max(1.0, 0.045 * scale)
+    away = np.maximum(front, notch) * scale
+    _cover(image, away - edge, OUTLINE)
+    _cover(image, away, AGENT)

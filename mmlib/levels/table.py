@@ -1,0 +1,153 @@
+"""MiniLab's levels, as data. It stands outside the engine, so that asking for a name loads no kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmlib.levels import arenas, layouts
+from mmlib.levels.arenas import Arena
+from mmlib.levels.base import FRAMES_PER_SECOND, LevelInfo
+
+
+class MazeRules(NamedTuple):
+    """Parameters of the generator of explore levels, in cells; sides are odd."""
+
+    height: int
+    width: int
+    max_rooms: int
+    room_min: int
+    room_max: int
+    spawns: int  # per room
+    objects: int  # per room
+
+
+@dataclass(frozen=True)
+class LevelSpec:
+    """What makes a level: a fixed layout or a generator's rules, the objects, the clock."""
+
+    name: str
+    description: str
+    seconds: int  # of an episode; a second has 60 frames
+    miniature: bool
+    ceiling: float  # height of the walls, units
+    sky: bool  # open sky above the walls; otherwise a ceiling that cuts jumps short
+    layout: str | None = None  # a picture of `layouts`
+    maze: MazeRules | None = None  # a new map every episode
+    arena: Arena | None = None  # a lasertag level
+    object_share: float = 0.5  # generated maps: share of the object cells that hold an apple in an episode
+    restart_when_empty: bool = False  # the map restarts, inside the episode, when the last apple is taken
+    themes: tuple[int, ...] = (0,)  # an episode's theme is drawn from these
+    picture_share: float = 0.1  # share of the walls that carry a picture
+
+    @property
+    def info(self) -> LevelInfo:
+        """The registry's entry."""
+        frames = self.seconds * FRAMES_PER_SECOND
+        return LevelInfo(self.name, self.description, frames, self.miniature)
+
+
+_EXPLORE = MazeRules(height=11, width=11, max_rooms=4, room_min=3, room_max=5, spawns=5, objects=4)
+
+_ALL = (
+    LevelSpec(
+        name="nav_maze_static_01",
+        description="a fixed maze of 10 x 5 cells: five apples (+1), a goal (+10) that restarts the map",
+        seconds=60,
+        miniature=False,
+        ceiling=98.0,
+        sky=False,
+        layout=layouts.NAV_MAZE_STATIC_01,
+    ),
+    LevelSpec(
+        name="nav_maze_static_01_mini",
+        description="eight cells of nav_maze_static_01: three apples (+1) and a near goal (+10)",
+        seconds=30,
+        miniature=True,
+        ceiling=98.0,
+        sky=False,
+        layout=layouts.NAV_MAZE_STATIC_01_MINI,
+    ),
+    LevelSpec(
+        name="nav_maze_static_02",
+        description="a fixed maze of 15 x 9 cells: thirteen apples (+1), a goal (+10) that restarts the map",
+        seconds=150,
+        miniature=False,
+        ceiling=98.0,
+        sky=False,
+        layout=layouts.NAV_MAZE_STATIC_02,
+    ),
+    LevelSpec(
+        name="nav_maze_static_02_mini",
+        description="seven cells of nav_maze_static_02: an apple (+1) and a near goal (+10)",
+        seconds=30,
+        miniature=True,
+        ceiling=98.0,
+        sky=False,
+        layout=layouts.NAV_MAZE_STATIC_02_MINI,
+    ),
+    LevelSpec(
+        name="explore_object_locations_small",
+        description="a new maze with up to four rooms every episode: find all apples (+1), again and again",
+        seconds=90,
+        miniature=False,
+        ceiling=100.0,
+        sky=True,
+        maze=_EXPLORE,
+        restart_when_empty=True,
+        themes=tuple(range(1, 8)),
+    ),
+    LevelSpec(
+        name="explore_object_locations_small_mini",
+        description="a new maze within 5 x 7 cells every episode, up to two rooms, four apples (+1) in each",
+        seconds=30,
+        miniature=True,
+        ceiling=100.0,
+        sky=True,
+        maze=_EXPLORE._replace(height=7, width=9, max_rooms=2, room_max=3),
+        object_share=1.0,
+        restart_when_empty=True,
+        themes=(6,),
+    ),
+)
+
+_LASERTAG = (
+    LevelSpec(
+        name="lt_horseshoe_color",
+        description="lasertag in a U of 1536 x 1152 units against six bots: +1 for a tag, -1 for tagging oneself",
+        seconds=600,
+        miniature=False,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.HORSESHOE_ARENA,
+    ),
+    LevelSpec(
+        name="lt_horseshoe_color_mini",
+        description="lasertag in a U of 576 x 576 units against two slow bots that one hit tags",
+        seconds=60,
+        miniature=True,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.HORSESHOE_MINI_ARENA,
+    ),
+    LevelSpec(
+        name="lt_chasm",
+        description="lasertag in a room of 640 x 640 units across a pit against four bots: +1 a tag, -1 for falling",
+        seconds=600,
+        miniature=False,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.CHASM_ARENA,
+    ),
+    LevelSpec(
+        name="lt_chasm_mini",
+        description="lasertag in a room of 640 x 384 units around a small pit against two slow bots",
+        seconds=60,
+        miniature=True,
+        ceiling=arenas.WALL_HEIGHT,
+        sky=True,
+        arena=arenas.CHASM_MINI_ARENA,
+    ),
+)
+
+SPECS = {spec.name: spec for spec in _ALL + _LASERTAG}

@@ -1,0 +1,182 @@
+"""Acting: a batch of environments and a population of agents make trajectories.
+
+Shape letters: T time, P population, N environments of a member, B = P * N environments of the level (member-major:
+environment b belongs to member b // N).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib.levels.base import Level
+from mmlib.method.agent import AgentState, MixMatchAgent
+from mmlib.method.networks import State
+from mmlib.timing import StageTimer
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The contract between actors and learner: T agent steps of every environment, time-major."""
+
+    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]; the last is the next trajectory's first
+    last_action: Tensor  # int64 [T+1, P, N], the action before each observation
+    last_reward: Tensor  # float32 [T+1, P, N], the (clipped) reward with each observation
+    first: Tensor  # bool [T+1, P, N], the observation begins an episode
+    action: Tensor  # int64 [T, P, N], joint index in the agent's space
+    reward: Tensor  # float32 [T, P, N], clipped
+    log_prob: Tensor  # float32 [T, P, N], of the action under the policy that acted
+    selected: Tensor  # int64 [T, P, N], the constituent that acted under sampled mixing, else 0
+    weights: Tensor  # float32 [P, K], the constituents' weights when they acted
+    cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
+
+    def environments(self, part: Tensor | slice) -> Trajectory:
+        """The trajectories of some environments of each member, by their places in N."""
+        cut = {f.name: getattr(self, f.name)[:, :, part] for f in fields(self) if f.name not in ("weights", "cores")}
+        cores = {n: None if s is None else (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
+        return Trajectory(**cut, weights=self.weights, cores=cores)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished episode: its member, when it ended in steps of its own environment, unclipped return, and length."""
+
+    member: int
+    steps: int
+    episode_return: float
+    length_frames: int
+    task: int = 0  # the level's place in the run's list
+
+
+class Actor:
+    """Steps a level with the agent's mixture, one unroll at a time, and remembers where it was.
+
+    Args:
+      level: of B = P * N environments.
+      agent: the acting copy of the agent.
+      unroll: T.
+      reward_clip: rewards for learning are clipped to [-c, c]; episode returns are not.
+      seed: of the action sampling.
+      task: the level's place in the run's list; it decides which constituents act.
+    """
+
+    def __init__(
+        self, level: Level, agent: MixMatchAgent, *, unroll: int, reward_clip: float, seed: int, task: int = 0
+    ):
+        self.level, self.agent, self.unroll, self.reward_clip, self.task = level, agent, unroll, reward_clip, task
+        self.device = agent.device
+        self.shape = (agent.population, level.num_envs // agent.population)
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.steps = 0  # agent steps of each environment
+        self.observation = self._frames(level.reset()).clone()
+        self.first = torch.ones(self.shape, dtype=torch.bool)
+        self.state = agent.initial_state(self.shape[1], task)
+        self._buffers: list[dict[str, Tensor]] = []
+
+    @property
+    def agent_steps(self) -> int:
+        """Agent steps of each member on this level so far, over its N environments."""
+        return self.steps * self.shape[1]
+
+    @torch.no_grad()
+    def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
+        """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
+
+        The trajectory's tensors are one of two alternating sets of buffers: they stay valid until the second
+        rollout after this one, so that a learner may read one while the next is made.
+        """
+        buffers = self._next_buffers()
+        cores, episodes = self.state.cores, []
+        for t in range(self.unroll):
+            self._record(buffers, t)
+            with timer("act"):
+                observation = buffers["observation"][t].to(self.device)
+                first = self.first.to(self.device)
+                acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
+                joint = acted.action.cpu().numpy()
+                vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
+            with timer("engine"):
+                step = self.level.step(vectors)
+            self.steps += 1
+            episodes += self._finished(step.episode_return, step.episode_frames, step.done)
+            reward = torch.from_numpy(step.reward.reshape(self.shape)).clamp(-self.reward_clip, self.reward_clip)
+            buffers["action"][t], buffers["reward"][t] = acted.action, reward
+            buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
+            self.state = AgentState(acted.action, reward.to(self.device), acted.cores)
+            self.observation = self._frames(step.observation)
+            self.first = torch.from_numpy(step.done.reshape(self.shape).copy())
+        self._record(buffers, self.unroll)
+        self.observation = buffers["observation"][self.unroll]
+        return Trajectory(**buffers, weights=weights, cores=cores), episodes
+
+    def forget(self, member: int) -> None:
+        """Zeroes the recurrent states of a member's environments: its weights are somebody else's now."""
+        for state in self.state.cores.values():
+            for tensor in state or ():
+                tensor[member] = 0.0
+
+    def _frames(self, observation: np.ndarray) -> Tensor:
+        return torch.from_numpy(observation).unflatten(0, self.shape)
+
+    def _record(self, buffers: dict[str, Tensor], t: int) -> None:
+        """Writes what the agent sees before step t."""
+        buffers["observation"][t] = self.observation
+        buffers["last_action"][t] = self.state.last_action
+        buffers["last_reward"][t] = self.state.last_reward
+        buffers["first"][t] = self.first
+
+    def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
+        return [
+            Episode(b // self.shape[1], self.steps, float(returns[b]), int(lengths[b]), self.task)
+            for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
+        ]
+
+    def _next_buffers(self) -> dict[str, Tensor]:
+        if len(self._buffers) < 2:
+            self._buffers.append(self._new_buffers())
+        else:
+            self._buffers.reverse()
+        return self._buffers[-1]
+
+    def _new_buffers(self) -> dict[str, Tensor]:
+        steps, shape, seen = self.unroll, self.shape, self.observation
+        return {
+            "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype),
+            "last_action": torch.zeros(steps + 1, *shape, dtype=torch.int64),
+            "last_reward": torch.zeros(steps + 1, *shape),
+            "first": torch.zeros(steps + 1, *shape, dtype=torch.bool),
+            "action": torch.zeros(steps, *shape, dtype=torch.int64),
+            "reward": torch.zeros(steps, *shape),
+            "log_prob": torch.zeros(steps, *shape),
+            "selected": torch.zeros(steps, *shape, dtype=torch.int64),
+        }
+
+    def state_dict(self) -> dict:
+        """Everything that determines the rollouts to come, but the agent's parameters."""
+        return {
+            "level": {name: torch.as_tensor(value).clone() for name, value in self.level.state_dict().items()},
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+            "observation": self.observation.clone(),
+            "first": self.first.clone(),
+            "state": tuple(self.state),
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Continues where `state_dict` was taken."""
+        fresh = self.level.load_state_dict({name: value.numpy() for name, value in saved["level"].items()})
+        self.generator.set_state(saved["generator"])
+        self.steps = saved["steps"]
+        self.observation, self.first = saved["observation"], saved["first"]
+        action, reward, cores = saved["state"]
+        self.state = AgentState(
+            action.to(self.device),
+            reward.to(self.device),
+            {n: s and (s[0].to(self.device), s[1].to(self.device)) for n, s in cores.items()},
+        )
+        if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
+            self.observation = self._frames(fresh).clone()
+            self.first = torch.ones(self.shape, dtype=torch.bool)

@@ -1,0 +1,263 @@
+"""A population of agents built from a specification of `methods.METHODS`: acting, and running over time.
+
+Shape letters: T time, P population, N environments of a member, A joint actions, K constituents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmlib.method.methods import AgentSpec, Constituent
+from mmlib.method.networks import (
+    CORES,
+    FEATURES,
+    HEAD_GAIN,
+    LSTM,
+    FeedForward,
+    Linear,
+    State,
+    Torso,
+    VectorTorso,
+    flatten_time,
+    unflatten_time,
+)
+from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy
+from mmlib.method.precision import DTYPES
+from mmlib.spaces import embedding
+
+
+class AgentState(NamedTuple):
+    """What an agent carries from step to step."""
+
+    last_action: Tensor  # int64 [P, N], joint index in the agent's space
+    last_reward: Tensor  # float32 [P, N], clipped
+    cores: dict[str, State | None]  # by core name
+
+
+class Acted(NamedTuple):
+    """One step of the control policy."""
+
+    action: Tensor  # int64 [P, N]
+    log_prob: Tensor  # [P, N], of the action under the policy that the RL loss is on
+    selected: Tensor  # int64 [P, N], the constituent that acted under sampled mixing, else 0
+    cores: dict[str, State | None]  # the cores' new state
+
+
+class Outputs(NamedTuple):
+    """What a forward pass gives: everything the losses need."""
+
+    policies: list[Policy]  # K, batch shape [T, P, N]
+    values: Tensor  # [K, T, P, N]
+    cores: dict[str, State | None]  # states after the last step
+
+
+class MixMatchAgent(nn.Module):
+    """A population of P agents of one specification.
+
+    Args:
+      spec: constituents and wiring.
+      population: P.
+      height, width: of the frames.
+      conv1: kernel size and stride of the first convolution.
+      vector: n, for observations float32 `[T, P, N, n]` in place of frames.
+      dtype: "float32", or "bfloat16" for the products of torsos and cores (precision.py).
+    """
+
+    def __init__(
+        self,
+        spec: AgentSpec,
+        population: int = 1,
+        *,
+        height: int = 72,
+        width: int = 96,
+        conv1: tuple[int, int] = (8, 4),
+        vector: int | None = None,
+        dtype: str = "float32",
+    ):
+        super().__init__()
+        self.action_features: Tensor  # float32 [A, features], a buffer
+        self.spec, self.space, self.population = spec, spec.space, population
+        inputs = FEATURES + self.space.features.shape[1] + 1  # torso, last action, last reward
+        parts, precise = spec.constituents, DTYPES[dtype]
+
+        def torso() -> nn.Module:
+            if vector is not None:
+                return VectorTorso(population, vector, precise)
+            return Torso(population, height, width, conv1, precise)
+
+        self.torsos = nn.ModuleDict({n: torso() for n in _names(c.torso for c in parts)})
+        core_names = _names(name for c in parts for name in c.cores)
+        self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names})
+        head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
+        self.heads = nn.ModuleDict(
+            {n: Linear(population, FEATURES, size, gain=HEAD_GAIN) for n, size in head_sizes.items()}
+        )
+        self.baselines = nn.ModuleDict(
+            {n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)}
+        )
+        self.register_buffer("action_features", torch.as_tensor(self.space.features), persistent=False)
+        for space in dict.fromkeys(c.space for c in parts):
+            support = torch.as_tensor(embedding(space, self.space))
+            self.register_buffer(f"support_{space.name}", support, persistent=False)
+
+    def control_weights(self, alpha: Tensor) -> Tensor:
+        """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""
+        weights = self.mixture_weights(alpha)
+        return target_weights(weights) if self.spec.mixing == "none" else weights
+
+    def mixture_weights(self, alpha: Tensor) -> Tensor:
+        """Weights `[P, K]` of the constituents in pi_mm, from alpha `[P]`."""
+        fixed = alpha if self.spec.alpha is None else torch.full_like(alpha, self.spec.alpha)
+        return mixture_weights(fixed, len(self.spec.active()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.action_features.device
+
+    def initial_state(self, num_envs: int, task: int = 0) -> AgentState:
+        """The state before an episode of level `task`, for N = `num_envs` environments of each member."""
+        shape, device, parts = (self.population, num_envs), self.device, self.spec.active(task)
+        return AgentState(
+            last_action=torch.zeros(shape, dtype=torch.int64, device=device),
+            last_reward=torch.zeros(shape, device=device),
+            cores={n: self._core(n).initial_state(num_envs) for n in _names(n for c in parts for n in c.cores)},
+        )
+
+    def unroll(
+        self,
+        observation: Tensor,
+        last_action: Tensor,
+        last_reward: Tensor,
+        first: Tensor,
+        cores: Mapping[str, State | None],
+        task: int = 0,
+    ) -> Outputs:
+        """Runs the constituents of level `task` over time.
+
+        Args:
+          observation: uint8 `[T, P, N, 3, H, W]`.
+          last_action: int64 `[T, P, N]`; last_reward: float `[T, P, N]`. Both count as zero where `first`.
+          first: bool `[T, P, N]`, the step is the first of an episode.
+          cores: each core's state before step 0.
+        """
+        steps, parts = observation.shape[0], self.spec.active(task)
+        begun = (~first).to(torch.float32)[..., None]
+        features = self.action_features[last_action] * begun
+        reward = last_reward[..., None] * begun
+        inputs = {}
+        for name in _names(c.torso for c in parts):
+            seen = unflatten_time(self.torsos[name](flatten_time(observation)), steps).float()
+            inputs[name] = torch.cat([seen, features, reward], dim=-1)  # (T, P, N, inputs)
+        outputs: dict[str, Tensor] = {}
+        after: dict[str, State | None] = {}
+        for c in parts:
+            for name in c.cores:
+                if name not in outputs:
+                    outputs[name], after[name] = self._core(name)(inputs[c.torso], first, cores[name])
+        hidden = [flatten_time(_add(outputs[name].float() for name in c.cores)) for c in parts]
+        policies = [self._policy(c, h, steps) for c, h in zip(parts, hidden, strict=True)]
+        values = torch.stack([self._value(c, h, steps) for c, h in zip(parts, hidden, strict=True)])
+        return Outputs(policies, values, after)
+
+    def step(
+        self,
+        observation: Tensor,
+        first: Tensor,
+        state: AgentState,
+        weights: Tensor,
+        generator: torch.Generator | None = None,
+        task: int = 0,
+    ) -> Acted:
+        """Acts once on level `task` with the mixture.
+
+        Args:
+          observation: uint8 `[P, N, 3, H, W]`; first: bool `[P, N]`; state: before this step.
+          weights: `[P, K]`, the control policy's.
+        """
+        last_action, last_reward = state.last_action[None], state.last_reward[None]
+        out = self.unroll(observation[None], last_action, last_reward, first[None], state.cores, task)
+        if self.spec.mixing == "sampled":
+            shape = (*first.shape, weights.shape[-1])
+            noise = torch.rand(shape, generator=generator, device=weights.device)
+            selected = (weights[:, None].log() - (-noise.log()).log()).argmax(-1)[None]  # (1, P, N), c ~ Cat(alpha)
+            actions = torch.stack([policy.sample(generator=generator) for policy in out.policies])
+            action = actions.gather(0, selected[None])[0]
+        else:
+            selected = torch.zeros_like(last_action)
+            action = mix(out.policies, weights).sample(generator=generator)
+        log_prob = self.control_log_probs(out.policies, weights, action, selected)
+        return Acted(action[0], log_prob[0], selected[0], out.cores)
+
+    def control_log_probs(self, policies: list[Policy], weights: Tensor, action: Tensor, selected: Tensor) -> Tensor:
+        """log-probability `[T, P, N]` of actions under the policy that the RL loss is on (`methods.MIXINGS`)."""
+        if self.spec.mixing == "sampled":
+            return torch.stack([policy.log_prob(action) for policy in policies]).gather(0, selected[None])[0]
+        return mix(policies, weights).log_prob(action)
+
+    def _core(self, name: str) -> LSTM | FeedForward:
+        return cast("LSTM | FeedForward", self.cores[name])
+
+    def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
+        support: Tensor = getattr(self, f"support_{c.space.name}")
+        logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
+        head_space = self.spec.heads[c.head]
+        if len(head_space.group_sizes) == 1:
+            return OnSupport(logits, support, self.space.num_actions, validate_args=False)
+        policy = Factorised(logits, head_space.group_sizes, validate_args=False)
+        if c.space != head_space:
+            return Masked(policy, support, validate_args=False)
+        if c.space != self.space:  # a factorised space inside the agent's
+            return OnSupport(policy.joint_log_probs(), support, self.space.num_actions, validate_args=False)
+        return policy
+
+    def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
+        return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)
+
+
+def mix(policies: list[Policy], weights: Tensor) -> Policy:
+    """pi_mm = sum_i alpha_i pi_i (section 3) of policies `[T, P, N]` with weights `[P, K]`; pi_1 alone if K = 1."""
+    return policies[0] if len(policies) == 1 else Mixture(weights[:, None], policies, validate_args=False)
+
+
+def mix_values(values: Tensor, weights: Tensor) -> Tensor:
+    """V_mm = sum_i alpha_i V_i, the value under the mixture's selector (stated choice): `[K, T, P, N] -> [T, P, N]`."""
+    return torch.einsum("ktpn,pk->tpn", values, weights)
+
+
+def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
+    """Weights `[P, K]` from alpha `[P]` in [0, 1], which walks along the chain of constituents.
+
+    K = 2: (1 - alpha, alpha), the paper's. K = 1: all on pi_1. K > 2: the two constituents around
+    alpha (K - 1) share the weight linearly (stated choice).
+    """
+    places = torch.arange(num_constituents, device=alpha.device)  # (K,)
+    if num_constituents == 2:
+        return torch.stack([1 - alpha, alpha], dim=-1)
+    distance = (alpha[:, None] * (num_constituents - 1) - places).abs()
+    return (1 - distance).clamp(min=0)
+
+
+def target_weights(weights: Tensor) -> Tensor:
+    """Weights `[P, K]`, like `weights`, of the target alone."""
+    return torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
+
+
+def parameter_count(agent: nn.Module) -> int:
+    """Numbers that one member learns."""
+    return sum(int(np.prod(p.shape[1:])) for p in agent.parameters())
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    """The names in order of their first appearance, each once."""
+    return list(dict.fromkeys(names))
+
+
+def _add(tensors: Iterable[Tensor]) -> Tensor:
+    first, *rest = tensors
+    return sum(rest, first)

@@ -1,0 +1,99 @@
+"""A configuration against what there is: methods, levels and their action spaces, this machine's devices.
+
+On a level whose actions are not DeepMind Lab's a method is the same agent in the level's own action spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from mmlib import levels
+from mmlib.config import ConfigError, RunConfig
+from mmlib.method.losses import TRANSFER_COSTS
+from mmlib.method.methods import METHODS, MIXINGS, AgentSpec
+from mmlib.spaces import SMALL, ActionSpace
+
+
+def check(config: RunConfig) -> RunConfig:
+    """The configuration, if it can be run here. Raises ConfigError that names the value and the choices."""
+    try:
+        _check_method_and_levels(config)
+        _check_ties(config)
+        _check_device(config.device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return config
+
+
+def backend_in_force(config: RunConfig) -> str:
+    """The backend of all its levels, where "auto" is resolved for this machine. Raises ValueError."""
+    return levels.resolve_backend(config.backend, *config.levels)
+
+
+def specification(config: RunConfig) -> AgentSpec:
+    """The agent of a run, tied as the run says, in the action spaces of its level."""
+    spec = fit(config.method, levels.interface(config.levels[0], backend_in_force(config)).spaces)
+    if config.transfer_cost is not None:
+        spec = replace(spec, transfer_weight=config.transfer_cost)
+    return replace(spec, **config.ties)
+
+
+def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSpec:
+    """The agent of `METHODS` of that name, in the action spaces of a level (`levels.Interface.spaces`).
+
+    A level's "small" stands for `SMALL`, and its "big", all that it knows, for every other space. Without `spaces`
+    the agent is as the table has it.
+
+    Raises:
+      ValueError: the agent needs a small space and the level declares none.
+    """
+    spec = METHODS[method]
+    if spaces is None:
+        return spec
+    if "small" not in spaces and _needs_small(spec):
+        others = ", ".join(name for name, each in METHODS.items() if not _needs_small(each))
+        raise ValueError(
+            f"method {method!r} needs a small action space, which this level does not declare; without: {others}"
+        )
+
+    def here(space: ActionSpace) -> ActionSpace:
+        return spaces["small" if space == SMALL else "big"]
+
+    constituents = tuple(replace(c, space=here(c.space)) for c in spec.constituents)
+    return replace(spec, constituents=constituents, heads={name: here(space) for name, space in spec.heads.items()})
+
+
+def _check_method_and_levels(config: RunConfig) -> None:
+    if config.method not in METHODS:
+        raise ValueError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
+    for name in config.levels:
+        fit(config.method, levels.interface(name, backend_in_force(config)).spaces)
+    if config.backend == "gymnasium" and len(config.levels) > 1:
+        raise ValueError(f"backend gymnasium takes one level a run, not {len(config.levels)}")
+    tasks = METHODS[config.method].tasks
+    if tasks not in (0, len(config.levels)):
+        raise ValueError(f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}")
+
+
+def _check_ties(config: RunConfig) -> None:
+    ties = config.ties
+    if ties and METHODS[config.method].single:
+        raise ValueError(f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}")
+    for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
+        if ties.get(name, known[0]) not in known:
+            raise ValueError(f"unknown {name} {ties[name]!r}; choices: {', '.join(known)}")
+
+
+def _check_device(device: str) -> None:
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {device!r}; devices: cpu, cuda, cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
+
+
+def _needs_small(spec: AgentSpec) -> bool:
+    return any(c.space == SMALL for c in spec.constituents)

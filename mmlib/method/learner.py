@@ -1,0 +1,195 @@
+"""The learner: trajectories in, better parameters out. It reads from top to bottom and knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib.config import RunConfig
+from mmlib.method import losses
+from mmlib.method.actors import Trajectory
+from mmlib.method.agent import MixMatchAgent, Outputs, mix, mix_values
+from mmlib.method.optim import annealed, clip_by_global_norm, make_optimiser
+from mmlib.method.policies import Policy
+from mmlib.method.vtrace import VTrace, vtrace
+
+
+@dataclass
+class Hyperparameters:
+    """What differs between members and may change while they train, `[P]` each (appendix B)."""
+
+    learning_rate: Tensor
+    entropy_cost: Tensor
+    alpha: Tensor
+
+    @classmethod
+    def constant(cls, config: RunConfig) -> Hyperparameters:
+        """The configuration's values for each member; alpha at the schedule's start."""
+        values = (config.learning_rate, config.entropy_cost, config.alpha[0][1])
+        return cls(*(torch.full((config.population,), v, device=config.device) for v in values))
+
+
+class Learner:
+    """IMPALA with V-trace on the mixture's log-probability, plus the transfer cost (section 3, appendix D)."""
+
+    def __init__(self, agent: MixMatchAgent, config: RunConfig):
+        self.agent, self.config = agent, config
+        self.parameters: dict[str, Tensor] = dict(agent.named_parameters())
+        self.optimiser = make_optimiser(self.parameters, config)
+        self.updates = 0
+        self.stopped: dict[int, str] = {}  # members whose loss or gradient was not finite, and the reason
+
+    def update(self, trajectories: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+        """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
+
+        The environments are dealt out anew each time, by the run's seed: the last update sees the most off-policy
+        data, and it should not be the same environments'.
+
+        Returns:
+          diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
+        """
+        here = [to_device(trajectory, self.config.device) for trajectory in trajectories]
+        return average([self._update([t.environments(part) for t in here], hyper) for part in self._batches()])
+
+    def _batches(self) -> Sequence[Tensor | slice]:
+        """The environments of each update of an unroll."""
+        size = self.config.num_envs // self.config.learner_batches
+        if size == self.config.num_envs:
+            return [slice(None)]
+        order = np.random.default_rng([self.config.seed, self.updates]).permutation(self.config.num_envs)
+        return torch.from_numpy(order).to(self.config.device).split(size)
+
+    def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+        losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up, as samples do
+        loss.sum().backward()  # members are independent: the sum's gradient is each member's own
+        grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
+        self._stop_the_diverged(loss.detach(), grad_norm)
+        self.optimiser.step(self.parameters, hyper.learning_rate * annealed(self.config, self._agent_steps))
+        self.updates += 1
+        return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
+
+    def _stop_the_diverged(self, loss: Tensor, grad_norm: Tensor) -> None:
+        """Leaves members whose loss or gradient is not finite as they were before, from now on."""
+        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
+        if not self.stopped and bool(finite.all()):
+            return
+        for member in torch.nonzero(~finite).flatten().tolist():
+            number = float(loss[member]) if not torch.isfinite(loss[member]) else float(grad_norm[member])
+            what = "loss" if not torch.isfinite(loss[member]) else "gradient norm"
+            self.stopped.setdefault(member, f"member {member}: {what} {number} at update {self.updates}")
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad[list(self.stopped)] = 0.0
+
+    def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each member `[P]` on level `task`, and diagnostics."""
+        config, spec, weights = self.config, self.agent.spec, self.agent.control_weights(hyper.alpha)
+        inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
+        outputs = self.agent.unroll(*inputs, batch.cores, task)
+        mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
+        values = mix_values(outputs.values, weights)
+        trained_values = outputs.values if config.value_targets == "each" else values[None]
+
+        log_probs = self._at_steps(outputs, weights, batch)  # (T, P, N)
+        trace = vtrace(
+            (log_probs - batch.log_prob).detach(),
+            config.discount * (~batch.first[1:]).to(torch.float32),
+            batch.reward,
+            values[:-1].detach(),
+            values[-1].detach(),
+        )
+        entropy = mixture.entropy()[:-1]
+        terms = {
+            "pg_loss": losses.policy_gradient_loss(log_probs, trace.advantages),
+            "baseline_loss": torch.stack([losses.baseline_loss(v[:-1], trace.vs) for v in trained_values]).sum(0),
+            "entropy_loss": losses.entropy_loss(entropy),
+        }
+        loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
+        loss = loss + hyper.entropy_cost * terms["entropy_loss"]
+        if spec.transfer != "none":
+            along = self.agent.mixture_weights(hyper.alpha)
+            transfer = losses.transfer_cost(spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient)
+            loss = loss + spec.transfer_weight * losses.transfer_loss(transfer[:-1], self._size_of_s)
+            terms["transfer"] = transfer[:-1].mean((0, 2))
+        return loss, _diagnose(outputs, mixture, trace, values, terms)
+
+    @property
+    def _size_of_s(self) -> int:
+        """|S| of eq. (1), in the reading that the configuration takes."""
+        trajectories = self.config.num_envs * len(self.config.levels)
+        return trajectories * (self.config.unroll if self.config.transfer_normalisation == "steps" else 1)
+
+    @property
+    def _agent_steps(self) -> int:
+        """Agent steps of each member that have been learned from."""
+        return self.updates * self.config.steps_per_iteration // self.config.learner_batches
+
+    def _at_steps(self, outputs: Outputs, weights: Tensor, batch: Trajectory) -> Tensor:
+        """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last observation has no action yet."""
+        action, selected = (torch.cat([x, x[-1:]]) for x in (batch.action, batch.selected))  # padding, dropped
+        return self.agent.control_log_probs(outputs.policies, weights, action, selected)[:-1]
+
+    @torch.no_grad()
+    def copy_member(self, donor: int, member: int) -> None:
+        """Gives a member the donor's weights and optimiser state."""
+        tables = [self.parameters, *self.optimiser.slots.values()]
+        for value in (value for table in tables for value in table.values()):
+            value[member] = value[donor]
+        self.stopped.pop(member, None)
+
+    def state_dict(self) -> dict:
+        """Parameters, optimiser and counter."""
+        return {
+            "agent": self.agent.state_dict(),
+            "optimiser": self.optimiser.slots,
+            "updates": self.updates,
+            "stopped": self.stopped,
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Continues where `state_dict` was taken."""
+        self.agent.load_state_dict(saved["agent"])
+        for slot, values in saved["optimiser"].items():
+            for name, value in values.items():
+                self.optimiser.slots[slot][name].copy_(value)
+        self.updates, self.stopped = saved["updates"], saved["stopped"]
+
+
+def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each diagnostic over rows that have the same ones."""
+    return {name: torch.stack([row[name] for row in rows]).mean(0) for name in rows[0]}
+
+
+@torch.no_grad()
+def _diagnose(
+    outputs: Outputs, mixture: Policy, trace: VTrace, values: Tensor, terms: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What to look at when it does not learn, `[P]` each: sums as in the loss; the rest means a step."""
+    rows = {name: term.detach() for name, term in terms.items()}
+    rows["entropy"] = -rows.pop("entropy_loss") / trace.vs[:, 0].numel()
+    for i, policy in enumerate(outputs.policies):
+        rows[f"entropy_{i + 1}"] = policy.entropy().mean((0, 2))
+    rows["collision_entropy"] = mixture.collision_entropy().mean((0, 2))
+    rows["rho_mean"] = trace.rhos.mean((0, 2))
+    rows["value_mean"] = values.mean((0, 2))
+    errors = trace.vs - values[:-1]
+    rows["value_error"] = errors.abs().mean((0, 2))
+    spread = trace.vs.var((0, 2)).clamp(min=1e-3)
+    rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the value targets by the baseline
+    return rows
+
+
+def to_device(batch: Trajectory, device: str) -> Trajectory:
+    """The trajectory with its tensors on `device` (itself on the CPU)."""
+    if device == "cpu":
+        return batch
+    moved = {name: value.to(device) for name, value in vars(batch).items() if name != "cores"}
+    cores = {n: None if s is None else (s[0].to(device), s[1].to(device)) for n, s in batch.cores.items()}
+    return Trajectory(**moved, cores=cores)

@@ -1,0 +1,203 @@
+"""The network of appendix A with a leading population axis: torso, cores, heads.
+
+Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P; convolutions loop
+over members, because a grouped convolution is slower on a CPU and they are never launch-bound on a GPU.
+Initialisation (stated choice): normal with zero biases; He's deviation in the torso, PyTorch's in the LSTM, near zero
+in the heads.
+Shape letters: T time, P population, N environments of a member, M any number of rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmlib.method.precision import product
+
+FEATURES = 256  # width of the torso's output and of every core (appendix A)
+HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, and no value error pushed into the torso by chance
+LSTM_GAIN = 0.58  # the deviation of PyTorch's uniform initialisation; larger states make the heads' steps too long
+CHUNK = 128  # frames a convolution call takes; larger ones thrash the CPU's allocator
+
+State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURES] each
+
+
+class Linear(nn.Module):
+    """One affine map for each member: `[P, M, in] -> [P, M, out]`, of type `dtype`."""
+
+    def __init__(
+        self, population: int, inputs: int, outputs: int, *, gain: float = 1.0, dtype: torch.dtype = torch.float32
+    ):
+        super().__init__()
+        self.dtype = dtype
+        self.weight = nn.Parameter(_normal(population, inputs, outputs, fan_in=inputs, gain=gain))
+        self.bias = nn.Parameter(torch.zeros(population, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(torch.baddbmm, self.dtype, self.bias, x, self.weight)
+
+
+class Torso(nn.Module):
+    """Two convolutions and a linear layer, each with a ReLU (appendix A): `[P, M, 3, H, W]` bytes to `[P, M, 256]`.
+
+    Frames are centred, x / 255 - 1/2 (stated choice): uncentred, the features' common part grows until the core
+    saturates and the policy is blind.
+    """
+
+    def __init__(
+        self,
+        population: int,
+        height: int,
+        width: int,
+        conv1: tuple[int, int] = (8, 4),
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.dtype = dtype
+        (kernel, self.stride1), self.stride2 = conv1, 2
+        self.conv1 = nn.Parameter(_normal(population, 16, 3, kernel, kernel, fan_in=3 * kernel**2, gain=2**0.5))
+        self.bias1 = nn.Parameter(torch.zeros(population, 16))
+        self.conv2 = nn.Parameter(_normal(population, 32, 16, 4, 4, fan_in=16 * 4**2, gain=2**0.5))
+        self.bias2 = nn.Parameter(torch.zeros(population, 32))
+        rows, columns = (((size - kernel) // self.stride1 + 1 - 4) // self.stride2 + 1 for size in (height, width))
+        self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=2**0.5, dtype=dtype)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        members = []
+        for p in range(frames.shape[0]):
+            chunks = [self._convolve(chunk, p) for chunk in frames[p].split(CHUNK)]
+            members.append(torch.cat(chunks) if len(chunks) > 1 else chunks[0])
+        return F.relu(self.linear(torch.stack(members)))  # (P, M, 256)
+
+    def _convolve(self, frames: Tensor, p: int) -> Tensor:
+        # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the frames for it.
+        weight, bias = self.conv1[p] / 255.0, self.bias1[p] - 0.5 * self.conv1[p].sum((1, 2, 3))
+        x = F.relu(product(partial(F.conv2d, stride=self.stride1), self.dtype, frames, weight, bias))
+        x = F.relu(product(partial(F.conv2d, stride=self.stride2), self.dtype, x, self.conv2[p], self.bias2[p]))
+        return x.flatten(1)
+
+
+class VectorTorso(nn.Module):
+    """For observations that are no pictures: a linear layer with a ReLU, `[P, M, n]` to `[P, M, 256]`."""
+
+    def __init__(self, population: int, size: int, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.linear = Linear(population, size, FEATURES, gain=2**0.5, dtype=dtype)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return F.relu(self.linear(vectors))
+
+
+class FeedForward(nn.Module):
+    """The core without memory: a linear projection onto 256 units (section 4.2). Same call as `LSTM`."""
+
+    def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.linear = Linear(population, inputs, FEATURES, dtype=dtype)
+
+    def initial_state(self, num_envs: int) -> State | None:
+        """It has none."""
+        return None
+
+    def forward(self, x: Tensor, first: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        return unflatten_time(self.linear(flatten_time(x)), x.shape[0]), None
+
+
+class LSTM(nn.Module):
+    """An LSTM core of 256 units (appendix A) whose state is zeroed wherever an episode begins."""
+
+    def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        # Gate order: output, input, forget, candidate.
+        self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN, dtype=dtype)
+        self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN))
+
+    def initial_state(self, num_envs: int) -> State:
+        """Zeros, `[P, N, 256]` twice."""
+        zeros = self.recurrent.new_zeros(self.recurrent.shape[0], num_envs, FEATURES)
+        return zeros, zeros.clone()
+
+    def forward(self, x: Tensor, first: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Runs over time.
+
+        Args:
+          x: `[T, P, N, in]`.
+          first: `[T, P, N]` bool, whether step t is the first of an episode: the state is zeroed before it.
+          state: the state before step 0, `[P, N, 256]` twice.
+
+        Returns:
+          outputs `[T, P, N, 256]` and the state after the last step.
+        """
+        assert state is not None
+        gates = unflatten_time(self.input(flatten_time(x)).float(), x.shape[0])  # hoisted out of the loop
+        keep = (~first).to(self.recurrent.dtype)[..., None]
+        outputs, hidden, cell = _Recurrence.apply(gates, self.recurrent, keep, *state)
+        return outputs, (hidden, cell)
+
+
+CORES = {"lstm": LSTM, "feed_forward": FeedForward}
+
+
+class _Recurrence(torch.autograd.Function):
+    """The LSTM's loop over time with its own backward pass: one weight-gradient product instead of T of them."""
+
+    @staticmethod
+    def forward(ctx, gates, weight, keep, hidden, cell):
+        """`gates [T, P, N, 4 * 256]` before h W, `keep [T, P, N, 1]` 0 where an episode begins: outputs and state."""
+        n = weight.shape[1]
+        activations = torch.empty_like(gates)  # after their nonlinearities
+        hiddens = gates.new_empty(gates.shape[0], *hidden.shape)  # entering step t, after the reset
+        cells = torch.empty_like(hiddens)
+        outputs, squashed = torch.empty_like(hiddens), torch.empty_like(hiddens)  # h_t and tanh(c_t)
+        for t in range(gates.shape[0]):
+            torch.mul(hidden, keep[t], out=hiddens[t])
+            torch.mul(cell, keep[t], out=cells[t])
+            a = torch.baddbmm(gates[t], hiddens[t], weight, out=activations[t])
+            a[..., : 3 * n].sigmoid_()
+            a[..., 3 * n :].tanh_()
+            o, i, f, g = a.split(n, dim=-1)
+            cell = (f * cells[t]).addcmul_(i, g)
+            torch.tanh(cell, out=squashed[t])
+            hidden = torch.mul(o, squashed[t], out=outputs[t])
+        ctx.save_for_backward(weight, keep, activations, hiddens, cells, squashed)
+        return outputs, hidden.clone(), cell
+
+    @staticmethod
+    def backward(ctx, d_outputs, d_hidden, d_cell):
+        """Back through time; checked against finite differences by tests/test_networks.py."""
+        weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
+        n, steps = weight.shape[1], activations.shape[0]
+        o, i, f, g = activations.split(n, dim=-1)
+        # What does not depend on the gradients to come, for all steps at once.
+        cell_of_hidden = o * (1 - squashed.square())  # d c_t / d h_t
+        gate_of_hidden = squashed * o * (1 - o)
+        gates_of_cell = torch.stack([g * i * (1 - i), cells * f * (1 - f), i * (1 - g.square())], dim=-2)
+        cell_of_cell = f * keep
+        d_gates = torch.empty_like(activations)
+        transposed = weight.transpose(1, 2)
+        for t in reversed(range(steps)):
+            d_hidden = d_hidden + d_outputs[t]
+            d_cell = torch.addcmul(d_cell, d_hidden, cell_of_hidden[t])
+            torch.mul(d_hidden, gate_of_hidden[t], out=d_gates[t, ..., :n])
+            torch.mul(d_cell[..., None, :], gates_of_cell[t], out=d_gates[t, ..., n:].unflatten(-1, (3, n)))
+            d_hidden = torch.bmm(d_gates[t], transposed).mul_(keep[t])
+            d_cell = d_cell * cell_of_cell[t]
+        d_weight = flatten_time(hiddens).transpose(1, 2) @ flatten_time(d_gates)
+        return d_gates, d_weight, None, d_hidden, d_cell
+
+
+def flatten_time(x: Tensor) -> Tensor:
+    """`[T, P, N, ...] -> [P, T * N, ...]`."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def unflatten_time(x: Tensor, steps: int) -> Tensor:
+    """`[P, T * N, ...] -> [T, P, N, ...]`, the inverse of `flatten_time`."""
+    return x.unflatten(1, (steps, -1)).transpose(0, 1)
+
+
+def _normal(*shape: int, fan_in: int, gain: float = 1.0) -> Tensor:
+    return torch.randn(*shape) * (gain / fan_in**0.5)

@@ -1,0 +1,16 @@
+"""Where alpha comes from without PBT: a schedule made by hand (section 3.3) or recorded from a population."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def piecewise(knots: Sequence[tuple[int, float]], agent_steps: int) -> float:
+    """alpha after `agent_steps` agent steps: linear between knots, constant before the first and after the last."""
+    before = [knot for knot in knots if knot[0] <= agent_steps]
+    if not before:
+        return knots[0][1]
+    if len(before) == len(knots):
+        return knots[-1][1]
+    (t0, a0), (t1, a1) = before[-1], knots[len(before)]
+    return a0 + (a1 - a0) * (agent_steps - t0) / (t1 - t0)

@@ -1,0 +1,113 @@
+"""Ancestry in a population: what the weights that a member ends with have lived through (appendix B).
+
+A member that copies another continues that one's history. So the trajectory of a hyperparameter, of alpha above all
+(figures 5 and 8), is read backwards: from a final member to its donor at each copy, down to the start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmlib.runs.reader import Run
+
+
+class Segment(NamedTuple):
+    """A part of a history, in (start, stop] environment frames of a member."""
+
+    start: int
+    stop: int
+    member: int
+
+
+class Trajectory(NamedTuple):
+    """A hyperparameter through time: constant from each of `frames` to the next."""
+
+    frames: NDArray[np.float64]  # [n], environment frames, the first 0
+    values: NDArray[np.float64]  # [n]
+
+    def at(self, frames: float) -> float:
+        """The value at `frames` environment frames, a change included."""
+        return float(self.values[np.searchsorted(self.frames, frames, side="right") - 1])
+
+
+def ancestry(run: Run, member: int) -> list[Segment]:
+    """The segments of a final member's history, oldest first; one of its own if it never copied."""
+    return _walk(run, run.decisions(), member)[0]
+
+
+def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment], list[int]]:
+    """The segments, and the rows of the decisions that made the member's hyperparameters, oldest first."""
+    segments, rows = list[Segment](), list[int]()
+    stop, now = _end(run), member
+    for row in reversed(range(len(decisions))):
+        decision = decisions.iloc[row]
+        if decision["member"] != now:
+            continue
+        rows.append(row)
+        if decision["copied"]:
+            segments.append(Segment(int(decision["frames"]), stop, now))
+            stop, now = int(decision["frames"]), int(decision["opponent"])
+    segments.append(Segment(0, stop, now))
+    return segments[::-1], rows[::-1]
+
+
+def _end(run: Run) -> int:
+    metrics = run.metrics()
+    return int(metrics["frames"].max()) if len(metrics) else 0
+
+
+def trajectory(run: Run, member: int, name: str) -> Trajectory:
+    """A hyperparameter along a final member's ancestry.
+
+    Args:
+      run: one with or without PBT; without, the member's own recorded values.
+      member: a member at the end.
+      name: learning_rate, entropy_cost or alpha.
+
+    Raises:
+      ValueError: unknown member.
+    """
+    metrics = run.metrics()
+    if member not in set(metrics["member"]):
+        raise ValueError(f"{run.directory} has no member {member}; members: {sorted(set(metrics['member']))}")
+    if run.config.get("pbt") is None:
+        own = metrics[metrics["member"] == member]
+        return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
+    decisions = run.decisions()
+    segments, rows = _walk(run, decisions, member)
+    frames, values = [0.0], [_initial(metrics, decisions, segments[0].member, name)]
+    for row in rows:
+        decision = decisions.iloc[row]
+        frames.append(float(decision["frames"]))
+        values.append(float(decision["new"][name]))
+    return Trajectory(np.array(frames), np.array(values))
+
+
+def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: str) -> float:
+    """A member's hyperparameter at the start: what its first decision found, or its first record if it has none."""
+    own = decisions[decisions["member"] == member]
+    if len(own):
+        return float(own.iloc[0]["old"][name])
+    return float(metrics[metrics["member"] == member].iloc[0][name])
+
+
+def along(run: Run, table: pd.DataFrame, member: int) -> pd.DataFrame:
+    """The rows of a record (metrics, episodes) that belong to a final member's history."""
+    parts = [
+        table[(table["member"] == s.member) & (table["frames"] > s.start) & (table["frames"] <= s.stop)]
+        for s in ancestry(run, member)
+    ]
+    return pd.concat(parts)
+
+
+def best_member(run: Run, window: int = 30) -> int:
+    """The member with the highest mean return of its last `window` episodes; 0 if no episode ended."""
+    episodes = run.episodes()
+    if not len(episodes):
+        return 0
+    last = episodes.groupby("member").tail(window).groupby("member")["return"].mean()
+    return int(last.index[int(last.argmax())])

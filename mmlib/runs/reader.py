@@ -1,0 +1,196 @@
+"""Results as facts on disk: one run is one directory of append-only records.
+
+Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
+
+    config.json     the resolved configuration, the mmlib version, the backend in force
+    metrics.jsonl   one row a member every `log_every` agent steps
+    episodes.jsonl  one row an episode: environment frames of the member at its end, return, length in frames
+    evaluations.jsonl  one row an episode of the target policy alone, where it is played beside training
+    decisions.jsonl one row a decision of population based training: who copied whom, old and new hyperparameters
+    timing.jsonl    throughput and the share of each stage
+    state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
+
+Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
+line, which the readers ignore and the next writer removes. The records of a finished run may be packed
+(`packing.py`): `metrics.jsonl.gz` in place of `metrics.jsonl`; readers take either, writers refuse.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmlib.errors import ResultsError
+from mmlib.runs import untrusted
+from mmlib.runs.records import RECORDS, as_plain, read_rows
+
+STATES = ("running", "done", "stopped", "failed")
+# What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
+RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
+NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a recorded configuration says were in force.
+
+    One that it lacks, because it was recorded before there was such a setting, has its default (a new setting's default
+    is what was done before it). The schedule of alpha plays no part, and is left out, where PBT adapts alpha.
+    """
+    from mmlib.config import SETTING_DEFAULTS  # late: pydantic
+
+    settings: dict[str, Any] = as_plain({**SETTING_DEFAULTS, **config})
+    if settings.get("pbt") is not None:
+        settings.pop("alpha", None)
+    return settings
+
+
+def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
+    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED` and `ignore`."""
+    one, two, missing = comparable(first), comparable(second), object()
+    names = {*one, *two} - NOT_COMPARED.union(ignore)
+    if not ("alpha" in one and "alpha" in two):  # PBT adapts one of them, which "pbt" says
+        names.discard("alpha")
+    return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
+
+
+class Run:
+    """One run's directory, for reading; it may still be running.
+
+    directory: Path.  config: dict.  broken: why the run cannot be read, "" if it can (others than "" come from
+    `find_runs` alone; such a run has no config, has failed, and its records raise ResultsError).
+
+    Raises ResultsError if there is no readable config.json.  Nothing in the directory is executed and no link in it
+    followed; a record that is damaged, or holds something else than its rows, raises DamagedRecord when it is read.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        self.config: dict[str, Any] = read_config(self.directory)
+        self.broken = ""
+
+    @classmethod
+    def _unreadable(cls, directory: Path, why: str) -> Run:
+        run = cls.__new__(cls)
+        run.directory, run.config, run.broken = directory, {}, why
+        return run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r}, state={self.state!r})"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
+        return {"state": "failed", "reason": self.broken} if self.broken else state_of(self.directory)
+
+    @property
+    def state(self) -> str:
+        """ "running", "done", "stopped" or "failed". A run that was killed still says "running"."""
+        return str(self.facts["state"])
+
+    @property
+    def done(self) -> bool:
+        return self.state == "done"
+
+    @property
+    def method(self) -> str:
+        return str(self.config.get("method", self.directory.parent.name))
+
+    @property
+    def seed(self) -> int:
+        return int(self.config.get("seed", 0))
+
+    def metrics(self) -> pd.DataFrame:
+        """One row a member and log point; `frames` are environment frames of the member."""
+        return self._frame("metrics")
+
+    def episodes(self) -> pd.DataFrame:
+        """One row an episode, in the order in which they ended; returns are unclipped."""
+        return self._frame("episodes")
+
+    def evaluations(self) -> pd.DataFrame:
+        """One row an episode of the target policy alone, played beside training."""
+        return self._frame("evaluations")
+
+    def decisions(self) -> pd.DataFrame:
+        """One row a decision of population based training; `old` and `new` hold dicts of hyperparameters."""
+        return self._frame("decisions")
+
+    def timing(self) -> pd.DataFrame:
+        """One row a log point; `stages` holds dicts of shares."""
+        return self._frame("timing")
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        if self.broken:
+            raise ResultsError(self.broken)
+        rows = read_rows(self.directory, name)
+        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+        missing = [column for column in ("frames", "agent_steps", "member") if column not in frame]
+        return frame.reindex(columns=[*frame.columns, *missing]) if name == "metrics" and missing else frame
+
+
+def state_of(directory: Path) -> dict[str, Any]:
+    """state.json; a directory without a readable one counts as failed."""
+    try:
+        facts = untrusted.read_object(directory / "state.json")
+    except (OSError, ValueError):
+        facts = {}
+    return facts if facts.get("state") in STATES else {"state": "failed", "reason": "no state was written"}
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json. Raises ResultsError if it is no configuration."""
+    try:
+        config = untrusted.read_object(directory / "config.json")
+        wrong = untrusted.wrong_config(config)
+    except (OSError, ValueError) as error:
+        wrong = str(error)
+    if wrong:
+        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({wrong})")
+    return config
+
+
+def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
+    """Where the run of these five names lies under `root`."""
+    return Path(root) / preset / figure / level / method / f"seed{seed}"
+
+
+def find_runs(
+    root: str | os.PathLike[str],
+    preset: str | None = None,
+    figure: str | None = None,
+    level: str | None = None,
+    method: str | None = None,
+) -> list[Run]:
+    """All runs under `root` with the given names (None matches all), in order of their names and seeds.
+
+    One that cannot be read is among them, with the reason as its `broken`; so is one outside `root`, to which a link
+    in it leads.
+    """
+    pattern = "/".join(name or "*" for name in (preset, figure, level, method))
+    directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
+    return [read_run(directory, Path(root)) for directory in sorted(directories, key=natural_order)]
+
+
+def read_run(directory: Path, root: Path) -> Run:
+    """The run in a directory under `root`; broken, with the reason, if it cannot be read or lies outside."""
+    try:
+        check_inside(directory, root)
+        return Run(directory)
+    except ResultsError as error:
+        return Run._unreadable(directory, str(error))
+
+
+def check_inside(directory: Path, root: Path) -> None:
+    """Raises ResultsError if links lead from `directory`, which is under `root`, to somewhere outside of it."""
+    if not directory.resolve().is_relative_to(root.resolve()):
+        raise ResultsError(f"{directory} is a link to somewhere outside {root}; name that place itself to use it")
+
+
+def natural_order(path: Path) -> list[tuple[str, int]]:
+    """Sorts seed2 before seed10."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))]

@@ -1,0 +1,82 @@
+"""A schedule of alpha recorded from a run, to be saved and replayed; without PBT it takes a hand-made one's place."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mmlib.method.methods import METHODS
+from mmlib.runs.lineage import best_member, trajectory
+from mmlib.runs.reader import Run
+from mmlib.runs.records import replace_text
+from mmlib.runs.untrusted import parse, read_bytes
+
+Knots = tuple[tuple[int, float], ...]
+
+
+class ScheduleError(ValueError):
+    """A recorded schedule that cannot be read or replayed; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """An alpha trajectory that can be saved, plotted, and replayed by a fresh agent of the same action space."""
+
+    knots: Knots  # (agent steps, alpha), for `RunConfig.alpha`
+    method: str  # that it was recorded from
+    space: str  # the method's action space
+    source: str  # the run and member
+
+    @classmethod
+    def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
+        """alpha along the ancestry of a final member of `run`, the best by default.
+
+        Each change becomes two knots one agent step apart. Raises ScheduleError if the run has no such schedule.
+        """
+        if run.method not in METHODS:
+            raise ScheduleError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
+        if not len(run.metrics()):
+            raise ScheduleError(f"{run.directory} has recorded no alpha yet")
+        member = best_member(run) if member is None else member
+        line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
+        if not all(math.isfinite(value) for value in line.values):
+            raise ScheduleError(f"{run.directory} has no alpha in some of its records")
+        knots = [(0, round(float(line.values[0]), 6))]
+        for frames, value in zip(line.frames[1:], line.values[1:]):
+            step, alpha = int(frames) // repeat, round(float(value), 6)
+            if alpha != knots[-1][1] and step > knots[-1][0]:
+                if step - 1 > knots[-1][0]:
+                    knots.append((step - 1, knots[-1][1]))
+                knots.append((step, alpha))
+        space = METHODS[run.method].space.name
+        return cls(tuple(knots), run.method, space, f"{run.directory} member {member}")
+
+    def save(self, path: Path) -> None:
+        """Writes the schedule as JSON."""
+        replace_text(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> AlphaSchedule:
+        """Reads what `save` wrote. Raises ScheduleError."""
+        try:
+            values = parse(read_bytes(path))
+            knots = tuple((int(step), float(alpha)) for step, alpha in values["knots"])
+            if not knots or not all(0 <= alpha <= 1 and step >= 0 for step, alpha in knots):
+                raise ValueError("it needs knots of agent steps from 0 and alpha in [0, 1]")
+            return cls(knots, *(str(values[name]) for name in ("method", "space", "source")))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise ScheduleError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
+
+    def knots_for(self, method: str) -> Knots:
+        """The knots, for a run of `method`. Raises ScheduleError unless it mixes policies of the same space."""
+        spec = METHODS[method]
+        if not spec.mixes:
+            raise ScheduleError(f"method {method!r} has no alpha to replay a schedule with")
+        if spec.space.name != self.space:
+            raise ScheduleError(
+                f"the schedule of {self.source} belongs to action space {self.space}, method {method!r} to "
+                f"{spec.space.name}"
+            )
+        return self.knots

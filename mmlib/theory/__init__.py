@@ -1,0 +1,1 @@
+"""The appendices, measured on finite worlds and on the agents' own network."""

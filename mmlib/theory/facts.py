@@ -1,0 +1,235 @@
+"""Measurements that need no training run, made once at a scale and kept as `<results>/theory/<preset>/<name>.json`.
+
+What is on disk with the same settings is loaded; the notebook draws from it and the claims read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmlib.errors import ResultsError
+from mmlib.experiments.design import choose
+from mmlib.method.agent import MixMatchAgent
+from mmlib.method.methods import METHODS
+from mmlib.runs.records import replace_text
+from mmlib.runs.untrusted import read_object
+from mmlib.runs.writer import check_writable
+from mmlib.theory import gradients, worlds
+from mmlib.theory.worlds import Distillation
+from mmlib.training.trained import load as load_trained
+
+LEVEL = "explore_object_locations_small_mini"
+FRAME = {"width": 48, "height": 36}
+CONV1 = (4, 2)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    seeds: int  # of remark 1's worlds and networks
+    states: int
+    updates: int
+    coverage: tuple[int, ...]  # numbers of trajectories N
+    pairs: int  # random pairs of policies at each alpha
+    problems: int  # enumerated problems
+    alphas: tuple[float, ...]  # for the enumerated problems
+    environments: int  # of the agent's network, one trajectory of each in an unroll
+    unrolls: int
+    unroll: int  # agent steps of a trajectory
+    network_alphas: tuple[float, ...]
+
+
+SCALES = {
+    "smoke": Scale(2, 6, 40, (1, 16), 50, 2, (0.2, 0.5, 0.8), 4, 1, 10, (0.5,)),
+    "quick": Scale(
+        *(5, 24, 600, (1, 4, 16, 64, 256), 2000, 20),
+        *(tuple(i / 10 for i in range(1, 10)), 32, 2, 100, (0.1, 0.5, 0.9)),
+    ),
+}
+
+REMARK = {
+    "linear": Distillation(learning_rate=0.3),
+    "deep": Distillation(hidden=(64, 64)),
+    "deep, online": Distillation(hidden=(64, 64), trajectories=16, online=True),
+    "deep, factorised": Distillation(kind="factorised", hidden=(64, 64)),
+}
+"""Remark 1 as stated (a predefined mix), as the algorithm has it (online), and with the paper's factorised pi_2."""
+
+PULL = {
+    "softmax": Distillation(hidden=(64, 64), both=True, teacher_gain=0.1, learning_rate=0.005),
+    "factorised": Distillation("factorised", hidden=(64, 64), both=True, teacher_gain=0.1, learning_rate=0.005),
+}
+"""The transfer cost alone, into both policies, from an almost uniform pi_1 (appendices C and H)."""
+
+
+def remark_1(scale: Scale) -> dict[str, Any]:
+    """KL(pi_1 || pi_2) while pi_2 is distilled on samples of pi_mm; by the number of trajectories; and H(pi_1)."""
+    size = {"seeds": scale.seeds, "states": scale.states, "updates": scale.updates}
+    curves = {name: _curves(worlds.distil(setup, **size)) for name, setup in REMARK.items()}
+    pull = {name: _curves(worlds.distil(setup, **size)) for name, setup in PULL.items()}
+    covered = [worlds.distil(Distillation(hidden=(64, 64), trajectories=n), **size) for n in scale.coverage]
+    coverage = {
+        "trajectories": list(scale.coverage),
+        **{part: [_plain(getattr(c, part)[-1]) for c in covered] for part in ("kl", "kl_seen", "seen")},
+    }
+    return {"curves": curves, "pull": pull, "coverage": coverage}
+
+
+def _curves(curves: worlds.Curves) -> dict[str, Any]:
+    parts = ("kl", "kl_seen", "floor", "entropy")
+    return {"updates": curves.updates, **{part: _plain(getattr(curves, part)) for part in parts}}
+
+
+def appendix_g(scale: Scale) -> dict[str, Any]:
+    """Both costs and their gap over alpha for random pairs of policies, with what is violated how often."""
+    alphas = [i / 20 for i in range(21)]
+    generator = torch.Generator().manual_seed(0)
+    families: dict[str, Any] = {}
+    for name, make in worlds.FAMILIES.items():
+        pair = make(scale.pairs, generator)
+        rows = [worlds.bound(*pair, alpha) for alpha in alphas]
+        gap = torch.stack([row.proposed - row.alternative for row in rows])  # (alphas, pairs)
+        scaled = gap / rows[0].proposed  # of the cost at alpha = 0, KL(pi_1 || pi_2)
+        quantiles = torch.quantile(scaled, torch.tensor([0.05, 0.5, 0.95], dtype=gap.dtype), dim=1)
+        identity = max(float((g - row.gap).abs().max()) for g, row in zip(gap, rows, strict=True))
+        printed = torch.stack([row.printed for row in rows])
+        families[name] = {
+            "gap": _plain(gap.mean(1)),
+            "share": dict(zip(("low", "median", "high"), map(_plain, quantiles), strict=True)),
+            "kl": float(rows[0].proposed.mean()),
+            "cases": gap.numel(),
+            "violations": int((gap < -1e-9).sum()),
+            "smallest_gap": float(gap.min()),
+            "largest_error_of_the_identity": identity,
+            "printed_line_false": int((printed < -1e-9).sum()),
+        }
+    return {"alphas": alphas, "families": families}
+
+
+def mixing_enumerated(scale: Scale) -> dict[str, Any]:
+    """Variance of sampled over explicit mixing, and the difference of the means, exactly, for random problems."""
+    ratios, differences = [], []
+    for alpha in scale.alphas:
+        exact = [gradients.enumerate_mixing(gradients.random_problem(seed), alpha) for seed in range(scale.problems)]
+        ratios.append([e.variance_sampled / e.variance_explicit for e in exact])
+        differences += [float((e.mean_sampled - e.mean_explicit).abs().max()) for e in exact]
+    return {"alphas": list(scale.alphas), "ratios": ratios, "largest_difference_of_means": max(differences)}
+
+
+def mixing_network(scale: Scale, agent: MixMatchAgent, level: str, frame: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The same for the gradients of an agent's network on a level, a row an alpha, with a bootstrap interval."""
+    rows = []
+    for alpha in scale.network_alphas:
+        size = {"environments": scale.environments, "unrolls": scale.unrolls, "unroll": scale.unroll}
+        batches = gradients.collect(agent, level, alpha, **size, seed=1, **frame)
+        measured = gradients.compare_mixing(agent, batches, alpha)
+        low, high = measured.interval()
+        row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
+        rows.append({**row, "difference_of_means": measured.bias, "trajectories": len(measured.squares)})
+    return rows
+
+
+def untrained(method: str, seed: int = 0) -> MixMatchAgent:
+    """A fresh agent of the table for 48x36 frames."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MixMatchAgent(
+            choose("method", method, METHODS), height=FRAME["height"], width=FRAME["width"], conv1=CONV1
+        )
+
+
+def trained(directory: str | Path) -> tuple[MixMatchAgent, dict[str, Any]]:
+    """The first member of a run's newest checkpoint, and the run's configuration. Raises as `training.trained.load`."""
+    found = load_trained(Path(directory))
+    config = found.config
+    agent = MixMatchAgent(METHODS[config.method], height=config.height, width=config.width, conv1=config.conv1)
+    weights = found.agent.state_dict()
+    agent.load_state_dict({name: weights[name][:1] for name in agent.state_dict()})
+    return agent, config.model_dump(mode="json")
+
+
+def all_facts(
+    results: str | Path, preset: str, methods: Sequence[str] = ("mm",), runs: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Every measurement of the theory notebook, by file name: loaded where it is on disk, made where it is not.
+
+    Args:
+      results: the root of the results.
+      preset: a key of `SCALES`.
+      methods: agents of the table that mix two policies; untrained, on the miniature explore level.
+      runs: directories of runs with a checkpoint, measured beside them on their own levels.
+
+    Raises:
+      ExperimentError: an unknown preset or method.
+      ResultsError: a run without a checkpoint, or results that cannot be written.
+    """
+    scale = choose("preset", preset, SCALES)
+    for method in methods:
+        choose("method", method, METHODS)
+    folder = Path(results) / "theory" / preset
+    check_writable(folder)
+    settings = json.loads(json.dumps(asdict(scale)))
+    facts: dict[str, Any] = {}
+    parts: dict[str, Callable[[Scale], Any]] = {
+        "remark_1": remark_1,
+        "appendix_g": appendix_g,
+        "mixing_enumerated": mixing_enumerated,
+    }
+    for name, make in parts.items():
+        facts[name] = _load_or_make(folder / f"{name}.json", settings, partial(make, scale))
+    agents = {f"network_{method}": (method, "") for method in methods}
+    agents |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": ("", run) for run in runs}
+    for name, (method, run) in agents.items():
+        path = folder / f"{name}.json"
+        facts[name] = _load_or_make(path, settings, partial(_network, scale, method, run))
+    for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
+        recorded = read(path)
+        if path.stem not in facts and recorded["settings"] == settings:
+            facts[path.stem] = recorded["facts"]
+    return facts
+
+
+def _network(scale: Scale, method: str, run: str) -> dict[str, Any]:
+    if run:
+        agent, config = trained(run)
+        level, frame = config["level"], {"width": config["width"], "height": config["height"]}
+        label = f"{config['method']}, after {config['agent_steps'] / 1e6:g} M agent steps"
+    else:
+        agent, level, frame = untrained(method), LEVEL, FRAME
+        label = f"{method}, untrained"
+    return {"label": label, "level": level, "rows": mixing_network(scale, agent, level, frame)}
+
+
+def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+    if path.exists():
+        recorded = read(path)
+        if recorded["settings"] == settings:
+            return recorded["facts"]
+    facts = make()
+    record = {"made_by": f"mmlib.theory.facts, preset {path.parent.name}", "settings": settings, "facts": facts}
+    replace_text(path, json.dumps(record, indent=1) + "\n")
+    return facts
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of facts: {"made_by", "settings", "facts"}. Raises ResultsError if it is something else."""
+    try:
+        recorded = read_object(path)
+        return {"made_by": "", "settings": {}, **recorded, "facts": recorded["facts"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise ResultsError(f"{path} holds no facts ({error}); delete it to measure them again") from error
+
+
+def _plain(values: torch.Tensor) -> Any:
+    """Numbers of six digits, nested as the tensor is."""
+    array = np.asarray(values.tolist())
+    return np.vectorize(lambda x: float(f"{x:.6g}"))(array).tolist()

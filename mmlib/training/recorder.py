@@ -1,0 +1,136 @@
+"""What a run leaves behind: gathers what happens between two rows of metrics and writes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib.config import RunConfig
+from mmlib.method.actors import Episode, Trajectory
+from mmlib.method.fitting import specification
+from mmlib.method.learner import Hyperparameters
+from mmlib.method.pbt import Decision
+from mmlib.runs.writer import RunWriter
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration of the loop brought."""
+
+    trajectories: list[Trajectory]  # one a level
+    episodes: list[Episode]
+    evaluations: list[Episode]  # of the target alone
+    diagnostics: list[dict[str, Tensor]]  # of each unroll learned from
+    decisions: list[Decision]
+
+
+class Progress(NamedTuple):
+    """Where the loop is when a row is written."""
+
+    agent_steps: int  # of each member
+    updates: int
+    hyper: Hyperparameters
+    seconds: dict[str, float]  # by stage, since the row before
+
+
+class Recorder:
+    """Gathers what happens between two rows of metrics and writes them."""
+
+    def __init__(self, config: RunConfig, writer: RunWriter, report: Report | None):
+        self.config, self.writer, self.report = config, writer, report
+        self.written = self.resumed = 0  # agent steps of the last row, and at which this process began
+        self.started = self.last = time.monotonic()
+        self.features = specification(config).space.features
+        self._clear()
+
+    def _clear(self) -> None:
+        self.diagnostics: list[dict[str, Tensor]] = []
+        self.counts = np.zeros((self.config.population, len(self.features)), dtype=np.int64)
+        self.returns: list[list[float]] = [[] for _ in range(self.config.population)]
+
+    def add(self, outcome: Iteration, agent_steps: int) -> None:
+        """Takes an iteration's outcome; episodes and decisions are written at once."""
+        self.diagnostics += outcome.diagnostics
+        for trajectory in outcome.trajectories:
+            for p, actions in enumerate(trajectory.action.unbind(1)):
+                self.counts[p] += np.bincount(actions.flatten().numpy(), minlength=len(self.features))
+        for e in outcome.episodes:
+            self.returns[e.member].append(e.episode_return)
+        self.writer.episodes(self._rows(outcome.episodes))
+        self.writer.evaluations(self._rows(outcome.evaluations))
+        frames = agent_steps * self.config.action_repeat
+        self.writer.decisions(decision.as_row(frames) for decision in outcome.decisions)
+
+    def _rows(self, episodes: Iterable[Episode]) -> Iterable[dict[str, Any]]:
+        """Rows of episodes, stamped with the frames that the member had trained on: all environments step together."""
+        levels = self.config.levels
+        frames_a_step = self.config.num_envs * len(levels) * self.config.action_repeat
+        for e in episodes:
+            row = {"frames": e.steps * frames_a_step, "member": e.member, "return": e.episode_return}
+            row["length_frames"] = e.length_frames
+            yield row if len(levels) == 1 else {**row, "level": levels[e.task]}
+
+    def due(self, agent_steps: int) -> bool:
+        """Whether a row of metrics is due; with lag 1 an iteration after the pipeline drained has none to write."""
+        if not self.diagnostics:
+            return False
+        every = self.config.log_every
+        return agent_steps // every > self.written // every or agent_steps >= self.config.agent_steps
+
+    def write(self, progress: Progress) -> None:
+        """Writes a row of metrics a member and a row of timing."""
+        now = time.monotonic()
+        means = {name: torch.stack([d[name] for d in self.diagnostics]).mean(0) for name in self.diagnostics[0]}
+        common = {
+            "frames": progress.agent_steps * self.config.action_repeat,
+            "agent_steps": progress.agent_steps,
+            "updates": progress.updates,
+        }
+        for p, returns in enumerate(self.returns):
+            hyper = {name: float(f"{float(value[p]):.6g}") for name, value in vars(progress.hyper).items()}
+            row = {name: round(float(value[p]), 6) for name, value in means.items()}
+            marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
+            self.writer.metrics(
+                {**common, "member": p, **hyper}
+                | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
+                | row
+                | {"action_marginals": [round(float(x), 5) for x in marginals]}
+            )
+        steps = (progress.agent_steps - max(self.written, self.resumed)) * self.config.population
+        seconds = {name: round(value, 3) for name, value in progress.seconds.items()}
+        timing = {
+            "frames": common["frames"],
+            "seconds": round(now - self.started, 2),
+            "agent_steps_per_second": round(steps / max(now - self.last, 1e-9), 1),
+            "stages": {name: round(value / max(now - self.last, 1e-9), 3) for name, value in seconds.items()},
+        }
+        self.writer.timing(timing)
+        if self.report is not None:
+            everything = [r for returns in self.returns for r in returns]
+            self.report({**timing, "return": float(np.mean(everything)) if everything else None})
+        self.written, self.last = progress.agent_steps, now
+        self._clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been gathered since the last row."""
+        return {
+            "diagnostics": self.diagnostics,
+            "counts": torch.as_tensor(self.counts),
+            "returns": self.returns,
+            "written": self.written,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any], agent_steps: int) -> None:
+        """Continues where `state_dict` was taken, at `agent_steps` agent steps."""
+        device = self.config.device
+        self.diagnostics = [{name: x.to(device) for name, x in row.items()} for row in saved["diagnostics"]]
+        self.returns, self.written = saved["returns"], saved["written"]
+        self.counts, self.resumed = saved["counts"].numpy(), agent_steps

@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM as requests: the loop ends its iteration, writes a checkpoint, and leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+from mmlib.errors import EXIT_CODES, Stopped
+
+PARENT = "MMLIB_PARENT"  # environment variable: the id of the process without which a run is not to go on
+
+
+class StopRequests:
+    """While it is open, the first SIGINT or SIGTERM is noted in `received`; a second one acts as it always does.
+
+    One that the process was started to ignore stays ignored: a script's shell starts what it puts into the background
+    (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it; SIGTERM does.
+    Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
+    environment variable `PARENT` names is taken for a SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        parent = os.environ.get(PARENT, "")
+        self._parent = int(parent) if parent.isdecimal() else None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequests:
+        if threading.current_thread() is threading.main_thread():
+            for which in EXIT_CODES:
+                if signal.getsignal(which) is signal.SIG_IGN:
+                    continue
+                self._before[which] = signal.signal(which, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the process that started this one, and said so, has gone."""
+        return self._parent is not None and os.getppid() != self._parent
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """What asks the run to stop, if anything does."""
+        return self._received or (signal.SIGTERM if self.orphaned else None)
+
+    def stopped(self) -> Stopped:
+        """The error to leave with."""
+        why = "stopped: the process that started it has gone" if self._received is None else ""
+        return Stopped(self.received or signal.SIGTERM, why)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = signal.Signals(number)
+        self._restore()
+
+    def _restore(self) -> None:
+        for which, handler in self._before.items():
+            signal.signal(which, handler)  # type: ignore[arg-type]
+        self._before = {}

@@ -1,0 +1,1 @@
+"""For notebooks: the inspector, live training, the browser of runs."""

@@ -1,0 +1,211 @@
+"""One member of a run at a checkpoint, taken out of its population: found, opened, and put to play.
+
+Shape letters: N environments, K constituents. P is 1 throughout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib import levels
+from mmlib.config import RunConfig
+from mmlib.errors import ResultsError
+from mmlib.levels.base import Level, Step
+from mmlib.method.agent import AgentState, MixMatchAgent, Outputs, mixture_weights
+from mmlib.method.policies import Mixture
+from mmlib.runs.reader import Run
+from mmlib.training import trained
+from mmlib.training.loop import make_agent
+
+
+class InspectionError(ValueError):
+    """A run that cannot be inspected; the message says which one, why, and what to do."""
+
+
+class Choice(NamedTuple):
+    """A run that was found: what it is called, where it is, and in a few words why it cannot be inspected."""
+
+    label: str
+    directory: Path
+    problem: str  # "" for none
+
+
+def find_choices(root: str | Path) -> list[Choice]:
+    """The runs at or below `root`, those that can be inspected first, broken ones among them.
+
+    Raises:
+      InspectionError: there is no such directory, or no run in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InspectionError(f"there is no directory {root}; give a run's directory, or one that holds runs")
+    files = sorted(root.rglob("config.json"))
+    if not files:
+        raise InspectionError(f"{root} holds no run; `mmlib train` makes one")
+    found = [Choice(_label(path.parent, root), path.parent, _problem(path.parent)) for path in files]
+    return sorted(found, key=lambda choice: bool(choice.problem))
+
+
+def _label(directory: Path, root: Path) -> str:
+    return " / ".join(directory.relative_to(root).parts) or directory.name
+
+
+def _problem(directory: Path) -> str:
+    try:
+        config = Run(directory).config
+    except (ResultsError, ValueError):
+        return "broken"
+    if not isinstance(config, dict) or "method" not in config:
+        return "broken"
+    return "" if trained.checkpoint_names(directory) else "no checkpoint"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One member of a run's population as it was at a checkpoint, acting on one of the run's levels."""
+
+    directory: Path
+    checkpoint: str  # the file's name
+    checksum: str  # SHA-256 of the file, in hexadecimal
+    member: int
+    members: int  # P of the run
+    task: int  # the level's place in the run's list
+    config: RunConfig  # as the run's, with a population of 1
+    agent: MixMatchAgent  # P = 1
+    alpha: float  # in force at the checkpoint
+    agent_steps: int  # of the member until then
+
+    @property
+    def level(self) -> str:
+        """The level's name."""
+        return self.config.levels[self.task]
+
+    @property
+    def constituents(self) -> int:
+        """K on this level."""
+        return len(self.agent.spec.active(self.task))
+
+    @property
+    def acting_weights(self) -> tuple[float, ...]:
+        """[K], of the policy that acted in training at the checkpoint."""
+        return tuple(self.agent.control_weights(torch.tensor([self.alpha], dtype=torch.float64))[0].tolist())
+
+    def weights(self, alpha: float) -> tuple[float, ...]:
+        """[K], of alpha in [0, 1] (`agent.mixture_weights`)."""
+        return tuple(mixture_weights(torch.tensor([alpha], dtype=torch.float64), self.constituents)[0].tolist())
+
+
+def open_subject(directory: str | Path, checkpoint: str | None = None, member: int = 0, task: int = 0) -> Subject:
+    """Takes a member out of a run's checkpoint.
+
+    Args:
+      directory: of the run.
+      checkpoint: a name of `trained.checkpoint_names`; None is the newest.
+      member, task: numbers from 0; the task is the level's place in the run's list.
+
+    Raises:
+      InspectionError: no run, no checkpoint, a damaged one, one of another version, or no such member or level.
+    """
+    directory = Path(directory)
+    try:
+        names = trained.checkpoint_names(directory)
+        name = checkpoint or (names[0] if names else None)
+        population = trained.load(directory, name)
+        agent = _alone(population, member)
+    except InspectionError:
+        raise
+    except ValueError as error:  # of results, checkpoint or config: each says what is wrong
+        raise InspectionError(str(error)) from error
+    assert name is not None
+    if not 0 <= task < len(population.config.levels):
+        named = ", ".join(population.config.levels)
+        raise InspectionError(f"{directory} has no level {task}; its levels, numbered from 0: {named}")
+    return Subject(
+        directory=directory,
+        checkpoint=name,
+        checksum=hashlib.sha256((directory / name).read_bytes()).hexdigest(),
+        member=member,
+        members=population.config.population,
+        task=task,
+        config=population.config.model_copy(update={"population": 1, "pbt": None}),
+        agent=agent,
+        alpha=float(population.hyper.alpha[member]),
+        agent_steps=population.agent_steps,
+    )
+
+
+def _alone(population: trained.Trained, member: int) -> MixMatchAgent:
+    """A population of one: the member's slice of every parameter."""
+    config = population.config
+    if not 0 <= member < config.population:
+        raise InspectionError(f"there is no member {member}; members: 0 … {config.population - 1}")
+    agent = make_agent(config.model_copy(update={"population": 1, "pbt": None}))
+    agent.load_state_dict({k: v[member : member + 1] for k, v in population.agent.state_dict().items()})
+    return agent.eval()
+
+
+class Play:
+    """A subject at play in N environments, one decision at a time, with weights that may change at every one.
+
+    Args:
+      num_envs: N.
+      seed: of the level and of the action sampling; environment i of a seed is the same whatever N is.
+
+    Raises:
+      InspectionError: the level cannot be made here.
+    """
+
+    def __init__(self, subject: Subject, num_envs: int = 1, seed: int = 0):
+        config, self.subject = subject.config, subject
+        try:
+            self.level: Level = levels.make(
+                subject.level,
+                str(Run(subject.directory).config.get("backend_in_force", config.backend)),
+                num_envs,
+                seed,
+                config.action_repeat,
+                config.width,
+                config.height,
+            )
+        except (ValueError, OSError, RuntimeError) as error:
+            raise InspectionError(f"{subject.level} cannot be played here: {error}") from error
+        self.generator = torch.Generator().manual_seed(seed)
+        self.observation = self.level.reset()
+        self.first = torch.ones(1, num_envs, dtype=torch.bool)
+        self.state = subject.agent.initial_state(num_envs, subject.task)
+
+    @torch.no_grad()
+    def look(self) -> Outputs:
+        """The policies, batch shape [1, 1, N], and values [K, 1, 1, N] of the state that it is in."""
+        seen, state = torch.from_numpy(self.observation)[None, None], self.state
+        return self.subject.agent.unroll(
+            seen, state.last_action[None], state.last_reward[None], self.first[None], state.cores, self.subject.task
+        )
+
+    @torch.no_grad()
+    def act(self, out: Outputs, weights: Sequence[float]) -> tuple[Tensor, Step]:
+        """Draws joint actions [N] from the mixture with `weights` [K] and plays them for one agent step."""
+        policies, clip = out.policies, self.subject.config.reward_clip
+        mixed = policies[0]
+        if len(policies) > 1:
+            mixed = Mixture(torch.tensor(weights), policies, validate_args=False)
+        action = mixed.sample(generator=self.generator)[0]  # (1, N)
+        vectors = self.subject.agent.space.encode(action.numpy()).reshape(self.level.num_envs, -1)
+        step = self.level.step(vectors)
+        reward = torch.from_numpy(np.array(step.reward))[None].clamp(-clip, clip)
+        self.state = AgentState(action, reward, out.cores)
+        self.observation = step.observation
+        self.first = torch.from_numpy(step.done.copy())[None]
+        return action[0], step
+
+    def close(self) -> None:
+        """Releases the level."""
+        self.level.close()

@@ -1,0 +1,282 @@
+"""The MixtureInspector: a run's checkpoint at play, and its policies mixed again with any weights."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+import torch
+from torch.distributions import kl_divergence
+
+from mmlib.levels.base import FRAMES_PER_SECOND
+from mmlib.training import trained
+from mmlib.widgets import inspector_view as view
+from mmlib.widgets import recording
+from mmlib.widgets.alpha_sweep import EPISODES
+from mmlib.widgets.inspection import InspectionError, Subject, find_choices, open_subject
+from mmlib.widgets.recording import MAP, VIEW, Cancelled, Recording
+from mmlib.widgets.sweep_panel import SweepPanel
+from mmlib.widgets.weight_sliders import WeightSliders
+
+CHECKPOINTS = {"checkpoint.pt": "newest", "checkpoint.previous.pt": "the one before"}
+WIDTH = 1090  # pixels
+
+
+class MixtureInspector(widgets.VBox):
+    """Choose a run, a checkpoint and a member; watch a recorded episode; mix its policies again.
+
+    What cannot be shown is said in words, in the widget.
+
+    Args:
+      root: a run's directory, or one that holds runs (the root of the results).
+      seed: of the recorded episode: the level's maps and the actions.
+      seconds: of play recorded at most.
+      episodes: played at each alpha of the sweep.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "results",
+        *,
+        seed: int = 1,
+        seconds: float = recording.SECONDS,
+        episodes: int = EPISODES,
+    ):
+        self.root, self.seconds = Path(root), seconds
+        self.subject: Subject | None = None
+        self.recording: Recording | None = None
+        self._strip: view.Strip | None = None
+        self._wanted: object = None  # the recording under way
+        self._thread: threading.Thread | None = None
+        self._choosing = False
+        self._make_choosers(seed)
+        self._make_player()
+        self._make_panels(episodes)
+        super().__init__(self._arranged(), layout={"width": f"{WIDTH}px", "grid_gap": "6px"})
+        self._find()
+
+    def _make_choosers(self, seed: int) -> None:
+        def drop(title: str, width: str) -> Any:
+            style = {"description_width": "initial"}
+            return widgets.Dropdown(description=title, layout={"width": width}, style=style)
+
+        self.run = drop("run", "auto")
+        self.run.layout.flex = "1 1 300px"  # what the others leave
+        self.checkpoint, self.member, self.level = (
+            drop("checkpoint", "215px"),
+            drop("member", "120px"),
+            drop("level", "auto"),
+        )
+        self.seed = widgets.BoundedIntText(seed, 0, 2**31 - 1, description="seed", layout={"width": "130px"})
+        self.seed.style.description_width = "initial"
+        self.again = widgets.Button(description="record with these weights", icon="circle", layout={"width": "210px"})
+        self.run.observe(self._guarded(self._choose_run), "value")
+        for chooser in (self.checkpoint, self.member, self.level):
+            chooser.observe(self._guarded(self._open), "value")
+        self.seed.observe(self._guarded(self._record), "value")
+        self.again.on_click(lambda _: self._record(weights=self.weights.weights))
+
+    def _make_player(self) -> None:
+        self.step = widgets.IntSlider(min=0, max=0, readout=False, layout={"flex": "1"})
+        self.play = widgets.Play(min=0, max=0, show_repeat=False)
+        widgets.jslink((self.play, "value"), (self.step, "value"))
+        self.back, self.on = (
+            widgets.Button(icon=icon, layout={"width": "36px"}) for icon in ("step-backward", "step-forward")
+        )
+        self.back.tooltip, self.on.tooltip = "one step back", "one step on"
+        self.back.on_click(lambda _: self._go(-1))
+        self.on.on_click(lambda _: self._go(1))
+        self.clock, self.strip = widgets.HTML(), widgets.HTML()
+        self.picture = widgets.Image(format="jpeg", width=VIEW[0], height=VIEW[1])
+        self.map = widgets.Image(format="png")
+        self.step.observe(lambda _: self._show_step(), "value")
+
+    def _make_panels(self, episodes: int) -> None:
+        self.weights = WeightSliders(lambda _: self._show_mixture(moved=True))
+        self.about, self.message = widgets.HTML(), widgets.HTML()
+        self.table, self.joint, self.groups = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.busy = widgets.FloatProgress(max=1.0, description="recording", layout={"width": "360px"})
+        self.sweep = SweepPanel(episodes)
+
+    def _arranged(self) -> list[Any]:
+        """The parts in their places."""
+        column: Any = {"grid_gap": "8px", "flex": "none"}
+        pictures = widgets.VBox([self.picture, self.map], layout={**column, "width": f"{VIEW[0]}px"})
+        middle = widgets.VBox([self.weights, self.table, self.joint], layout={**column, "width": "390px"})
+        right = widgets.VBox([self.groups], layout={**column, "width": "270px"})
+        self.body = widgets.VBox(
+            [
+                widgets.HBox([self.play, self.back, self.on, self.step, self.clock]),
+                self.strip,
+                widgets.HBox([pictures, middle, right], layout={"grid_gap": "22px", "align_items": "flex-start"}),
+                self.sweep,
+            ],
+            layout={"width": "100%", "grid_gap": "6px", "display": "none"},
+        )
+        choosers = [
+            widgets.HBox([self.run, self.checkpoint, self.member, self.level]),
+            widgets.HBox([self.seed, self.again, self.about], layout={"align_items": "center", "grid_gap": "8px"}),
+        ]
+        return [widgets.HTML(view.STYLE), *choosers, self.busy, self.message, self.body]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits for the recording that is under way."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    # choosing
+
+    def _guarded(self, act: Callable[[], object]) -> Callable[[Any], None]:
+        """An observer that stays quiet while the choosers are being filled."""
+
+        def observer(_: Any) -> None:
+            if not self._choosing:
+                act()
+
+        return observer
+
+    def _fill(self, chooser: Any, options: list[tuple[str, Any]]) -> None:
+        self._choosing = True
+        try:
+            chooser.options = options
+            if options:
+                chooser.value = options[0][1]
+        finally:
+            self._choosing = False
+
+    def _find(self) -> None:
+        """Fills the list of runs."""
+        try:
+            found = find_choices(self.root)
+        except InspectionError as error:
+            self._say(str(error))
+            return
+        named = [(f"{c.label}  ({c.problem})" if c.problem else c.label, c.directory) for c in found]
+        self._fill(self.run, named)
+        self._choose_run()
+
+    def _choose_run(self) -> None:
+        """Another run: its checkpoints, members and levels; then opens it."""
+        directory = self.run.value
+        self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in trained.checkpoint_names(directory)])
+        self._fill(self.member, [("0", 0)])
+        self._fill(self.level, [])
+        self._open(fresh=True)
+
+    def _open(self, fresh: bool = False) -> None:
+        """Opens what the choosers say, and records an episode of it."""
+        try:
+            subject = open_subject(self.run.value, self.checkpoint.value, self.member.value or 0, self.level.value or 0)
+        except InspectionError as error:
+            self._say(str(error))
+            return
+        if fresh:
+            self._fill(self.member, [(str(m), m) for m in range(subject.members)])
+            self._fill(self.level, [(name, task) for task, name in enumerate(subject.config.levels)])
+        self.member.layout.display = "" if subject.members > 1 else "none"
+        self.level.layout.display = "" if len(subject.config.levels) > 1 else "none"
+        self.subject = subject
+        self.weights.begin(subject.acting_weights)
+        self.sweep.begin(subject, self.weights.alpha)
+        method = subject.agent.spec.label
+        self.about.value = view.note(
+            f"{method} on {subject.level}, after {subject.agent_steps:,} agent steps, α in force {subject.alpha:.2f}"
+        )
+        self._record()
+
+    # recording
+
+    def _record(self, weights: tuple[float, ...] | None = None) -> None:
+        """Records an episode, in a thread; a recording under way is given up."""
+        if self.subject is None:
+            return
+        self._wanted = wanted = object()
+        self.message.value, self.busy.value, self.busy.layout.display = "", 0.0, ""
+        arguments = (wanted, self.subject, self.seed.value, weights or self.subject.acting_weights)
+        self._thread = threading.Thread(target=self._play_episode, args=arguments, daemon=True)
+        self._thread.start()
+
+    def _play_episode(self, wanted: object, subject: Subject, seed: int, weights: tuple[float, ...]) -> None:
+        torch.set_num_threads(1)  # of this thread
+
+        def progress(share: float) -> None:
+            if wanted is not self._wanted:
+                raise Cancelled
+            self.busy.value = share
+
+        try:
+            made = recording.record(subject, seed, weights, self.seconds, progress)
+        except Cancelled:
+            return
+        except Exception as error:  # a thread has nobody else to tell
+            if wanted is self._wanted:
+                self._say(f"no episode could be recorded: {error}")
+            return
+        if wanted is self._wanted:
+            self._show_recording(made)
+
+    # showing
+
+    def _say(self, text: str) -> None:
+        """Words in place of the picture."""
+        self._wanted, self.subject, self.recording = None, None, None
+        self.sweep.stop()
+        self.message.value, self.about.value = view.say(text), ""
+        self.body.layout.display = self.busy.layout.display = "none"
+
+    def _show_recording(self, made: Recording) -> None:
+        self.recording = made
+        self.busy.layout.display = "none"
+        last = len(made) - 1
+        self.play.interval = round(1000 * made.subject.config.action_repeat / FRAMES_PER_SECOND)
+        self.step.value = self.play.value = 0
+        self.step.max = self.play.max = last
+        self.picture.layout.display = "" if made.views else "none"
+        self.map.layout.display = "" if made.maps else "none"
+        self._show_mixture(moved=True)
+        self._show_step()
+        self.body.layout.display = ""
+
+    def _go(self, steps: int) -> None:
+        self.step.value = min(self.step.max, max(0, self.step.value + steps))
+
+    def _show_step(self) -> None:
+        """The pictures of the step that the slider is at, and its policies."""
+        made, t = self.recording, self.step.value
+        if made is None or t >= len(made):
+            return
+        if made.views:
+            self.picture.value = made.views[t]
+        if made.maps:
+            self.map.value = made.map_with_trail(t)
+            self.map.width = min(VIEW[0], MAP)
+        label = made.subject.agent.space.labels[made.actions[t]]
+        reward, total = made.rewards[t], made.rewards[: t + 1].sum()
+        self.clock.value = (
+            f'<div class="mmi" style="width:330px">step <b>{t}</b> of {len(made) - 1}, {made.seconds(t):.1f} s; '
+            f"return {total:g}{f' (<b>{reward:+g}</b>)' if reward else ''}<br>takes <b>{label}</b></div>"
+        )
+        self._show_mixture()
+
+    def _show_mixture(self, moved: bool = False) -> None:
+        """The bars and numbers of the step under the sliders' weights; `moved`: the weights are new."""
+        made, t = self.recording, self.step.value
+        if made is None or t >= len(made):
+            return
+        subject, weights = made.subject, self.weights.weights
+        if len(weights) != subject.constituents:
+            return  # another subject's recording is on its way
+        method, task = subject.config.method, subject.task
+        mixed = made.remix(t, weights)
+        self.table.value = view.table(mixed, method, view.names(subject.agent, task))
+        self.joint.value = view.joint_panels(mixed, method, int(made.actions[t]))
+        self.groups.value = view.group_panels(mixed, method)
+        if moved or self._strip is None:
+            first = made.policies[:2]
+            kl = kl_divergence(*first).numpy() if len(first) == 2 else made.values[0, :0]
+            self._strip = view.Strip(made.entropies(weights), kl, made.rewards)
+            self.sweep.at(self.weights.alpha)
+        self.strip.value = self._strip.html(t)

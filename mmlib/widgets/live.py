@@ -1,0 +1,200 @@
+"""Live training: a run that is started from a notebook, goes on without it, and is watched through its records.
+
+    experiment = live.Experiment(preset="quick", method="mm")
+    experiment.start()      # returns at once; the run is a process of its own
+    live_widget.show(experiment)  # progress, curves, stop and resume
+    live.attach(experiment.directory)  # in another notebook, later
+
+Nothing is asked of the process itself: whether it is alive is the lock on the run's directory, how far it is are the
+records there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mmlib.config import RunConfig, make_config
+from mmlib.errors import ResultsError
+from mmlib.experiments import design, jobs
+from mmlib.experiments.design import Job
+from mmlib.experiments.reports import amount, clock
+from mmlib.figures.run_plots import run_curves
+from mmlib.method.fitting import check
+from mmlib.runs.liveness import being_written, interrupt, state_now
+from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
+from mmlib.runs.records import read_rows
+from mmlib.runs.writer import check_unpacked, check_writable
+from mmlib.training.signals import EXIT_CODES
+
+
+class LiveError(RuntimeError):
+    """An experiment that cannot be started or stopped as it is; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How an experiment is. `frames` are environment frames of each member, of `total_frames`."""
+
+    state: str  # new, starting, running, stopping, done, stopped, failed or killed
+    frames: int
+    total_frames: int
+    agent_steps_per_second: float | None = None
+    return_mean: float | None = None  # of the episodes between the last two records
+    seconds_left: float | None = None
+    reason: str = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ("starting", "running", "stopping")
+
+    def __str__(self) -> str:
+        parts = [self.state, amount(self.frames, self.total_frames)]
+        if self.return_mean is not None:
+            parts.append(f"return {self.return_mean:.2f}")
+        if self.alive and self.agent_steps_per_second is not None:
+            parts.append(f"{self.agent_steps_per_second:,.0f} agent steps/s")
+        if self.alive and self.seconds_left is not None:
+            parts.append(f"about {clock(self.seconds_left)} left")
+        return ", ".join(parts) + (f"; {self.reason}" if self.reason and not self.alive else "")
+
+
+class Experiment:
+    """One run, started and watched from a notebook.
+
+    Args:
+      config: the whole configuration; else it is made of a preset, level, method, seed and settings, as
+        `mmlib train` does.
+      preset: a key of `presets.PRESETS`.
+      level: "" is the preset's first for the method.
+      settings: of `RunConfig`, in place of the preset's.
+      directory: of the run; else `<results>/<preset>/live/<level>/<method>/seed<k>/`.
+
+    Raises:
+      ConfigError, ExperimentError: an unknown name or a setting out of its range.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig | Mapping[str, Any] | None = None,
+        *,
+        preset: str = "quick",
+        level: str = "",
+        method: str = "mm",
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        results: str | Path = "results",
+        directory: str | Path | None = None,
+    ) -> None:
+        if config is None:
+            chosen = design.choose("preset", preset, design.PRESETS)
+            level = level or design.default_level(chosen, method)
+            config = design.configure(chosen, level, method, seed, settings)
+        elif not isinstance(config, RunConfig):
+            config = make_config({name: value for name, value in config.items() if name not in RECORDED_FACTS})
+        self.config = check(config)
+        place = run_directory(results, preset, "live", config.level, config.method, config.seed)
+        self.directory = Path(directory or place).resolve()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping, self._before = False, 0
+
+    def __repr__(self) -> str:
+        return f"Experiment({str(self.directory)!r}: {self.status()})"
+
+    def start(self) -> Experiment:
+        """Starts the run, or goes on with it from its last checkpoint, in a process of its own; returns at once.
+
+        Raises:
+          LiveError: it is done, or a process trains it already.
+          ResultsError, ExperimentError: its directory cannot be written, is packed, or holds another run.
+        """
+        status = self.status()
+        if status.alive:
+            raise LiveError(f"{self.directory} is being trained already; live.attach shows it")
+        check_unpacked(self.directory)
+        design.check_free(Job(self.config, self.directory))
+        if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
+            raise LiveError(f"{self.directory} is done; for more, ask for more agent_steps")
+        check_writable(self.directory)
+        self._stopping, self._before = False, self._written()
+        self._process = jobs.launch(Job(self.config, self.directory), detached=True)
+        return self
+
+    resume = start
+
+    def stop(self) -> None:
+        """Asks the run to write a checkpoint and end; returns at once.
+
+        Raises LiveError if nothing trains it.
+        """
+        try:
+            interrupt(self.directory)
+        except ResultsError as error:
+            if self._code() is not None or self._process is None:
+                raise LiveError(str(error)) from error
+            self._process.terminate()  # it has not begun to write
+        self._stopping = True
+
+    def wait(self, seconds: float | None = None) -> Status:
+        """Waits until the run has ended, or for `seconds`."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while (status := self.status()).alive and (until is None or time.monotonic() < until):
+            time.sleep(0.1)
+        return status
+
+    def status(self) -> Status:
+        """How the run is now, from its records."""
+        self._code()  # before the records, which are complete once it has ended
+        total = self.config.frames
+        if not (self.directory / "config.json").exists():
+            state, reason = self._told("new", "")
+            return Status(state, 0, total, reason=reason)
+        run = Run(self.directory)
+        state, reason = self._told(state_now(run), str(run.facts.get("reason", "")))
+        timing, metrics = read_rows(self.directory, "timing", last=1), read_rows(self.directory, "metrics", last=64)
+        frames, speed, left = 0, None, None
+        if timing:
+            frames, speed = int(timing[-1]["frames"]), timing[-1]["agent_steps_per_second"]
+            steps = max(0, total - frames) / self.config.action_repeat * self.config.population
+            left = steps / speed if speed else None
+        returns = [row["return_mean"] for row in metrics if row["return_mean"] is not None]
+        return Status(state, frames, total, speed, returns[-1] if returns else None, left, reason)
+
+    def figure(self) -> Figure:
+        """Return, entropy and α so far."""
+        return run_curves({"": Run(self.directory)} if (self.directory / "config.json").exists() else {})
+
+    def _code(self) -> int | None:
+        """The exit status of the process that was started here, if it has ended."""
+        return None if self._process is None else self._process.poll()
+
+    def _written(self) -> int:
+        """When the run's state was last written, 0 if never."""
+        path = self.directory / "state.json"
+        return path.stat().st_mtime_ns if path.exists() else 0
+
+    def _told(self, recorded: str, reason: str) -> tuple[str, str]:
+        """State and reason, from the recorded ones and from what is known of a process that was started here."""
+        code, written = self._code(), being_written(self.directory)
+        begun = written or self._written() != self._before  # else it is still being loaded
+        if written or (self._process is not None and code is None and not begun):
+            return ("stopping" if self._stopping else "running" if begun else "starting"), ""
+        if not code or recorded == "failed":
+            return recorded, reason
+        if self._stopping or (recorded == "stopped" and code in EXIT_CODES.values()):
+            return "stopped", reason
+        return "killed" if code < 0 else "failed", jobs.why_it_ended(self.directory, code)
+
+
+def attach(directory: str | Path) -> Experiment:
+    """The experiment whose run is in `directory`, whoever started it, alive or not.
+
+    Raises ResultsError if no run is there, ConfigError if another version of mmlib wrote it.
+    """
+    return Experiment(Run(directory).config, directory=directory)

@@ -1,0 +1,124 @@
+"""The widget of a live experiment: progress, curves, stop and resume."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+from IPython.display import Image, display
+
+from mmlib.widgets.interactive import widgets_shown
+from mmlib.widgets.live import Experiment, LiveError, Status
+from mmlib.widgets.run_browser import png
+
+POLL = 0.5  # seconds between two looks at the records
+REDRAW = 1.0  # seconds, at least, between two drawings of the curves
+SHARE = 0.1  # of its time, at most, that the kernel draws
+COLOURS = {"done": "success", "failed": "danger", "killed": "danger", "stopped": "warning", "stopping": "warning"}
+
+
+def show(experiment: Experiment) -> None:
+    """Displays the widget; where there is nobody to use it, the status and the curves so far instead."""
+    if widgets_shown():
+        LiveWidget(experiment).show()
+        return
+    print(
+        f"{experiment.config.method} on {experiment.config.level}, seed {experiment.config.seed}: {experiment.status()}"
+    )
+    display(Image(png(experiment.figure()), width=900))
+
+
+class LiveWidget:
+    """Shows an experiment. It looks at the records in the kernel's event loop, between cells, and never waits.
+
+    A picture is drawn when there is something new, once a second at most.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        config = experiment.config
+        self.bar = widgets.FloatProgress(min=0.0, max=1.0, layout={"width": "320px"})
+        self.words = widgets.HTML()
+        self.stop = widgets.Button(description="Stop", icon="pause", tooltip="Write a checkpoint and end")
+        self.resume = widgets.Button(icon="play", tooltip="Go on from the last checkpoint")
+        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": "900px", "display": "none"})
+        title = f"<b>{config.method}</b> on {config.level}, seed {config.seed}"
+        place = f"<small>records: {html.escape(str(experiment.directory))}</small>"
+        row = widgets.HBox([self.stop, self.resume, self.bar, self.words], layout={"align_items": "center"})
+        row.layout.flex_flow = "row wrap"
+        self.widget = widgets.VBox([widgets.HTML(f"{title}<br>{place}"), row, self.picture])
+        self.stop.on_click(lambda _: self._try(self.experiment.stop))
+        self.resume.on_click(lambda _: self._try(self.experiment.start))
+        self.said = ""  # an error of the last button
+        self.drawn: tuple[int, ...] = ()  # what the picture shows
+        self.last, self.cost = -REDRAW, 0.0
+        self.task: asyncio.Task[None] | None = None
+        self.refresh()
+
+    def show(self) -> None:
+        """Displays the widget and follows the run until it has ended."""
+        display(self.widget)
+        self.follow()
+
+    def follow(self) -> None:
+        """Keeps the widget up to date from the running event loop; without one it stays as it is."""
+        if self.task is None or self.task.done():
+            try:
+                self.task = asyncio.get_running_loop().create_task(self._follow())
+            except RuntimeError:
+                self.task = None
+
+    def close(self) -> None:
+        """Stops following; the run goes on."""
+        if self.task is not None:
+            self.task.cancel()
+        self.widget.close()
+
+    async def _follow(self) -> None:
+        while self.refresh().alive:
+            await asyncio.sleep(POLL)
+        self.refresh(final=True)
+
+    def refresh(self, final: bool = False) -> Status:
+        """Looks at the records once, and draws if it is time to (`final`: if there is anything new)."""
+        try:
+            status = self.experiment.status()
+        except (ValueError, KeyError, TypeError) as error:
+            status = Status("failed", 0, self.experiment.config.frames, reason=f"its records cannot be read: {error}")
+        self.bar.value = min(1.0, status.frames / max(1, status.total_frames))
+        self.bar.bar_style = COLOURS.get(status.state, "info")
+        problem = f' <span style="color:#b00020">{html.escape(self.said)}</span>' if self.said else ""
+        self.words.value = html.escape(str(status)) + problem
+        self.stop.disabled = status.state not in ("starting", "running")
+        self.resume.disabled = status.alive or status.state == "done"
+        self.resume.description = "Start" if status.state == "new" else "Resume"
+        now = time.monotonic()
+        if final or now - self.last >= max(REDRAW, self.cost / SHARE):
+            self._redraw(now)
+        return status
+
+    def _redraw(self, now: float) -> None:
+        paths = [path for name in ("metrics", "episodes") for path in self.experiment.directory.glob(f"{name}.jsonl*")]
+        sizes = tuple(path.stat().st_size for path in paths)
+        if sizes == self.drawn or not any(sizes):
+            return
+        try:
+            self.picture.value = png(self.experiment.figure())
+        except (ValueError, KeyError, TypeError) as error:
+            self.said = f"the curves cannot be drawn: {error}"
+            return
+        self.picture.layout.display = ""
+        self.drawn, self.last, self.cost = sizes, now, time.monotonic() - now
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """What a button does; an error is said beside it."""
+        try:
+            self.said = ""
+            action()
+        except (LiveError, ValueError, OSError) as error:
+            self.said = str(error)
+        self.refresh()
+        self.follow()

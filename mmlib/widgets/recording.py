@@ -1,0 +1,166 @@
+"""A recorded episode: every frame, place, policy, value and reward of one member at play, kept small enough to browse.
+
+Shapes: T agent steps, K constituents.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mmlib.levels.base import FRAMES_PER_SECOND, Level, Unsupported
+from mmlib.method.policies import Policy
+from mmlib.widgets import remix
+from mmlib.widgets.inspection import Play, Subject
+from mmlib.widgets.remix import Mixed
+
+VIEW = (384, 288)  # pixels, of the agent's view
+MAP = 384  # pixels, the longer side
+SECONDS = 60.0  # recorded at most, of 60 environment frames each
+TRAIL, TRAIL_BEFORE = (30, 70, 220), (150, 170, 225)  # of this life, and before a restart or respawn
+AGENT_RADIUS = 9  # pixels of the map that the way keeps off the agent
+
+Progress = Callable[[float], object]
+
+
+class Cancelled(Exception):
+    """The recording is no longer wanted."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """T agent steps of one episode. Step t is a state, what was done there, and the reward that followed."""
+
+    subject: Subject
+    seed: int
+    weights: tuple[float, ...]  # [K], of the policy that acted
+    policies: tuple[Policy, ...]  # K, batch shape [T]
+    values: NDArray[np.float64]  # [K, T]
+    actions: NDArray[np.int64]  # [T], joint
+    rewards: NDArray[np.float64]  # [T], not clipped
+    finished: bool  # the episode ended; else it was cut after `SECONDS`
+    views: tuple[bytes, ...]  # [T] JPEG; () where the level cannot be drawn
+    maps: tuple[bytes, ...]  # [T] PNG; () where the level has no map
+    places: NDArray[np.float64]  # [T, 2], x and y as shares of the map from its lower left corner; [0, 2] without a map
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def remix(self, step: int, weights: tuple[float, ...] | None = None) -> Mixed:
+        """The policies of a step under weights [K], by default those that acted: no network, no level."""
+        states = [remix.at(policy, step) for policy in self.policies]
+        space = self.subject.agent.space
+        return remix.remix(states, self.values[:, step].tolist(), weights or self.weights, space)
+
+    def entropies(self, weights: tuple[float, ...]) -> NDArray[np.float64]:
+        """[T], of the mixture with these weights in every step's state."""
+        return remix.mix(self.policies, weights).entropy().numpy()
+
+    def seconds(self, step: int) -> float:
+        """Time of play at which a step begins."""
+        return step * self.subject.config.action_repeat / FRAMES_PER_SECOND
+
+    def map_with_trail(self, step: int) -> bytes:
+        """PNG of the map at a step with the way until then; a jump (a restart, a respawn) breaks the line."""
+        picture = Image.open(io.BytesIO(self.maps[step])).convert("RGB")
+        wide, high = picture.size
+        points = self.places[: step + 1] * (wide, -high) + (0, high)
+        pen = ImageDraw.Draw(picture)
+        away = np.hypot(*(points - points[-1]).T)
+        jumps = np.flatnonzero(np.hypot(*np.diff(points, axis=0).T) > 0.08 * max(wide, high)) + 1
+        lives = np.split(np.arange(len(points)), jumps)
+        for life in lives:
+            way = [tuple(points[i]) for i in life.tolist() if away[i] > AGENT_RADIUS or life is not lives[-1]]
+            if len(way) > 1:
+                pen.line(way, fill=TRAIL if life is lives[-1] else TRAIL_BEFORE, width=2, joint="curve")
+        return _encoded(picture, "PNG", compress_level=1)
+
+
+def record(
+    subject: Subject,
+    seed: int = 0,
+    weights: tuple[float, ...] | None = None,
+    seconds: float = SECONDS,
+    progress: Progress | None = None,
+) -> Recording:
+    """Plays an episode and keeps all of it.
+
+    Args:
+      seed: of the level and the actions.
+      weights: [K], of the policy that acts; None is those in force at the checkpoint.
+      seconds: of play at most, 60 environment frames each.
+      progress: called with the share that is done, now and then; what it raises ends the recording.
+
+    Raises:
+      InspectionError: the level cannot be made here.  ValueError: the weights are not on the simplex.
+    """
+    weights = subject.acting_weights if weights is None else weights
+    remix.check_weights(weights, subject.constituents)
+    limit = max(1, round(seconds * FRAMES_PER_SECOND / subject.config.action_repeat))
+    play = Play(subject, 1, seed)
+    camera, looks, actions, rewards, done = _Camera(play.level), [], list[int](), list[float](), False
+    expected = min(limit, play.level.episode_frames // subject.config.action_repeat or limit)
+    while not done and len(actions) < limit:
+        camera.shoot()
+        out = play.look()
+        looks.append(([remix.logits(policy)[0, 0, 0] for policy in out.policies], out.values[:, 0, 0, 0]))
+        kinds = out.policies
+        action, step = play.act(out, weights)
+        actions.append(int(action[0]))
+        rewards.append(float(step.reward[0]))
+        done = bool(step.done[0])
+        if progress is not None and len(actions) % 10 == 0:
+            progress(min(1.0, len(actions) / expected))
+    play.close()
+    return Recording(
+        subject=subject,
+        seed=seed,
+        weights=tuple(weights),
+        policies=tuple(remix.stacked(kind, [logits[k] for logits, _ in looks]) for k, kind in enumerate(kinds)),
+        values=np.stack([values.numpy() for _, values in looks], axis=-1).astype(float),
+        actions=np.array(actions),
+        rewards=np.array(rewards),
+        finished=done,
+        views=tuple(camera.views),
+        maps=tuple(camera.maps),
+        places=np.array(camera.places).reshape(-1, 2),
+    )
+
+
+class _Camera:
+    """Takes the pictures of a level's first environment that the level can give."""
+
+    def __init__(self, level: Level):
+        self.level = level
+        self.views, self.maps, self.places = list[bytes](), list[bytes](), list[tuple[float, float]]()
+        self.extent: tuple[float, float] | None = getattr(level, "extent", None)
+
+    def shoot(self) -> None:
+        """One picture of each kind."""
+        view = self._view()
+        if view is not None:
+            self.views.append(_encoded(Image.fromarray(view), "JPEG", quality=88))
+        if self.extent is not None:
+            overview = Image.fromarray(self.level.map_image(0, MAP))
+            self.maps.append(_encoded(overview, "PNG", compress_level=1))
+            pose = self.level.pose(0)
+            self.places.append((pose.x / self.extent[0], pose.y / self.extent[1]))
+
+    def _view(self) -> NDArray[np.uint8] | None:
+        for width, height in (VIEW, (self.level.width, self.level.height)):
+            try:
+                return self.level.render(0, width, height)
+            except Unsupported:
+                continue
+        return None
+
+
+def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **settings)
+    return out.getvalue()

@@ -1,0 +1,156 @@
+"""Policies of one state mixed again with any weights: the numbers that the inspector shows. Nothing is played.
+
+Shapes: K constituents, A joint actions, n bars of a panel. Entropies and divergences are in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from mmlib.method.policies import Factorised, Mixture, OnSupport, Policy, marginals
+from mmlib.spaces import SMALL, ActionSpace, embedding
+
+TOP = 10  # joint actions shown
+
+
+@dataclass(frozen=True)
+class Bars:
+    """One panel: a probability for each label and policy."""
+
+    title: str
+    labels: tuple[str, ...]  # [n]
+    actions: tuple[int, ...]  # [n] the joint actions that they are; () where they are none (marginals)
+    probs: NDArray[np.float64]  # [K + 1, n]: pi_1 ... pi_K, then pi_mm
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A state's policies under given weights."""
+
+    weights: tuple[float, ...]  # [K]
+    few: Bars | None  # the nine small actions; None where the space has no such subset
+    groups: tuple[Bars, ...]  # the marginals of each action group; () for a space of one group
+    top: Bars  # the joint actions that pi_mm likes best, the best first
+    entropy: tuple[float, ...]  # [K + 1], the last of pi_mm
+    collision_entropy: tuple[float, ...]  # [K + 1]
+    kl: tuple[float, ...]  # [K - 1], KL(pi_i || pi_i+1); none depends on the weights
+    value: tuple[float, ...]  # [K + 1], the last of the mixture's selector
+
+
+def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence[float], space: ActionSpace) -> Mixed:
+    """Mixes a state's policies, section 3.
+
+    Args:
+      policies: K of them, batch shape [].
+      values: [K], the constituents' baselines.
+      weights: [K], non-negative, adding up to 1.
+      space: of the joint actions.
+
+    Raises:
+      ValueError: the weights are not K numbers on the simplex.
+    """
+    check_weights(weights, len(policies))
+    mixture = mix(policies, weights)
+    everyone = [*policies, mixture]
+    probs = torch.stack([policy.probs for policy in everyone]).numpy()  # (K + 1, A)
+    best = np.argsort(-probs[-1], kind="stable")[:TOP]
+    small = few_actions(policies, space)
+    return Mixed(
+        weights=tuple(float(w) for w in weights),
+        few=None
+        if small is None
+        else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, probs, space),
+        groups=_groups(everyone, space),
+        top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, probs, space),
+        entropy=tuple(float(policy.entropy()) for policy in everyone),
+        collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
+        kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
+        value=(*map(float, values), float(np.dot(weights, values))),
+    )
+
+
+def mix(policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
+    """pi_mm of policies of any batch shape, the same weights [K] in every state; pi_1 alone if K = 1."""
+    if len(policies) == 1:
+        return policies[0]
+    return Mixture(torch.tensor(weights, dtype=torch.float64), policies, validate_args=False)
+
+
+def stacked(kind: Policy, states: Sequence[Tensor]) -> Policy:
+    """A policy of batch shape [T], of the kind of `kind`, from its logits [S] or [C] in T states; double precision."""
+    return _like(kind, torch.stack(tuple(states)).double())
+
+
+def at(policy: Policy, t: int) -> Policy:
+    """The policy of state t of one of batch shape [T]: batch shape []."""
+    return _like(policy, logits(policy)[t])
+
+
+def logits(policy: Policy) -> Tensor:
+    """What a constituent's policy is made from: [..., S] of its support, or [..., C] of its groups."""
+    assert isinstance(policy, OnSupport | Factorised)
+    return policy.logits
+
+
+def _like(policy: Policy, made_from: Tensor) -> Policy:
+    """A policy of the same kind with other logits; one that was masked keeps its support."""
+    if isinstance(policy, OnSupport):
+        return OnSupport(made_from, policy.support_actions, policy.num_actions, validate_args=False)
+    assert isinstance(policy, Factorised)
+    return Factorised(made_from, policy.sizes, validate_args=False)
+
+
+def check_weights(weights: Sequence[float], count: int) -> None:
+    """Raises ValueError unless the weights are `count` numbers of at least 0 that add up to 1."""
+    numbers = [float(w) for w in weights]
+    if len(numbers) != count or min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
+        raise ValueError(f"weights {numbers} do not fit: allowed are {count} numbers of at least 0 that add up to 1")
+
+
+def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[float, ...]:
+    """The weights after one of them is set to `value` in [0, 1]: the others keep their ratios and share the rest.
+
+    Others that are all 0 share the rest equally. A single weight stays 1.
+
+    Raises:
+      ValueError: the value is outside [0, 1], or there is no such weight.
+    """
+    if not 0 <= value <= 1 or not 0 <= changed < len(weights):
+        raise ValueError(f"weight {changed} cannot be {value}; weights: 0 … {len(weights) - 1}, values: 0 to 1")
+    others = [w for i, w in enumerate(weights) if i != changed]
+    if not others:
+        return (1.0,)
+    total = sum(others)
+    rest = [(1 - value) * (w / total if total > 0 else 1 / len(others)) for w in others]
+    return (*rest[:changed], float(value), *rest[changed:])
+
+
+def few_actions(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64] | None:
+    """Joint actions of the small panel: Small's nine where the space has them, else pi_1's if it has not all."""
+    try:
+        return embedding(SMALL, space)
+    except ValueError:
+        support = policies[0].support_actions
+        return None if support is None else support.numpy()
+
+
+def _joint(title: str, actions: NDArray, probs: NDArray, space: ActionSpace) -> Bars:
+    return Bars(title, tuple(space.labels[a] for a in actions), tuple(actions.tolist()), probs[:, actions])
+
+
+def _groups(policies: Sequence[Policy], space: ActionSpace) -> tuple[Bars, ...]:
+    """The groups' marginals (figure 5); none for a space of one group, whose marginal is the policy itself."""
+    if len(space.group_sizes) == 1:
+        return ()
+    columns = np.stack([marginals(policy, space.group_sizes).numpy() for policy in policies])  # (K + 1, C)
+    parts = np.split(columns, np.cumsum(space.group_sizes)[:-1], axis=1)
+    return tuple(Bars(n, labels, (), part) for n, labels, part in zip(space.group_names, space.group_labels, parts))

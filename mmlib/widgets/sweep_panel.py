@@ -1,0 +1,110 @@
+"""The inspector's second plot: return, entropy and KL over alpha, measured in a process while the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from mmlib.widgets import alpha_sweep
+from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
+from mmlib.widgets.inspection import Subject
+from mmlib.widgets.inspector_view import STYLE, note, say, sweep_charts
+
+
+class SweepPanel(widgets.VBox):
+    """Shows what is cached of a subject's sweep; its button measures the rest.
+
+    Args:
+      episodes: played at each alpha.
+    """
+
+    def __init__(self, episodes: int = EPISODES):
+        self.episodes = episodes
+        self.button = widgets.Button(icon="area-chart", layout={"width": "120px"})
+        self.progress = widgets.IntProgress(max=len(ALPHAS), layout={"width": "220px"}, bar_style="success")
+        self.said, self.charts = widgets.HTML(), widgets.HTML()
+        super().__init__([widgets.HBox([self.button, self.progress, self.said]), self.charts])
+        self.points: list[Point] = []
+        self._subject: Subject | None = None
+        self._alpha: float | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._thread: threading.Thread | None = None
+        self.button.on_click(lambda _: self.stop() if self.running else self.measure())
+
+    @property
+    def running(self) -> bool:
+        """Whether a sweep is under way."""
+        return self._process is not None
+
+    def begin(self, subject: Subject, alpha: float | None) -> None:
+        """Turns to another subject; what is under way for the last one ends, its points are kept."""
+        self.stop()
+        self._subject, self._alpha = subject, alpha
+        self.layout.display = "" if subject.constituents > 1 else "none"
+        self._show(alpha_sweep.cached(subject, self.episodes))
+
+    def at(self, alpha: float | None) -> None:
+        """Moves the line that says where the slider is."""
+        self._alpha = alpha
+        self._draw()
+
+    def measure(self) -> None:
+        """Starts to measure what is missing, in a process of its own."""
+        if self.running or self._subject is None:
+            return
+        self._process = alpha_sweep.start(self._subject, self.episodes)
+        self._thread = threading.Thread(target=self._follow, args=(self._process,), daemon=True)
+        self._show(self.points)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the process, if there is one; the points that it measured are cached."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait()
+            self._show(self.points)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits for a sweep that is under way."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _follow(self, process: subprocess.Popen[str]) -> None:
+        """Reads the process's points as they come, until it ends."""
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            with contextlib.suppress(ValueError):  # not one of its lines
+                if process is self._process:
+                    self._show(alpha_sweep.parse(json.loads(line)))
+        complaint, code = process.stderr.read().strip(), process.wait()
+        if process is not self._process:
+            return  # it was stopped
+        self._process = None
+        self._show(self.points)
+        if code:
+            self.said.value = say(
+                f"The sweep ended early: {complaint.splitlines()[-1] if complaint else f'exit code {code}'}"
+            )
+
+    def _show(self, points: list[Point]) -> None:
+        self.points = points
+        missing = len(ALPHAS) - len(points)
+        self.progress.value = len(points)
+        self.progress.layout.visibility = "visible" if self.running else "hidden"
+        self.button.description = "stop" if self.running else "sweep α" if missing == len(ALPHAS) else "go on"
+        self.button.layout.display = "none" if not missing and not self.running else ""
+        self.progress.layout.display = self.button.layout.display
+        plays = f"{self.episodes} episode{'s' * (self.episodes != 1)} at each α, the same maps"
+        state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
+        self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
+        self._draw()
+
+    def _draw(self) -> None:
+        in_force = None if self._subject is None else self._subject.alpha
+        charts = sweep_charts(self.points, self._alpha, in_force) if self.points or self.running else ""
+        self.charts.value = STYLE + charts

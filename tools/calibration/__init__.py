@@ -1,0 +1,1 @@
+"""MiniLab against DeepMind Lab, quantity by quantity: `python -m tools.calibration`."""

@@ -1,0 +1,1 @@
+"""Faults tried for real on small runs: `python -m tools.reliability`."""
