@@ -2,12 +2,13 @@
 
 Every ```python block is executed, the blocks of a page one after another, in a scratch directory that has a copy of two
 committed runs. A block after a line `<!-- not run: why -->` is only compiled. In all other blocks the lines that begin
-with mmlib, make or papermill are checked without being run: by the command line's own parser, the Makefile's targets,
-the notebook's parameters. A ```console block has no other lines.
+with mmlib, python -m, make or papermill are checked without being run: by the command line's own parser, the Makefile's
+targets, the notebook's parameters. A ```console block has no other lines.
 """
 
 import io
 import re
+import runpy
 import shlex
 import shutil
 from contextlib import redirect_stdout
@@ -52,6 +53,9 @@ def check(words):
         name, command, rest = group.resolve_command(typer.Context(group), arguments)
         if "--help" not in rest and name is not None:
             command.make_context(name, rest)
+    elif program == "python" and arguments[0] == "-m":
+        module = runpy.run_module(arguments[1], run_name="looked_at")
+        typer.main.get_command(module["app"]).make_context(arguments[1], arguments[2:])
     elif program == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in arguments if "=" not in word} <= set(targets)
@@ -98,7 +102,10 @@ def test_commands_are_commands(page):
 
 
 def test_what_is_no_command_is_noticed():
-    for wrong in ("mmlib trane", "mmlib train --metod mm", "mmlib train --seed one", "mmlib schedule"):
+    for wrong in (
+        *("mmlib trane", "mmlib train --metod mm", "mmlib train --seed one", "mmlib schedule"),
+        "python -m tools.calibration --sead 1",
+    ):
         with pytest.raises(Exception, match=r"(?i)no such|valid integer|missing"):
             check(shlex.split(wrong))
     for wrong in ("make figures", "papermill notebooks/10_runs.ipynb out.ipynb -p resluts x"):
