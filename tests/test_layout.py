@@ -118,7 +118,7 @@ def test_the_method_opens_no_file(name):
 @pytest.mark.parametrize(
     ("code", "light"),
     [
-        ("import mmlib", "torch numba numpy scipy pandas matplotlib pydantic typer deepmind_lab IPython ipywidgets jupyterlab"),
+        ("import mmlib", "torch numba numpy scipy pandas matplotlib pydantic typer IPython ipywidgets jupyterlab"),
         (
             "from mmlib.config import make_config; from mmlib.method.fitting import check; "
             "check(make_config({'level': 'nav_maze_static_01', 'method': 'mm'}))",
