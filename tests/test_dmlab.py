@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmlib import doctor, levels
+from mmlib import levels
+from mmlib.cli import doctor
 from mmlib.config import make_config
 from mmlib.levels import dmlab
 from mmlib.levels.dmlab_process import Worker
