@@ -10,12 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmlib import levels
-from mmlib.actors import Actor, Trajectory
-from mmlib.agent import AgentState
 from mmlib.config import make_config
-from mmlib.learner import Hyperparameters, Learner
-from mmlib.methods import METHODS
-from mmlib.training import make_agent
+from mmlib.method.actors import Actor, Trajectory
+from mmlib.method.agent import AgentState
+from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.methods import METHODS
+from mmlib.training.loop import make_agent
 
 LEVEL, DEVICE = "explore_object_locations_small_mini", "meta"
 T, P, N = 3, 2, 4
