@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mmlib.method.agent import MixMatchAgent, parameter_count
 from mmlib.method.methods import CONTROL_METHODS, METHODS
-from mmlib.method.networks import LSTM, Torso, _Recurrence
+from mmlib.method.networks import LSTM, FusedRecurrence, Recurrence, Torso
 
 
 def small_lstm(population=2, inputs=3):
@@ -21,7 +21,37 @@ def test_lstm_gradient():
     weight = torch.randn(P, H, 4 * H, dtype=torch.float64, requires_grad=True)
     state = [torch.randn(P, N, H, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     keep = (torch.rand(T, P, N, 1) > 0.3).double()
-    assert torch.autograd.gradcheck(_Recurrence.apply, (gates, weight, keep, *state))
+    assert torch.autograd.gradcheck(Recurrence.apply, (gates, weight, keep, *state))
+
+
+@pytest.mark.parametrize("scale", [1.0, 60.0])  # gates in their working range, and far into saturation
+def test_fused_recurrence_is_the_recurrence(scale):
+    torch.manual_seed(0)
+    T, P, N, H = 5, 2, 3, 19
+    gates, weight = scale * torch.randn(T, P, N, 4 * H), torch.randn(P, H, 4 * H)
+    keep, state = (torch.rand(T, P, N, 1) > 0.3).float(), torch.randn(2, P, N, H)
+    d_outputs, d_state = torch.randn(T, P, N, H), torch.randn(2, P, N, H)
+
+    def results(recurrence):
+        inputs = [x.clone().requires_grad_() for x in (gates, weight, state[0], state[1])]
+        outputs = recurrence.apply(*inputs[:2], keep, *inputs[2:])
+        return outputs, torch.autograd.grad(outputs, inputs, (d_outputs, *d_state))
+
+    torch.testing.assert_close(results(FusedRecurrence), results(Recurrence), rtol=1e-4, atol=1e-5)
+
+
+def test_fused_recurrence_passes_on_what_is_not_finite():
+    gates, weight, keep, state = (
+        torch.zeros(2, 1, 3, 16),
+        torch.zeros(1, 4, 16),
+        torch.ones(2, 1, 3, 1),
+        torch.zeros(1, 3, 4),
+    )
+    gates[0, 0, 0, 3], gates[0, 0, 1, 3] = float("nan"), float("inf")
+    outputs, *_ = FusedRecurrence.apply(gates, weight, keep, state, state)
+    expected, *_ = Recurrence.apply(gates, weight, keep, state, state)
+    torch.testing.assert_close(outputs, expected, equal_nan=True)
+    assert outputs[0, 0, 0, 3].isnan() and outputs[:, 0, 2].isfinite().all()
 
 
 def test_lstm_agrees_with_pytorch():

@@ -35,9 +35,15 @@ class Trajectory:
 
     def environments(self, part: Tensor | slice) -> Trajectory:
         """The trajectories of some environments of each member, by their places in N."""
-        cut = {f.name: getattr(self, f.name)[:, :, part] for f in fields(self) if f.name not in ("weights", "cores")}
+
+        def cut(x: Tensor) -> Tensor:
+            return x[:, :, part] if isinstance(part, slice) else x.index_select(2, part)
+
+        observation = cut(self.observation.movedim(3, -1)).movedim(-1, 3)  # in the order of its memory
+        others = {"observation", "weights", "cores"}
+        rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
         cores = {n: None if s is None else (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
-        return Trajectory(**cut, weights=self.weights, cores=cores)
+        return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,9 @@ class Actor:
         return self._buffers[-1]
 
     def _new_buffers(self) -> dict[str, Tensor]:
-        steps, shape, seen = self.unroll, self.shape, self.observation
+        steps, shape, seen = self.unroll, self.shape, self.observation.movedim(2, -1)  # colours last in memory
         return {
-            "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype),
+            "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype).movedim(-1, 3),
             "last_action": torch.zeros(steps + 1, *shape, dtype=torch.int64),
             "last_reward": torch.zeros(steps + 1, *shape),
             "first": torch.zeros(steps + 1, *shape, dtype=torch.bool),

@@ -150,9 +150,11 @@ class MixMatchAgent(nn.Module):
         begun = (~first).to(torch.float32)[..., None]
         features = self.action_features[last_action] * begun
         reward = last_reward[..., None] * begun
+        # Colours last in memory, as the actors' buffers and the convolutions have them.
+        observed = flatten_time(observation.movedim(3, -1)).movedim(-1, 2)
         inputs = {}
         for name in _names(c.torso for c in parts):
-            seen = unflatten_time(self.torsos[name](flatten_time(observation)), steps).float()
+            seen = unflatten_time(self.torsos[name](observed), steps).float()
             inputs[name] = torch.cat([seen, features, reward], dim=-1)  # (T, P, N, inputs)
         outputs: dict[str, Tensor] = {}
         after: dict[str, State | None] = {}

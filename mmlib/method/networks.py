@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmlib.method import fused
 from mmlib.method.precision import product
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
@@ -66,17 +67,20 @@ class Torso(nn.Module):
         self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=2**0.5, dtype=dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
-        members = []
-        for p in range(frames.shape[0]):
-            chunks = [self._convolve(chunk, p) for chunk in frames[p].split(CHUNK)]
-            members.append(torch.cat(chunks) if len(chunks) > 1 else chunks[0])
-        return F.relu(self.linear(torch.stack(members)))  # (P, M, 256)
-
-    def _convolve(self, frames: Tensor, p: int) -> Tensor:
         # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the frames for it.
-        weight, bias = self.conv1[p] / 255.0, self.bias1[p] - 0.5 * self.conv1[p].sum((1, 2, 3))
-        x = F.relu(product(partial(F.conv2d, stride=self.stride1), self.dtype, frames, weight, bias))
-        x = F.relu(product(partial(F.conv2d, stride=self.stride2), self.dtype, x, self.conv2[p], self.bias2[p]))
+        first = self.conv1 / 255.0, self.bias1 - 0.5 * self.conv1.sum((2, 3, 4))
+        seen = [
+            self._convolve(chunk, first[0][p], first[1][p], self.conv2[p], self.bias2[p])
+            for p in range(frames.shape[0])
+            for chunk in frames[p].split(CHUNK)
+        ]
+        return F.relu(self.linear(torch.cat(seen).unflatten(0, frames.shape[:2])))  # (P, M, 256)
+
+    def _convolve(self, frames: Tensor, conv1: Tensor, bias1: Tensor, conv2: Tensor, bias2: Tensor) -> Tensor:
+        # Channels last: back through a convolution this takes a third less time on a CPU.
+        x = frames.contiguous(memory_format=torch.channels_last)
+        x = F.relu_(product(partial(F.conv2d, stride=self.stride1), self.dtype, x, conv1, bias1))
+        x = F.relu_(product(partial(F.conv2d, stride=self.stride2), self.dtype, x, conv2, bias2))
         return x.flatten(1)
 
 
@@ -134,14 +138,15 @@ class LSTM(nn.Module):
         assert state is not None
         gates = unflatten_time(self.input(flatten_time(x)).float(), x.shape[0])  # hoisted out of the loop
         keep = (~first).to(self.recurrent.dtype)[..., None]
-        outputs, hidden, cell = _Recurrence.apply(gates, self.recurrent, keep, *state)
+        recurrence = FusedRecurrence if fused.fits(gates) else Recurrence
+        outputs, hidden, cell = recurrence.apply(gates, self.recurrent, keep, *state)
         return outputs, (hidden, cell)
 
 
 CORES = {"lstm": LSTM, "feed_forward": FeedForward}
 
 
-class _Recurrence(torch.autograd.Function):
+class Recurrence(torch.autograd.Function):
     """The LSTM's loop over time with its own backward pass: one weight-gradient product instead of T of them."""
 
     @staticmethod
@@ -186,6 +191,40 @@ class _Recurrence(torch.autograd.Function):
             d_hidden = torch.bmm(d_gates[t], transposed).mul_(keep[t])
             d_cell = d_cell * cell_of_cell[t]
         d_weight = flatten_time(hiddens).transpose(1, 2) @ flatten_time(d_gates)
+        return d_gates, d_weight, None, d_hidden, d_cell
+
+
+class FusedRecurrence(torch.autograd.Function):
+    """`Recurrence` in float32 on a CPU: between two products, one pass over memory (fused.py)."""
+
+    @staticmethod
+    def forward(ctx, gates, weight, keep, hidden, cell):
+        """As `Recurrence.forward`."""
+        steps = gates.shape[0]
+        activations, outputs = torch.empty(gates.shape), gates.new_empty(steps, *hidden.shape)
+        squashed = torch.empty_like(outputs)
+        hiddens, cells = gates.new_empty(2, steps + 1, *hidden.shape)
+        torch.mul(hidden, keep[0], out=hiddens[0])
+        torch.mul(cell, keep[0], out=cells[0])
+        buffers = [x.numpy() for x in (keep, activations, hiddens, cells, squashed, outputs)]
+        for t in range(steps):
+            torch.baddbmm(gates[t], hiddens[t], weight, out=activations[t])
+            fused.advance(t, *buffers)
+        ctx.save_for_backward(weight, keep, activations, hiddens, cells, squashed)
+        return outputs, hiddens[-1].clone(), cells[-1].clone()
+
+    @staticmethod
+    def backward(ctx, d_outputs, d_hidden, d_cell):
+        """Back through time; checked against `Recurrence` by tests/test_networks.py."""
+        weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
+        d_gates, transposed = torch.empty_like(activations), weight.transpose(1, 2).contiguous()
+        d_hidden, d_cell, d_outputs = d_hidden.clone(), d_cell.clone(), d_outputs.contiguous()
+        tensors = (keep, activations, cells, squashed, d_outputs, d_hidden, d_cell, d_gates)
+        buffers = [x.numpy() for x in tensors]
+        for t in reversed(range(len(activations))):
+            fused.retreat(t, *buffers)
+            torch.bmm(d_gates[t], transposed, out=d_hidden).mul_(keep[t])
+        d_weight = flatten_time(hiddens[:-1]).transpose(1, 2) @ flatten_time(d_gates)
         return d_gates, d_weight, None, d_hidden, d_cell
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from mmlib.method import fused
 
 if TYPE_CHECKING:
     from mmlib.config import RunConfig
@@ -38,6 +42,11 @@ class RMSProp:
         """Updates `parameters` in place with `learning_rate` `[P]`; their gradients are used up."""
         names, params, grads = _trained(parameters)
         squares = [self.slots["mean_square"][name] for name in names]
+        if all(fused.fits(p) for p in params):
+            for rows in zip(params, grads, squares, strict=True):
+                p, g, square = _memory(*rows)
+                fused.rmsprop(p, g, square, learning_rate.float().numpy(), self.decay, self.epsilon)
+            return
         torch._foreach_mul_(squares, self.decay)
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - self.decay)
         denominators = torch._foreach_add(squares, self.epsilon)
@@ -77,6 +86,11 @@ class Adam:
         means, squares, counts = ([self.slots[slot][name] for name in names] for slot in self.slots)
         (beta_1, beta_2), rate = self.betas, learning_rate.double()
         torch._foreach_add_(counts, 1.0)
+        if all(fused.fits(p) for p in params):
+            for *rows, count in zip(params, grads, means, squares, counts, strict=True):
+                p, g, mean, square = _memory(*rows)
+                fused.adam(p, g, mean, square, count.numpy(), rate.numpy(), beta_1, beta_2, self.epsilon)
+            return
         torch._foreach_lerp_(means, grads, 1.0 - beta_1)
         torch._foreach_mul_(squares, beta_2)
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - beta_2)
@@ -104,6 +118,13 @@ def _trained(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[Tensor],
     """Names, values and gradients of the parameters that have a gradient."""
     rows = [(name, p, p.grad) for name, p in parameters.items() if p.grad is not None]
     return [name for name, _, _ in rows], [p for _, p, _ in rows], [g for _, _, g in rows]
+
+
+def _memory(parameter: Tensor, gradient: Tensor, *slots: Tensor) -> list[np.ndarray]:
+    """What a fused step reads and writes, as arrays `[P, M]`; PyTorch is told that the parameter changes."""
+    increment_version(parameter)
+    rows = [x.detach().view(len(x), -1) for x in (parameter, *slots)]
+    return [x.numpy() for x in (rows[0], gradient.reshape(len(gradient), -1), *rows[1:])]
 
 
 def _per_member(values: Tensor, like: Tensor) -> Tensor:
