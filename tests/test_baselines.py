@@ -12,6 +12,7 @@ from mmlib.analysis import baselines
 from mmlib.analysis.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
 from mmlib.cli.main import app
 from mmlib.errors import ResultsError
+from mmlib.levels import dmlab
 
 MINI = "explore_object_locations_small_mini"
 COMMITTED = Path(__file__).parents[1] / "results"
@@ -125,13 +126,48 @@ def test_the_scale_of_a_level():
     np.testing.assert_array_equal(by_hand, [[0.0, 0.5], [-0.5, 2.0]])
 
 
-def test_deepmind_lab_has_a_published_scale_for_one_level(monkeypatch):
-    monkeypatch.setattr(levels, "resolve_backend", lambda backend, *names: "dmlab")
+@pytest.fixture
+def lab(monkeypatch):
+    """Backend auto is dmlab for its levels."""
+    monkeypatch.setattr(dmlab, "problem", lambda: None)
+
+
+def test_deepmind_lab_has_a_published_scale_for_one_level(lab):
     published = scale(COMMITTED, "explore_object_locations_small")
     assert (published.zero, published.one) == (3.575, 74.45)
     assert normalised_score(74.45, published) == 1.0
-    with pytest.raises(ResultsError, match="no normalised score for nav_maze_static_01 on dmlab; there is for minilab"):
-        scale(COMMITTED, "nav_maze_static_01")
+
+
+def test_where_there_is_no_expert_the_scale_ends_at_the_best_run_and_says_so(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "measure", lambda *a, **k: Score(2.0, 0.5, 128))
+    name = "nav_maze_static_01"
+    known = scale(tmp_path, name, "dmlab", best=12.0)
+    assert known == (2.0, 12.0, "0 random, 1 the best run here")
+    nothing_learned = Scale(2.0, 3.0, "reward above random, of which no run here has any")
+    assert scale(tmp_path, name, "dmlab", best=1.5) == scale(tmp_path, name, "dmlab") == nothing_learned
+    assert baselines.meaning({"a": known, "b": nothing_learned, "c": known}).count(";") == 1
+
+
+def test_a_run_forced_to_minilab_is_compared_with_minilab(lab):
+    level = "nav_maze_static_01"
+    on_record = json.loads((COMMITTED / "baselines" / f"{level}.json").read_text())["minilab"]
+    assert random_scores(COMMITTED, level, backend="minilab")["small"].mean == on_record["small"]["mean"]
+    assert scale(COMMITTED, level, "minilab", best=1e9).one == on_record["expert"]["mean"]
+
+
+def test_random_play_of_deepmind_lab_has_a_budget(lab, made):
+    """128 episodes, but of at most 200,000 agent steps: 9,000 are an episode of lasertag."""
+    found = [baselines.affordable(name) for name in dmlab.LEVELS]
+    assert dict(zip(dmlab.LEVELS, found)) == {
+        "explore_object_locations_small": 128,
+        "nav_maze_static_01": 128,
+        "nav_maze_static_02": 88,
+        "lt_horseshoe_color": 22,
+        "lt_chasm": 22,
+    }
+    assert baselines.affordable("lt_chasm", "minilab") == 128
+    measure("lt_chasm", "small", episodes=2, backend="dmlab")
+    assert len(made[0].total) == 4  # processes
 
 
 def test_the_command_prints_what_is_on_record_and_refuses_bad_input(monkeypatch):

@@ -145,6 +145,12 @@ def returns_in(runs: Sequence[Run], share: tuple[float, float]) -> np.ndarray:
     return array[~np.isnan(array)]
 
 
+def best_end(curves: Mapping[str, stats.Curve]) -> float | None:
+    """The highest mean return of a method in the last fifth of its curve; None if there are no curves."""
+    ends = [curve.mean[curve.frames > END[0] * curve.frames[-1]].mean() for curve in curves.values() if len(curve.mean)]
+    return float(max(ends)) if ends else None
+
+
 def summary_of_runs(runs: Runs, last: int = 100) -> pd.DataFrame:
     """One row a run: its length, episodes, mean return of the `last` episodes, time, speed and directory."""
     rows = []

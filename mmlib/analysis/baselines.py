@@ -5,14 +5,15 @@ equal probability, `expert` is scripted and sees the whole state (`mmlib.levels.
 score is 0 for random play in Small and 1 for the expert. Stated choice: one zero a level for all methods, so that
 their order is the same before and after normalising; Small's, because it is what an untrained agent of the
 curriculum's first policy scores. DeepMind Lab's explore_object_locations_small has a published human score, and
-the random score published with it, in place of both.
+the random score published with it, in place of both; its other levels have neither an expert nor published scores,
+and 1 is there the best of the runs that are compared.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from mmlib.spaces import SPACES, get_space
 
 NUM_ENVS = 16
 EPISODES = 128
+LAB_ENVS = 4  # DeepMind Lab's are processes
+LAB_BUDGET = 200_000  # agent steps of each policy: minutes, where 128 episodes of lasertag are an hour
 FRAME = {"width": 32, "height": 24}  # nobody looks at the frames
 POLICIES = ("small", "big756", "expert")  # in the committed table
 
@@ -44,7 +47,7 @@ class Score(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """The episode returns that count as 0 and as 1, and what they are the returns of."""
+    """The episode returns that count as 0 and as 1, and what they are the returns of, for people."""
 
     zero: float
     one: float
@@ -52,7 +55,7 @@ class Scale(NamedTuple):
 
 
 PUBLISHED = {
-    ("dmlab", "explore_object_locations_small"): Scale(3.575, 74.45, "random play and human, as published"),
+    ("dmlab", "explore_object_locations_small"): Scale(3.575, 74.45, "0 random, 1 human, as published"),
 }
 
 
@@ -84,6 +87,18 @@ def _expert(level: Level) -> NDArray[np.int32]:
     return expert(level)
 
 
+def affordable(level: str, backend: str = "auto", action_repeat: int = 4) -> int:
+    """Episodes that are measured unless told otherwise: 128, of DeepMind Lab at most what `LAB_BUDGET` holds.
+
+    At least two, which a standard error needs; whole batches are played, so a few more may be.
+    """
+    in_force = levels.resolve_backend(backend, level)
+    if in_force != "dmlab":
+        return EPISODES
+    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / action_repeat)
+    return min(EPISODES, max(2, LAB_BUDGET // steps))
+
+
 def measure(
     level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto", action_repeat: int = 4
 ) -> Score:
@@ -92,14 +107,16 @@ def measure(
     Args:
       level: a level's name.
       policy: see `make_policy`.
-      episodes: at least this many are played, a multiple of the batch of 16 environments.
+      episodes: at least this many are played, a multiple of the batch of 16 environments (4 of DeepMind Lab).
       seed: of the level and of the actions.
 
     Raises:
       ResultsError: see `make_policy`.
     """
-    act, returns = make_policy(policy, NUM_ENVS, seed), list[float]()
-    env = levels.make(level, backend, num_envs=NUM_ENVS, seed=seed, action_repeat=action_repeat, **FRAME)
+    in_force = levels.resolve_backend(backend, level)
+    num_envs = LAB_ENVS if in_force == "dmlab" else NUM_ENVS
+    act, returns = make_policy(policy, num_envs, seed), list[float]()
+    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=action_repeat, **FRAME)
     env.reset()
     try:
         while len(returns) < episodes:
@@ -116,18 +133,19 @@ def scores(
     level: str,
     policies: Sequence[str] = POLICIES,
     backend: str = "auto",
-    episodes: int = EPISODES,
+    episodes: int | None = None,
     again: bool = False,
 ) -> dict[str, Score]:
     """The scores of `policies` on a level, from `<results>/baselines/<level>.json`.
 
-    What is missing there, or was made from fewer episodes, is measured (seconds to minutes) and added with how it
-    was made; `again` measures everything. Raises ResultsError if it cannot be written.
+    What is missing there, or was made from fewer `episodes` (by default what is `affordable`), is measured (seconds to
+    minutes) and added with how it was made; `again` measures everything. Raises ResultsError if it cannot be written.
     """
     path = Path(results) / "baselines" / f"{level}.json"
     recorded = read(path)
     in_force = levels.resolve_backend(backend, level)
     table = recorded.setdefault(in_force, {})
+    episodes = affordable(level, in_force) if episodes is None else episodes
     missing = [name for name in policies if again or table.get(name, {}).get("episodes", 0) < episodes]
     if missing:
         check_writable(path.parent)
@@ -167,19 +185,30 @@ def random_scores(
     return scores(results, level, spaces, backend)
 
 
-def scale(results: str | Path, level: str, backend: str = "auto") -> Scale:
+def scale(results: str | Path, level: str, backend: str = "auto", best: float | None = None) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else measured (see `scores`).
 
-    Raises ResultsError if the backend has no scripted expert and no published scores for the level.
+    Where the backend has no scripted expert, 1 is the best of the runs that are compared.
+
+    Args:
+      best: their highest return, see `aggregate.best_end`. None, or one no better than random play: 1 is a reward of 1
+        above random play.
     """
     in_force = levels.resolve_backend(backend, level)
     if (in_force, level) in PUBLISHED:
         return PUBLISHED[in_force, level]
-    if in_force != "minilab":
-        known = ", ".join(f"{name} on {where}" for where, name in PUBLISHED)
-        raise ResultsError(f"there is no normalised score for {level} on {in_force}; there is for minilab and {known}")
-    measured = scores(results, level, ("small", "expert"), in_force)
-    return Scale(measured["small"].mean, measured["expert"].mean, "random play in Small and the scripted expert")
+    if in_force == "minilab":
+        measured = scores(results, level, ("small", "expert"), in_force)
+        return Scale(measured["small"].mean, measured["expert"].mean, "0 random, 1 expert")
+    zero = random_scores(results, level, ("small",), in_force)["small"].mean
+    if best is not None and best > zero:
+        return Scale(zero, best, "0 random, 1 the best run here")
+    return Scale(zero, zero + 1.0, "reward above random, of which no run here has any")
+
+
+def meaning(scales: Mapping[str, Scale]) -> str:
+    """What 0 and 1 mean on these levels, for people."""
+    return "; ".join(dict.fromkeys(scale.meaning for scale in scales.values()))
 
 
 def normalised_score(returns: ArrayLike, scale: Scale) -> NDArray[np.float64]:

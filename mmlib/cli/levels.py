@@ -33,7 +33,9 @@ def _usage_error(kind: type[ValueError]) -> Iterator[None]:
 
 def baselines(
     level: Level = None,
-    episodes: Annotated[int, typer.Option(help="Of each policy, at least.")] = 128,
+    episodes: Annotated[
+        int | None, typer.Option(help="Of each policy, at least; else 128, of dmlab what 200,000 agent steps hold.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="auto or a backend of `mmlib levels`.")] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Measure also what is on record.")] = False,
     results: Annotated[Path, typer.Option(help="The root of the results.")] = Path("results"),
@@ -49,17 +51,17 @@ def baselines(
     """
     from mmlib.analysis import baselines as scores
     from mmlib.cli.common import UsageError, bad_input
-    from mmlib.levels import LEVELS, check, resolve_backend
+    from mmlib.levels import LEVELS, check, dmlab, resolve_backend
 
     with bad_input():
         with _usage_error(ValueError):
             check(level or next(iter(LEVELS)), backend)
-        if episodes < 2:
+        if episodes is not None and episodes < 2:
             raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
         measured = {}
         if not as_json:
             print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
-        for name in [level] if level else LEVELS:
+        for name in [level] if level else dmlab.LEVELS if backend == "dmlab" else LEVELS:
             scripted = resolve_backend(backend, name) == "minilab"
             policies = scores.POLICIES if scripted else ("small", "big756")
             row = scores.scores(results, name, policies, backend, episodes, again)
@@ -75,11 +77,12 @@ def baselines(
 def video(
     level: Annotated[str, typer.Argument(help="See `mmlib levels`.")],
     policy: Annotated[str, typer.Option(help="random, expert, or the directory of a run.")] = "expert",
+    backend: Annotated[str, typer.Option(help="auto, dmlab or minilab; a run has its own.")] = "auto",
     output: Annotated[Path, typer.Option("--output", "-o", help="An .mp4 file.")] = Path("video.mp4"),
     seconds: Annotated[float, typer.Option(help="Of play.")] = 30.0,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
-    """Film a level as its agent sees it, beside the map.
+    """Film a level as its agent sees it, beside the map where the backend draws maps.
 
     \b
     Examples:
@@ -91,5 +94,5 @@ def video(
     from mmlib.figures import video as film
 
     with bad_input(), _usage_error(film.VideoError):
-        score = film.record(level, policy, output, seconds, seed)
+        score = film.record(level, policy, output, seconds, seed, backend)
     print(f"{seconds:g} s of {policy} on {level}, reward {score:g}: {output}")

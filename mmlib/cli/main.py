@@ -27,6 +27,7 @@ SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Backend = Annotated[str | None, typer.Option("--backend", help="auto, dmlab, gymnasium or minilab.")]
 Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
 
 
@@ -56,6 +57,7 @@ def train(
     seed: Annotated[int, typer.Option()] = 0,
     settings: Settings = None,
     device: Device = None,
+    backend: Backend = None,
     replay: Annotated[
         str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
     ] = None,
@@ -71,6 +73,7 @@ def train(
     Examples:
       mmlib train --level explore_object_locations_small_mini --method mm
       mmlib train --method small --preset laptop --seed 3
+      mmlib train --level nav_maze_static_01 --backend dmlab
       mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
       mmlib train --method mm --replay results/population/figure3/.../mm/seed1
       mmlib train --config seed1/config.json --directory /tmp/again
@@ -79,7 +82,7 @@ def train(
 
     with bad_input():
         if config is None:
-            overrides = read_settings(settings, device)
+            overrides = read_settings(settings, device, backend)
             if replay is not None:
                 overrides["alpha"] = read_schedule(replay, method)
             chosen, place = _preset_run(preset, level, method, seed, overrides, results)
@@ -137,6 +140,7 @@ def figure(
     train: Annotated[bool, typer.Option(help="Make the runs that are missing, or draw what is on disk.")] = True,
     settings: Settings = None,
     device: Device = None,
+    backend: Backend = None,
     results: Results = Path("results"),
 ) -> None:
     """Make a figure: train the runs that are missing, and execute its notebook, level by level.
@@ -148,6 +152,7 @@ def figure(
       mmlib figure 3
       mmlib figure 3 --preset smoke
       mmlib figure 6 --levels all --preset laptop --jobs 2
+      mmlib figure 3 --preset laptop --backend dmlab
       mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
       mmlib figure 8 --preset population
       mmlib figure 6 --preset population --no-train
@@ -158,7 +163,7 @@ def figure(
     with bad_input():
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
-        overrides = read_settings(settings, device)
+        overrides = read_settings(settings, device, backend)
         tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs, train)
     outcomes = []
     for task in tasks:
@@ -235,9 +240,10 @@ for _commands in (info, levels, claims, runs):
     _commands.register(app)
 
 
-def read_settings(settings: list[str] | None, device: str | None = None) -> dict[str, Any]:
+def read_settings(settings: list[str] | None, device: str | None = None, backend: str | None = None) -> dict[str, Any]:
     """`NAME=VALUE` arguments as a dict; values are JSON where they can be read as such, else text."""
-    read: dict[str, Any] = {} if device is None else {"device": device}
+    options = {"device": device, "backend": backend}
+    read: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for text in settings or []:
         name, equals, value = text.partition("=")
         if not equals or not name:

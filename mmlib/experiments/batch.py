@@ -57,7 +57,9 @@ def tasks(
     """
     root = design.repository_root()
     common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
-    common["overrides"] = dict(overrides)
+    common["overrides"] = {name: value for name, value in overrides.items() if name != "backend"}
+    if "backend" in overrides:
+        common["backend"] = overrides["backend"]
     if figure in OTHER_NOTEBOOKS:
         found = _other(figure, root, results, common, [*levels, *(methods or ()), *(seeds or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:

@@ -215,10 +215,13 @@ def collect_levels(
     overrides: Mapping[str, Any] | None = None,
     results: str | Path = "results",
 ) -> dict[str, dict[str, list[Run]]]:
-    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing."""
+    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing.
+
+    With backend dmlab in `overrides` the full levels are looked at whatever the preset: it has no miniatures.
+    """
     found = {}
-    chosen = choose("preset", preset, PRESETS)
-    for level in figure_named(figure).level_names(chosen.miniature):
+    miniature = choose("preset", preset, PRESETS).miniature and (overrides or {}).get("backend") != "dmlab"
+    for level in figure_named(figure).level_names(miniature):
         try:
             runs = collect(plan(figure, preset, [level], methods, None, overrides, results)).runs
         except ExperimentError:  # a run of another configuration lies where one of these would

@@ -1,4 +1,4 @@
-"""Figure 10: every level as its agent sees it, and from above with the way that the expert went."""
+"""Figure 10: levels as their agent sees them, and MiniLab's from above with the way that it went."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Moment(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """Moments of a walk, and the map with the way."""
+    """Moments of a walk, and the map with the way, if there is a map."""
 
     moments: list[Moment]
-    overview: Picture
+    overview: Picture | None
 
 
-def walk(level: str, act: Act, seconds: float, views: int = 4, seed: int = 0) -> Walk:
-    """Plays a MiniLab level with a policy and keeps what its agent saw.
+def walk(level: str, act: Act, seconds: float, views: int = 4, seed: int = 0, backend: str = "minilab") -> Walk:
+    """Plays a level with a policy and keeps what its agent saw.
 
     Args:
       level: a level's name.
@@ -49,9 +49,10 @@ def walk(level: str, act: Act, seconds: float, views: int = 4, seed: int = 0) ->
       views: pictures kept: of each equal part of the walk the one with the most colours (others tend to be a wall
         from close by).
       seed: of the level.
+      backend: minilab or dmlab, which has no map.
     """
-    env = levels.make(level, "minilab", seed=seed)
-    assert isinstance(env, MiniLab)
+    size = dict(zip(("width", "height"), VIEW)) if backend == "dmlab" else {}  # it draws in the size it is made with
+    env = levels.make(level, backend, seed=seed, **size)
     env.reset()
     steps, total, way = max(views, round(seconds * 60 / env.action_repeat)), 0.0, list[tuple[float, float]]()
     moments: list[Moment] = []
@@ -63,7 +64,7 @@ def walk(level: str, act: Act, seconds: float, views: int = 4, seed: int = 0) ->
             if step % 5 == 0 or step == part[-1]:
                 seen.append(Moment(env.render(0, *VIEW), step * env.action_repeat / 60, total))
         moments.append(max(seen, key=lambda moment: len(np.unique(moment.view.reshape(-1, 3), axis=0))))
-    overview = _overview(env, way)
+    overview = _overview(env, way) if isinstance(env, MiniLab) else None
     env.close()
     return Walk(moments, overview)
 
@@ -84,7 +85,7 @@ def _overview(env: MiniLab, way: list[tuple[float, float]]) -> Picture:
 def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
     """A row a level: views of the walk, then the map; each picture element is one of the figure's."""
     views = max(len(walk.moments) for walk in walks.values())
-    across = max(walk.overview.shape[1] for walk in walks.values())
+    across = max(0 if walk.overview is None else walk.overview.shape[1] for walk in walks.values())
     width, height = views * (VIEW[0] + GAP) + across, len(walks) * (VIEW[1] + TITLE)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
@@ -96,7 +97,8 @@ def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
                 _place(figure, view, left, top, width, height)
                 text = f"{seconds:.1f} s, reward {reward:g}"
                 figure.text(left / width, (top + 6) / height, text, fontsize=8, color="0.35")
-            _place(figure, walk.overview, views * (VIEW[0] + GAP), top, width, height)
+            if walk.overview is not None:
+                _place(figure, walk.overview, views * (VIEW[0] + GAP), top, width, height)
         return figure
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from mmlib.analysis.baselines import Score
 from mmlib.analysis.stats import Curve
 from mmlib.levels.base import Level
+from mmlib.levels.pictures import overview
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 from mmlib.spaces import SMALL
@@ -232,13 +233,13 @@ WALK = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and tur
 
 
 def level_gallery(level: Level, views: int = 3, agent_steps: int = 150, seed: int = 0, scale: int = 4) -> Figure:
-    """A level as its agent sees it, and its map from above.
+    """A level as its agent sees it, and its map from above where the backend draws maps.
 
     A random walk of the first environment's agent; of each part of it the frame with the most colours (others
     tend to be a wall from close by), enlarged without smoothing.
 
     Args:
-      level: it is reset and stepped; every size of frame will do.
+      level: it is reset and stepped; every size of frame will do, but for dmlab, which needs 96 x 72.
       views: frames shown.
       agent_steps: length of each part of the walk.
       seed: of the walk.
@@ -248,7 +249,7 @@ def level_gallery(level: Level, views: int = 3, agent_steps: int = 150, seed: in
     level.reset()
     pictures = []
     height = 72 * scale
-    overview = _fit(level.map_image(0, height), height)
+    plan = overview(level, 0, height)
     for _ in range(views):
         candidates = []
         for step in range(agent_steps):
@@ -259,7 +260,10 @@ def level_gallery(level: Level, views: int = 3, agent_steps: int = 150, seed: in
                 candidates.append(level.render(0, 96, 72).copy())
         best = max(candidates, key=lambda frame: len(np.unique(frame.reshape(-1, 3), axis=0)))
         pictures.append(best.repeat(scale, 0).repeat(scale, 1))
-    return _side_by_side([*pictures, overview], ["the agent's view"] * views + ["map"])
+    titles = ["the agent's view"] * views
+    if plan is None:
+        return _side_by_side(pictures, titles)
+    return _side_by_side([*pictures, _fit(plan, height)], [*titles, "map"])
 
 
 def _side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str], gap: int = 12, dpi: int = 100) -> Figure:

@@ -1,4 +1,4 @@
-"""Films of a level: what the agent sees beside the map, played at random, by the expert or by a trained run."""
+"""Films of a level: what the agent sees, and the map if there is one, played at random, by the expert or by a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmlib import levels
 from mmlib.analysis import baselines
+from mmlib.levels import pictures
 from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step
 
 VIEW = (320, 240)  # pixels
@@ -63,11 +64,13 @@ class Film:
         self.env.close()
 
 
-def record(level: str, policy: str, output: str | Path, seconds: float = 30.0, seed: int = 0) -> float:
+def record(
+    level: str, policy: str, output: str | Path, seconds: float = 30.0, seed: int = 0, backend: str = "auto"
+) -> float:
     """Writes a film of `seconds` of play in real time; returns the reward in it.
 
     Args:
-      level, policy, seed: see `film`.
+      level, policy, seed, backend: see `film`.
       output: an .mp4 file.
       seconds: of 60 environment frames each.
 
@@ -81,7 +84,7 @@ def record(level: str, policy: str, output: str | Path, seconds: float = 30.0, s
         raise VideoError(f"there is no directory {path.parent} to put {path.name} in")
     if not 0 < seconds <= 3600:
         raise VideoError(f"{seconds:g} seconds cannot be filmed; allowed: more than 0, up to 3600")
-    play, reward = film(level, policy, seed), 0.0
+    play, reward = film(level, policy, seed, backend), 0.0
     import imageio.v2 as imageio  # late: only films need it
 
     writer: Any = imageio.get_writer(path, fps=play.rate, codec="libx264", macro_block_size=2, quality=5)
@@ -91,7 +94,7 @@ def record(level: str, policy: str, output: str | Path, seconds: float = 30.0, s
     return reward
 
 
-def film(level: str, policy: str, seed: int = 0) -> Film:
+def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
     """Play to be filmed.
 
     Args:
@@ -99,23 +102,30 @@ def film(level: str, policy: str, seed: int = 0) -> Film:
       policy: "random" (uniform over Small), "expert", or the directory of a run, whose checkpoint plays with the
         alpha that it had.
       seed: of the level and of the actions.
+      backend: auto, dmlab or minilab; a run has its own, and "auto" is minilab for the expert, whom no other has.
 
     Raises:
-      VideoError: unknown level or policy, or a run that cannot play.
+      VideoError: unknown level, policy or backend, or a run that cannot play.
     """
+    if policy not in POLICIES:
+        return _run(level, Path(policy), seed, backend)
     try:
-        levels.check(level)
+        scripted = policy == "expert" and backend == "auto"
+        in_force = "minilab" if scripted else levels.resolve_backend(backend, level)
+        levels.check(level, in_force)
     except ValueError as error:
         raise VideoError(str(error)) from error
-    if policy not in POLICIES:
-        return _run(level, Path(policy), seed)
-    env = Watched(levels.make(level, "minilab" if policy == "expert" else "auto", seed=seed))
+    if in_force == "gymnasium" or (policy == "expert" and in_force != "minilab"):
+        has = {"minilab": "random and expert", "dmlab": "random", "gymnasium": "none"}[in_force]
+        raise VideoError(f"{in_force} has no policy {policy!r} for films; its policies: {has}, or a run's directory")
+    size = dict(zip(("width", "height"), VIEW)) if in_force == "dmlab" else {}  # it draws in the size it is made with
+    env = Watched(levels.make(level, in_force, seed=seed, **size))
     env.reset()
     chosen = baselines.make_policy("small" if policy == "random" else policy, 1, seed)
     return Film(env, lambda: env.step(chosen(env.level)), f"{level}, {policy}")
 
 
-def _run(level: str, directory: Path, seed: int) -> Film:
+def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     """The agent of a run's checkpoint, its first member, at play."""
     if not (directory / "config.json").exists():
         raise VideoError(
@@ -126,14 +136,21 @@ def _run(level: str, directory: Path, seed: int) -> Film:
     from mmlib.timing import StageTimer
     from mmlib.training import trained  # late: torch
 
-    played = str(Run(directory).config.get("level"))
+    recorded = Run(directory).config
+    played = str(recorded.get("level"))
     if level not in played.split("+"):
         raise VideoError(f"the run {directory} is of level {played}, not {level}")
+    in_force = str(recorded.get("backend_in_force", recorded.get("backend")))
+    if backend not in ("auto", in_force):
+        raise VideoError(f"the run {directory} is on backend {in_force}, not {backend}")
     population = trained.load(directory)
     config, agent = population.config, population.agent
     weights = agent.control_weights(population.hyper.alpha)
     size = {"width": config.width, "height": config.height}
-    env = Watched(levels.make(level, config.backend, config.population, seed, config.action_repeat, **size))
+    env = Watched(levels.make(level, in_force, config.population, seed, config.action_repeat, **size))
+    if pictures.view(env.level, 0, *VIEW) is None:
+        env.close()
+        raise VideoError(f"{level} of backend {in_force} has no pictures to film")
     task = config.levels.index(level)
     actor = Actor(env, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
     timer = StageTimer()
@@ -141,17 +158,33 @@ def _run(level: str, directory: Path, seed: int) -> Film:
 
 
 def picture(level: Level, caption: str) -> Frame:
-    """What the first environment's agent sees beside the map, with a line of text below: `[264, W, 3]`, W even."""
+    """What the first environment's agent sees with a line of text below: `[264, W, 3]`, W even.
+
+    Beside it the map, where the backend draws maps. An observation of another size is enlarged without smoothing.
+    """
+    from PIL import Image
+
     width, height = VIEW
-    shape = level.map_image(0, 64).shape
-    pixels = int(min(MAP_WIDTH / shape[1], height / shape[0]) * max(shape[:2])) // 2 * 2
-    overview = level.map_image(0, pixels)
-    high, wide = overview.shape[0], overview.shape[1] // 2 * 2
+    seen, beside = pictures.view(level, 0, width, height), _map(level)
+    assert seen is not None  # `film` has looked
+    high, wide = (0, -GAP) if beside is None else beside.shape[:2]
     out = np.full((height + CAPTION, width + GAP + wide, 3), 24, np.uint8)
-    out[:height, :width] = level.render(0, width, height)
-    top = (height - high) // 2
-    out[top : top + high, width + GAP :] = overview[:, :wide]
+    out[:height, :width] = np.asarray(Image.fromarray(seen).resize(VIEW, Image.Resampling.NEAREST))
+    if beside is not None:
+        top = (height - high) // 2
+        out[top : top + high, width + GAP :] = beside
     return _write_below(out, caption)
+
+
+def _map(level: Level) -> Frame | None:
+    """The map in the largest size that fits beside the view, its width even; None where there are no maps."""
+    small = pictures.overview(level, 0, 64)
+    if small is None:
+        return None
+    rows, columns = small.shape[:2]
+    pixels = int(min(MAP_WIDTH / columns, VIEW[1] / rows) * max(rows, columns)) // 2 * 2
+    large = level.map_image(0, pixels)
+    return large[:, : large.shape[1] // 2 * 2]
 
 
 def _write_below(image: Frame, text: str) -> Frame:

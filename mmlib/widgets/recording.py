@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from mmlib.levels.base import FRAMES_PER_SECOND, Level, Unsupported
+from mmlib.levels import pictures
+from mmlib.levels.base import FRAMES_PER_SECOND, Level
 from mmlib.method.policies import Policy
 from mmlib.widgets import remix
 from mmlib.widgets.inspection import Play, Subject
@@ -142,7 +143,7 @@ class _Camera:
 
     def shoot(self) -> None:
         """One picture of each kind."""
-        view = self._view()
+        view = pictures.view(self.level, 0, *VIEW)
         if view is not None:
             self.views.append(_encoded(Image.fromarray(view), "JPEG", quality=88))
         if self.extent is not None:
@@ -150,14 +151,6 @@ class _Camera:
             self.maps.append(_encoded(overview, "PNG", compress_level=1))
             pose = self.level.pose(0)
             self.places.append((pose.x / self.extent[0], pose.y / self.extent[1]))
-
-    def _view(self) -> NDArray[np.uint8] | None:
-        for width, height in (VIEW, (self.level.width, self.level.height)):
-            try:
-                return self.level.render(0, width, height)
-            except Unsupported:
-                continue
-        return None
 
 
 def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:

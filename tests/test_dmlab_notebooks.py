@@ -1,0 +1,141 @@
+"""The notebooks, and films, on DeepMind Lab from the first to the last cell: the real one where it can be used, else a
+strict stand-in for its Python module."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import papermill
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+from mmlib import levels
+from mmlib.cli.main import app
+from mmlib.figures import plots, video
+from mmlib.levels import dmlab
+from mmlib.runs.reader import find_runs
+
+ROOT = Path(__file__).parents[1]
+FAKE_DMLAB = ROOT / "tests" / "fake_dmlab"
+NAME = "nav_maze_static_01"
+THREE = "explore_object_locations_small+lt_horseshoe_color+lt_chasm"
+SHORT = {
+    "agent_steps": 3_000,
+    "num_envs": 1,
+    "unroll": 50,
+    "learner_batches": 1,
+    "log_every": 300,
+    "evaluation_envs": 1,
+    "level_settings": '{"episode_seconds": 2}',
+}
+
+
+@pytest.fixture(autouse=True)
+def lab(monkeypatch, tmp_path):
+    """DeepMind Lab for this process and those that it starts."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if not dmlab.available():
+        monkeypatch.syspath_prepend(str(FAKE_DMLAB))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE_DMLAB), *(p for p in sys.path if p)]))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results directory in which DeepMind Lab's scores of random play are known, and others than MiniLab's."""
+    folder = tmp_path / "results" / "baselines"
+    folder.mkdir(parents=True)
+    for k, level in enumerate(dmlab.LEVELS):
+        score = {"made_by": "a test", "mean": -50.0 - k, "standard_error": 0.1, "episodes": 1000}
+        (folder / f"{level}.json").write_text(json.dumps({"dmlab": {"small": score, "big756": score}}))
+    return folder.parent
+
+
+def make(figure: str, results: Path, level: str, *options: str) -> str:
+    """`mmlib figure` on DeepMind Lab; returns what it printed."""
+    parts = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
+    command = [sys.executable, "-m", "mmlib", "figure", figure, "--preset", "smoke", "--backend", "dmlab", *parts]
+    result = subprocess.run(
+        [*command, "--level", level, "--results", str(results), *options], capture_output=True, text=True, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("figure", "folder", "methods"),
+    [("3", "figure3", ["small"]), ("6", "figure6", ["ff"]), ("controls", "controls", ["mm"])],
+)
+def test_figures_of_one_level(results, figure, folder, methods):
+    make(figure, results, NAME, *(part for method in methods for part in ("--method", method)))
+    where = results / "smoke" / folder / NAME
+    runs = find_runs(results)
+    assert [run.method for run in runs] == sorted(methods)
+    assert {run.config["backend_in_force"] for run in runs} == {"dmlab"}
+    assert imread(where / "level.png").shape[:2] == (72 * 4 + 30, 3 * 96 * 4 + 2 * 12)  # views and no map
+    assert imread(where / "figure.png").std() > 0.02 and imread(where / "diagnostics.png").std() > 0.02
+    assert "random policy" in (where / "figure.svg").read_text()
+    if figure != "controls":
+        svg = (where / "average.svg").read_text()
+        assert "0 random, 1 the best run here" in svg and "expert" not in svg
+
+
+def test_figure_9(results):
+    make("9", results, THREE, "--method", "multitask")
+    where = results / "smoke" / "figure9" / THREE
+    assert imread(where / "figure.png").std() > 0.02
+    notebook = (where / "notebook.ipynb").read_text()
+    assert "0 random, 1 human, as published; 0 random, 1 the best run here" in notebook
+
+
+def test_notebook_00_is_played_at_random_and_has_no_maps(results, tmp_path):
+    parameters = {"levels": [NAME, "lt_chasm"], "preset": "smoke", "backend": "dmlab", "results": str(results)}
+    notebook = ROOT / "notebooks" / "00_levels.ipynb"
+    papermill.execute_notebook(
+        str(notebook), str(tmp_path / "out.ipynb"), parameters, cwd=str(notebook.parent), progress_bar=False
+    )
+    where = results / "smoke" / "figure10"
+    assert imread(where / "levels.png").shape[:2] == (2 * (168 + 44), 4 * (224 + 10))
+    assert all((where / name / "random.mp4").stat().st_size > 1000 for name in (NAME, "lt_chasm"))
+
+
+def test_the_gallery_of_a_backend_without_maps_has_views_only():
+    level = levels.make(NAME, "dmlab", seed=1)
+    figure = plots.level_gallery(level, views=2, agent_steps=20)
+    level.close()
+    assert [axes.get_title() for axes in figure.axes] == ["the agent's view"] * 2
+
+
+def mmlib(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_films_have_the_view_and_no_map(tmp_path):
+    frames = [frame for frame, _ in video.film(NAME, "random", backend="dmlab").pictures(0.2)]
+    assert [frame.shape for frame in frames] == [(264, 320, 3)] * 4
+    assert frames[0][:240].std() > 5 and (frames[0][240:] > 200).any()
+    settings = {**SHORT, "agent_steps": 100, "width": 32, "height": 24, "conv1": [4, 2]}
+    parts = [part for name, value in settings.items() for part in ("-p", f"{name}={value}")]
+    run = tmp_path / "run"
+    arguments = ["--preset", "smoke", "--method", "small", "--level", NAME, "--backend", "dmlab", *parts]
+    trained = mmlib("train", *arguments, "--directory", run)
+    assert trained.exit_code == 0 and f"small on {NAME} (dmlab)" in trained.output, trained.output
+    filmed = [frame for frame, _ in video.film(NAME, str(run)).pictures(0.2)]
+    assert [frame.shape for frame in filmed] == [(264, 320, 3)] * 4
+    blocks = filmed[0][:240, :320].reshape(24, 10, 32, 10, 3)
+    assert (np.ptp(blocks, axis=(1, 3)) == 0).all()  # the agent's own frame, enlarged
+    for message, wanted in {
+        "dmlab has no policy 'expert' for films; its policies: random": [NAME, "--backend", "dmlab"],
+        "unknown backend 'doom'; backends: auto, dmlab": [NAME, "--backend", "doom"],
+        f"the run {run} is on backend dmlab, not minilab": [NAME, "--policy", run, "--backend", "minilab"],
+    }.items():
+        result = mmlib("video", *wanted, "-o", tmp_path / "x.mp4")
+        assert result.exit_code == 2 and message in " ".join(result.stderr.split())
+
+
+def test_the_option_names_the_backends():
+    result = mmlib("train", "--preset", "smoke", "--backend", "doom")
+    assert result.exit_code == 2 and "unknown backend 'doom'; backends: auto, dmlab" in result.stderr
