@@ -38,7 +38,7 @@ def test_the_chasm_has_the_measured_pit_and_spawns():
     assert CHASM_ARENA.cell == 128
     assert (floor[:, 2] == -48).all()
     assert (np.delete(floor, 2, axis=1) == 0).all()
-    level = levels.make("lt_chasm", num_envs=64, width=8, height=8)
+    level = levels.make("lt_chasm", "minilab", num_envs=64, width=8, height=8)
     x = np.array([level.pose(i).x for i in range(64)]) - 320
     assert set(x.tolist()) == {-272, 272}
 
@@ -55,7 +55,7 @@ def test_shortest_paths_go_round_the_divider_and_over_the_pit():
 
 def test_spawns_are_free_and_everybody_starts_with_the_kit():
     for name in NAMES:
-        level = levels.make(name, num_envs=32, width=8, height=8, bot_count=4)
+        level = levels.make(name, "minilab", num_envs=32, width=8, height=8, bot_count=4)
         body = level._fight.body[:, :5]
         places = body[..., [X, Y]]
         gaps = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) + 1e9 * np.eye(5)
@@ -66,7 +66,7 @@ def test_spawns_are_free_and_everybody_starts_with_the_kit():
 
 def test_looks_are_redrawn_where_the_level_says_so():
     for name, several in (("lt_horseshoe_color", True), ("lt_chasm", False)):
-        level = levels.make(name, num_envs=16, width=8, height=8)
+        level = levels.make(name, "minilab", num_envs=16, width=8, height=8)
         assert (len(set(level._fight.look.tolist())) > 1) == several
 
 
@@ -144,7 +144,7 @@ def test_the_marksman_scores(name):
 
 def test_the_marksman_plays_lasertag_only():
     with pytest.raises(ValueError, match="nav_maze_static_01 is not a lasertag level"):
-        marksman(levels.make("nav_maze_static_01"))
+        marksman(levels.make("nav_maze_static_01", "minilab"))
 
 
 def test_an_environment_stays_under_two_megabytes():

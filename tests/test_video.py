@@ -36,7 +36,7 @@ def test_a_film_shows_the_view_beside_the_map(tmp_path):
 
 @pytest.mark.parametrize(("level", "width"), [("nav_maze_static_01", 360), ("explore_object_locations_small", 240)])
 def test_the_map_fits_beside_the_view(level, width):
-    picture, reward = next(video.film(level, "random").pictures(1))
+    picture, reward = next(video.film(level, "random", backend="minilab").pictures(1))
     assert picture.shape == (264, 320 + 8 + width, 3)
     assert reward == 0
     assert len(np.unique(picture[:240, 328:].reshape(-1, 3), axis=0)) > 10

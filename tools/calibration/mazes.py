@@ -17,7 +17,7 @@ from mmlib.levels.minilab.maze.generator import OBJECT_CELL, WALL, generate, maz
 from mmlib.levels.minilab.physics import ORIGIN_ABOVE_FLOOR, TICK_MS
 from mmlib.levels.minilab.random import MAZE, stream
 from mmlib.levels.table import SPECS
-from mmlib.spaces import SMALL
+from mmlib.spaces import SMALL, get_space
 from tools.calibration.target import Target
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ START = (550.0, 50.0)  # the west end of five cells in a row of nav_maze_static_
 REFERENCE_BIG = np.array(  # the "big" random policy measured there, whose yaw is not the paper's
     [(*a, 0) for a in product((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))], np.int32
 )
-RANDOM_POLICIES = {"Small": SMALL.vectors, "big": REFERENCE_BIG}
+RANDOM_POLICIES = {"Small": SMALL.vectors, "Big756": get_space("big756").vectors, "big": REFERENCE_BIG}
 
 
 class _Body:
@@ -126,25 +126,30 @@ def _random_play(level: str, policy: str, what: str, episodes: int, seed: int) -
     return random_play(level, policy, episodes, seed)[what]
 
 
-# Level, policy: return and its standard error; cells visited; goals in 40 episodes.
-RANDOM_PLAY = {
-    (MAZE_1, "Small"): (1.90, 0.43, 10.2, 3),
-    (MAZE_1, "big"): (3.90, 0.77, 16.1, 8),
-    (MAZE_2, "Small"): (3.70, 0.84, 21.0, 6),
-    (MAZE_2, "big"): (5.38, 0.66, 34.9, 6),
-    (EXPLORE, "Small"): (2.75, 0.36, 22.4, None),
-    (EXPLORE, "big"): (4.70, 0.49, 38.2, None),
+# Level, policy: return and its standard error; goals in how many episodes; cells visited. None: not measured.
+RANDOM_PLAY: dict[tuple[str, str], tuple[float, float, tuple[int, int] | None, float | None]] = {
+    (MAZE_1, "Small"): (1.297, 0.128, (12, 300), 10.2),
+    (MAZE_1, "Big756"): (2.420, 0.190, None, None),
+    (MAZE_1, "big"): (3.90, 0.77, (8, 40), 16.1),
+    (MAZE_2, "Small"): (2.250, 0.153, (13, 300), 21.0),
+    (MAZE_2, "Big756"): (4.915, 0.308, None, None),
+    (MAZE_2, "big"): (5.38, 0.66, (6, 40), 34.9),
+    (EXPLORE, "Small"): (2.75, 0.36, None, 22.4),
+    (EXPLORE, "big"): (4.70, 0.49, None, 38.2),
 }
 
 
 def _random_targets() -> Iterator[Target]:
-    for (level, policy), (returned, error, cells, goals) in RANDOM_PLAY.items():
-        what = f"random play, {policy}"
-        yield Target(level, f"{what}: return", "", returned, error, partial(_random_play, level, policy, "return"))
+    for (level, policy), (returned, error, goals, cells) in RANDOM_PLAY.items():
+        what, sample = f"random play, {policy}", partial(_random_play, level, policy)
+        yield Target(level, f"{what}: return", "", returned, error, partial(sample, "return"))
         if goals is not None:  # rare and so Poisson
-            sample = partial(_random_play, level, policy, "goals")
-            yield Target(level, f"{what}: goals", "an episode", goals / 40, goals**0.5 / 40, sample)
-        yield Target(level, f"{what}: cells visited", "", cells, None, partial(_random_play, level, policy, "cells"))
+            number, played = goals
+            yield Target(
+                level, f"{what}: goals", "an episode", number / played, number**0.5 / played, partial(sample, "goals")
+            )
+        if cells is not None:
+            yield Target(level, f"{what}: cells visited", "", cells, None, partial(sample, "cells"))
 
 
 @lru_cache(maxsize=4)
