@@ -147,7 +147,10 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     config, agent = population.config, population.agent
     weights = agent.control_weights(population.hyper.alpha)
     size = {"width": config.width, "height": config.height}
-    env = Watched(levels.make(level, in_force, config.population, seed, config.action_repeat, **size))
+    try:
+        env = Watched(levels.make(level, in_force, config.population, seed, config.action_repeat, **size))
+    except ValueError as error:
+        raise VideoError(f"the run {directory} cannot be played here: {error}") from error
     if pictures.view(env.level, 0, *VIEW) is None:
         env.close()
         raise VideoError(f"{level} of backend {in_force} has no pictures to film")
