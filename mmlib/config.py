@@ -19,6 +19,7 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the field, the value and what is allowed."""
 
 
+HYPER = ("learning_rate", "entropy_cost", "alpha")  # what PBT can adapt
 TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place of a field of `methods.AgentSpec`
 
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
@@ -29,8 +30,11 @@ class PBTConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    ready: int = Field(300, ge=1, description="episodes of a member between two decisions")
-    window: int = Field(30, ge=2, description="last episode returns that are compared")
+    adapt: tuple[Literal["learning_rate", "entropy_cost", "alpha"], ...] = Field(
+        HYPER, min_length=1, description="the hyperparameters; others keep the run's own value or schedule"
+    )
+    ready: int = Field(300, ge=1, description="fresh episodes of a member between two decisions")
+    window: int = Field(30, ge=2, description="last fresh episode returns that are compared, of each level")
     p_value: float = Field(0.05, gt=0.0, lt=1.0, description="of the one-sided T-test, below which a member copies")
     explore_probability: float = Field(0.25, ge=0.0, le=1.0)
     factors: Range = Field((1.2, 0.8), description="one of which multiplies the learning rate, one the entropy cost")
@@ -86,9 +90,7 @@ class RunConfig(BaseModel):
     alpha: tuple[Knot, ...] = Field(
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
     )
-    pbt: PBTConfig | None = Field(
-        None, description="adapt learning rate, entropy cost and alpha by population based training"
-    )
+    pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
     transfer_cost: float | None = Field(
         None, ge=0.0, description="lambda of the loss (section 3), in place of the method's"
     )
@@ -161,6 +163,7 @@ class RunConfig(BaseModel):
 SETTING_DEFAULTS: dict[str, Any] = {
     name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()
 }
+PBT_DEFAULTS: dict[str, Any] = {name: field.default for name, field in PBTConfig.model_fields.items()}
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:

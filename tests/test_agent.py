@@ -152,10 +152,6 @@ def test_without_mixing_the_target_acts():
     torch.testing.assert_close(agent.mixture_weights(torch.tensor([0.2, 0.7]))[:, 0], torch.tensor([0.8, 0.3]))
 
 
-def test_a_fixed_alpha_stays():
-    assert make("small_kl").control_weights(torch.tensor([0.2, 0.7])).tolist() == [[1, 0], [1, 0]]
-
-
 def test_sampled_mixing_selects_with_the_weights():
     """c ~ Cat(alpha) at each step, and the stored log-probability is that of pi_c."""
     agent, N = make("mm_sampled"), 4000

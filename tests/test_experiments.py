@@ -176,6 +176,6 @@ def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):
 
 def test_a_preset_may_set_a_single_figure_apart(tmp_path):
     windows = {name: plan(name, "population", results=tmp_path)[0].config.pbt.window for name in ("3", "6", "9")}
-    assert windows == {"3": 30, "6": 30, "9": 10}
+    assert windows == {"3": 8, "6": 8, "9": 4}
     part = plan("9", "population", overrides={"pbt": {"p_value": 0.1}}, results=tmp_path)[0].config.pbt
-    assert (part.p_value, part.window, part.ready) == (0.1, 10, 10)
+    assert (part.p_value, part.window, part.ready) == (0.1, 4, 32)

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.method import pbt
+from mmlib.method.actors import Episode
+from mmlib.method.methods import METHODS
+from mmlib.method.schedule import piecewise
+from mmlib.runs.lineage import trajectory
 from mmlib.runs.reader import Run
 from mmlib.training.loop import TrainingLoop, train
 
@@ -19,7 +23,7 @@ PAPER = PBTConfig()
 
 def population(windows, hyper=None, config=PAPER, seed=0):
     state = pbt.PopulationState.start(config, len(windows), seed)
-    state.windows = [[list(w)] for w in windows]
+    state.windows = [[[(0, value) for value in w]] for w in windows]
     state.hyper = hyper or [
         {"learning_rate": 1.0 + m, "entropy_cost": 10.0 + m, "alpha": 0.5} for m in range(len(windows))
     ]
@@ -40,28 +44,45 @@ def test_the_start_is_log_uniform():
         assert scipy.stats.kstest(logs, "uniform").pvalue > 0.001
 
 
+def ended(member, value, began=0, task=0):
+    return Episode(member, began, began + 450, value, 1800, task)
+
+
 def observe(state, config, returns):
-    """Episodes that are trained on and compared, as on a single level."""
-    pbt.observe(state, config, [member for member, _, _ in returns], returns)
+    """Fresh episodes that are trained on and compared, as on a single level."""
+    episodes = [ended(member, value, state.changed[member]) for member, value in returns]
+    pbt.observe(state, config, episodes, episodes)
+
+
+def returns_of(state, member):
+    return [[value for _, value in window] for window in state.windows[member]]
 
 
 def test_nothing_before_ready():
     state = population([[1.0]] * 2)
-    observe(state, PAPER, [(0, 0, 1.0)] * 299 + [(1, 0, 2.0)] * 10)
+    observe(state, PAPER, [(0, 1.0)] * 299 + [(1, 2.0)] * 10)
     assert pbt.ready(state, PAPER) == []
-    observe(state, PAPER, [(0, 0, 5.0)])
+    observe(state, PAPER, [(0, 5.0)])
     assert pbt.ready(state, PAPER) == [0]
-    assert state.windows[0][0] == [1.0] * 29 + [5.0] and len(state.windows[1][0]) == 11
+    assert returns_of(state, 0) == [[1.0] * 29 + [5.0]] and len(state.windows[1][0]) == 11
 
 
 def test_episodes_trained_on_make_ready_and_those_of_the_target_alone_are_compared():
     state = population([[1.0]] * 2)
-    pbt.observe(state, PAPER, [0] * 300, [(1, 0, 7.0)] * 400)
+    pbt.observe(state, PAPER, [ended(0, 3.0)] * 300, [ended(1, 7.0)] * 400)
     assert pbt.ready(state, PAPER) == [0] and state.episodes == [300, 0]
-    assert state.windows == [[[1.0]], [[7.0] * 30]]
+    assert [returns_of(state, m) for m in (0, 1)] == [[[1.0]], [[7.0] * 30]]
 
 
-def test_exploit_copies_a_better_member_and_its_window():
+def test_episodes_that_began_before_the_last_change_count_for_nothing():
+    state = population([[], []])
+    state.changed = [1000, 0]
+    before, after = [ended(0, 1.0, 999)] * 40, [ended(0, 2.0, 1000), ended(0, 3.0, 1500)]
+    pbt.observe(state, PAPER, before + after, [ended(0, 9.0, 999), ended(0, 4.0, 1000), ended(1, 5.0, 999)])
+    assert state.episodes == [2, 0] and state.windows == [[[(1000, 4.0)]], [[(999, 5.0)]]]
+
+
+def test_exploit_copies_a_better_member_and_begins_anew():
     random = np.random.default_rng(0)
     low, high = random.normal(0, 1, 30), random.normal(2, 1, 30)
     state = population([low, high])
@@ -69,11 +90,33 @@ def test_exploit_copies_a_better_member_and_its_window():
     expected = scipy.stats.ttest_ind(high, low, equal_var=False, alternative="greater").pvalue
     assert decision.copied and decision.p == pytest.approx(expected) and decision.opponent == 1
     assert (decision.mean, decision.opponent_mean) == pytest.approx((low.mean(), high.mean()))
+    assert (decision.episodes, decision.opponent_episodes, decision.began, decision.changed) == (30, 30, 0, 0)
     assert decision.old["learning_rate"] == 1.0 and decision.new == state.hyper[1]
-    pbt.apply(state, decision)
-    assert state.hyper[0] == state.hyper[1] and state.windows[0] == state.windows[1]
-    assert state.windows[0] is not state.windows[1] and state.episodes[0] == 0
-    assert not pbt.decide(state, PAPER, 1).copied  # equal windows now
+    state.episodes = [300, 200]
+    pbt.apply(state, decision, now=777)
+    assert state.hyper[0] == state.hyper[1] and state.windows[0] == [[]] and len(state.windows[1][0]) == 30
+    assert (state.changed, state.episodes, state.decisions) == ([777, 0], [0, 200], 1)
+    nobody = pbt.decide(state, PAPER, 1)  # the copy has no window: it is nobody's donor, and there is no third
+    assert not nobody.copied and nobody.opponent == 1 and math.isnan(nobody.p)
+
+
+@pytest.mark.parametrize(("explore", "changed"), [(0.0, 0), (1.0, 777)])
+def test_a_decision_that_changes_nothing_leaves_the_window(explore, changed):
+    state = population([[2.0, 3.0] * 15, [0.0, 1.0] * 15])
+    state.episodes = [300, 300]
+    decision = pbt.decide(state, PBTConfig(explore_probability=explore), 0)
+    assert decision.changes is decision.explored is (explore == 1.0) and not decision.copied
+    pbt.apply(state, decision, now=777)
+    assert (state.episodes, state.changed[0]) == ([0, 300], changed)
+    assert returns_of(state, 0) == ([[]] if decision.changes else [[2.0, 3.0] * 15])
+
+
+def test_an_exploration_that_alpha_cannot_follow_is_no_change():
+    config = PBTConfig(explore_probability=1.0, adapt=("alpha",))
+    state = population([[2.0] * 30, [2.0] * 30], [{"alpha": 1.0}] * 2)
+    decisions = [pbt.decide(state, config, 0) for state.decisions in range(50)]
+    assert all(d.explored for d in decisions)
+    assert {d.changes: d.new["alpha"] for d in decisions} == {False: 1.0, True: 0.95}
 
 
 def test_a_worse_opponent_is_not_copied():
@@ -94,6 +137,14 @@ def test_degenerate_windows_decide_sanely(mine, theirs, copied):
     decision = pbt.decide(population([mine, theirs]), PAPER, 0)
     assert decision.copied is copied
     assert math.isnan(decision.p) == (min(len(mine), len(theirs)) < 30)
+    assert decision.episodes == len(mine) and decision.opponent == (len(theirs) == 30)
+
+
+def test_only_members_with_a_full_window_are_met_but_revival_needs_none():
+    state = population([[1.0] * 30, [9.0] * 29, [2.0] * 30])
+    assert {pbt.decide(state, PAPER, 0).opponent for state.decisions in range(50)} == {2}
+    revived = [pbt.decide(state, PAPER, 0, stopped={0, 2}) for state.decisions in range(50)]
+    assert {d.opponent for d in revived} == {1} and all(d.copied for d in revived)
 
 
 @given(alpha=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
@@ -117,8 +168,33 @@ def test_explore_probability_and_opponents():
 
 
 def test_several_levels_are_compared_by_their_mean():
-    np.testing.assert_allclose(pbt.scores([[9.0, 1.0, 2.0], [10.0, 20.0]], 2), [5.5, 11.0])
-    assert len(pbt.scores([[1.0, 2.0], [3.0]], 2)) == 0
+    state, config = pbt.PopulationState.start(PAPER, 2, 0, num_levels=2), PBTConfig(window=2)
+    first = [ended(0, value) for value in (9.0, 1.0, 2.0)]
+    pbt.observe(state, config, [], [*first, ended(0, 10.0, task=1)])
+    assert len(pbt.scores(state, config, 0)) == 0
+    pbt.observe(state, config, [], [ended(0, 20.0, began=7, task=1)])
+    np.testing.assert_allclose(pbt.scores(state, config, 0), [5.5, 11.0])
+    decision = pbt.decide(state, config, 0)
+    assert (decision.episodes, decision.began, decision.mean) == (4, 0, 8.25)
+
+
+@pytest.mark.parametrize(
+    ("adapt", "method", "names"),
+    [
+        (pbt.HYPER, "mm", pbt.HYPER),
+        (("alpha", "entropy_cost"), "mm", ("entropy_cost", "alpha")),
+        (pbt.HYPER, "small", ("learning_rate", "entropy_cost")),  # nothing to mix
+        (pbt.HYPER, "small_kl", ("learning_rate", "entropy_cost")),  # its alpha is its own
+        (("alpha",), "big756", ()),
+    ],
+)
+def test_what_plays_no_part_is_not_adapted(adapt, method, names):
+    config = PBTConfig(adapt=adapt, explore_probability=1.0)
+    assert pbt.adapted(config, METHODS[method]) == names
+    state = pbt.PopulationState.start(config, 3, 0, adapted=names)
+    assert state.adapted == names
+    decision = pbt.decide(state, config, 0)
+    assert set(decision.new) == set(decision.old) == set(names) and decision.changes is bool(names)
 
 
 def test_a_population_finds_a_known_best_learning_rate():
@@ -127,24 +203,24 @@ def test_a_population_finds_a_known_best_learning_rate():
     random = np.random.default_rng(1)
     state = pbt.PopulationState.start(config, 8, seed=1)
     start = [h["learning_rate"] for h in state.hyper]
-    for _ in range(200):
+    for round in range(200):
         for member in range(8):
             distance = abs(np.log(state.hyper[member]["learning_rate"] / 0.3))
-            observe(state, config, [(member, 0, -distance + random.normal(0, 0.1)) for _ in range(5)])
+            observe(state, config, [(member, -distance + random.normal(0, 0.1)) for _ in range(5)])
         for member in pbt.ready(state, config):
-            pbt.apply(state, pbt.decide(state, config, member))
+            pbt.apply(state, pbt.decide(state, config, member), now=round + 1)
     end = [h["learning_rate"] for h in state.hyper]
     assert np.abs(np.log(np.array(start) / 0.3)).mean() > 2
     assert np.abs(np.log(np.array(end) / 0.3)).mean() < 0.3
 
 
-FAST = {"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
+FAST = {"ready": 2, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
 
 
 def config(**overrides):
-    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=2, unroll=100)
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=2, unroll=50)
     base |= dict(learner_batches=2, width=48, height=36, conv1=(4, 2), staggered=True, pbt=FAST)
-    base |= dict(agent_steps=200 * 14, log_every=200, checkpoint_every=200 * 5)
+    base |= dict(agent_steps=100 * 24, log_every=200, checkpoint_every=1000, level_settings={"episode_seconds": 5})
     return make_config(base | overrides)
 
 
@@ -153,7 +229,7 @@ def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
     loop = TrainingLoop(config(lag=lag))
     copies = 0
     try:
-        for _ in range(14):
+        for _ in range(24):
             decisions = loop.iterate().decisions
             for decision in decisions:
                 for name, value in decision.new.items():
@@ -203,7 +279,7 @@ def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
 
     def dying(self):
         calls.append(1)
-        if len(calls) == 8:
+        if len(calls) == 17:
             raise KeyboardInterrupt
         return iterate(self)
 
@@ -217,6 +293,37 @@ def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
         assert one == two
 
 
+@pytest.mark.parametrize("lag", [0, 1])
+def test_what_is_not_adapted_keeps_the_runs_value(tmp_path, lag):
+    knots = ((0, 0.0), (1500, 1.0))
+    run = config(lag=lag, pbt={**FAST, "adapt": ("entropy_cost",)}, learning_rate=7e-4, alpha=knots)
+    train(run, tmp_path)
+    metrics, decisions = Run(tmp_path).metrics(), Run(tmp_path).decisions()
+    assert set(metrics["learning_rate"]) == {7e-4} and len(set(metrics["entropy_cost"])) > 3
+    acted = metrics["agent_steps"] - 100  # at the start of the last rollout
+    np.testing.assert_allclose(metrics["alpha"], [piecewise(knots, steps) for steps in acted], rtol=1e-5)
+    assert all(set(new) == {"entropy_cost"} for new in decisions["new"])
+    line = trajectory(Run(tmp_path), 1, "alpha")
+    assert line.values[-1] == 1.0 and len(line.values) == len(metrics) // 3 + 1
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_methods_own_alpha_is_in_force_and_logged(tmp_path, adapted):
+    """alpha is resolved once: what is logged for `small_kl` is what acts and weighs the loss, under PBT too."""
+    run = config(method="small_kl", pbt=FAST if adapted else None, alpha=((0, 0.7),), agent_steps=1500)
+    loop = TrainingLoop(run)
+    try:
+        for _ in range(2):
+            (trajectory,) = loop.iterate().trajectories
+            assert loop.hyper.alpha.tolist() == [0.0] * 3 and trajectory.weights.tolist() == [[1.0, 0.0]] * 3
+    finally:
+        loop.close()
+    train(run, tmp_path)
+    assert set(Run(tmp_path).metrics()["alpha"]) == {0.0}
+    if adapted:
+        assert all(set(new) == {"learning_rate", "entropy_cost"} for new in Run(tmp_path).decisions()["new"])
+
+
 def test_a_population_of_one_is_refused():
     with pytest.raises(ConfigError, match="population 1 cannot be trained by PBT; it needs 2"):
         config(population=1)
@@ -224,7 +331,13 @@ def test_a_population_of_one_is_refused():
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"window": 1}, "pbt.window = 1"), ({"alpha": (0.5, 0.1)}, "lower end"), ({"redy": 3}, "pbt.redy")],
+    [
+        ({"window": 1}, "pbt.window = 1"),
+        ({"alpha": (0.5, 0.1)}, "lower end"),
+        ({"redy": 3}, "pbt.redy"),
+        ({"adapt": ("alpah",)}, "pbt.adapt"),
+        ({"adapt": ()}, "pbt.adapt"),
+    ],
 )
 def test_bad_settings_are_named(setting, message):
     with pytest.raises(ConfigError, match=message):

@@ -71,13 +71,14 @@ def methods(as_json: Json = False) -> None:
 
 
 def presets(as_json: Json = False) -> None:
-    """List the presets, from seconds to the paper's scale.
+    """List the presets, from seconds to the paper's scale, and how often members of their populations decide.
 
     \b
     Examples:
       mmlib presets
       mmlib presets --json
     """
+    from mmlib.experiments.clock import table
     from mmlib.experiments.design import PRESETS
 
     if as_json:
@@ -90,6 +91,9 @@ def presets(as_json: Json = False) -> None:
         steps = preset.settings["agent_steps"]
         rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}"))
     _print_table(("preset", ""), rows)
+    print("\nPopulation based training, of one member in a run:")
+    ticks = table()
+    _print_table(tuple(ticks[0]), [[str(cell) for cell in row.values()] for row in ticks])
 
 
 def doctor(

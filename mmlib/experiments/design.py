@@ -146,7 +146,8 @@ def configure(
         values["transfer_cost"] = METHODS[method].transfer_weight
     values |= {"level": level, "method": method, "seed": seed}
     config = check(make_config(values))  # checks every setting before the schedule is made from them
-    if METHODS[method].mixes and config.pbt is None and "alpha" not in overrides:
+    adapted = config.pbt is not None and "alpha" in config.pbt.adapt
+    if METHODS[method].mixes and not adapted and "alpha" not in overrides:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config

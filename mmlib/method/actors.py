@@ -48,10 +48,14 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Episode:
-    """A finished episode: its member, when it ended in steps of its own environment, unclipped return, and length."""
+    """A finished episode: its member, when it began and ended, unclipped return, and length.
+
+    Times are agent steps of its own environment, which are those of every environment of the run: they step together.
+    """
 
     member: int
-    steps: int
+    began: int
+    steps: int  # when it ended
     episode_return: float
     length_frames: int
     task: int = 0  # the level's place in the run's list
@@ -77,6 +81,7 @@ class Actor:
         self.shape = (agent.population, level.num_envs // agent.population)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.steps = 0  # agent steps of each environment
+        self.began = np.zeros(level.num_envs, np.int64)  # [B], when the current episodes did
         self.observation = self._frames(level.reset()).clone()
         self.first = torch.ones(self.shape, dtype=torch.bool)
         self.state = agent.initial_state(self.shape[1], task)
@@ -135,8 +140,10 @@ class Actor:
         buffers["first"][t] = self.first
 
     def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
+        began = self.began.copy()
+        self.began[done] = self.steps
         return [
-            Episode(b // self.shape[1], self.steps, float(returns[b]), int(lengths[b]), self.task)
+            Episode(b // self.shape[1], int(began[b]), self.steps, float(returns[b]), int(lengths[b]), self.task)
             for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
         ]
 
@@ -166,6 +173,7 @@ class Actor:
             "level": {name: torch.as_tensor(value).clone() for name, value in self.level.state_dict().items()},
             "generator": self.generator.get_state(),
             "steps": self.steps,
+            "began": torch.as_tensor(self.began).clone(),
             "observation": self.observation.clone(),
             "first": self.first.clone(),
             "state": tuple(self.state),
@@ -175,7 +183,7 @@ class Actor:
         """Continues where `state_dict` was taken."""
         fresh = self.level.load_state_dict({name: value.numpy() for name, value in saved["level"].items()})
         self.generator.set_state(saved["generator"])
-        self.steps = saved["steps"]
+        self.steps, self.began = saved["steps"], saved["began"].numpy().copy()
         self.observation, self.first = saved["observation"], saved["first"]
         action, reward, cores = saved["state"]
         self.state = AgentState(
@@ -185,4 +193,5 @@ class Actor:
         )
         if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
             self.observation = self._frames(fresh).clone()
+            self.began[:] = self.steps
             self.first = torch.ones(self.shape, dtype=torch.bool)

@@ -112,8 +112,7 @@ class MixMatchAgent(nn.Module):
 
     def mixture_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in pi_mm, from alpha `[P]`."""
-        fixed = alpha if self.spec.alpha is None else torch.full_like(alpha, self.spec.alpha)
-        return mixture_weights(fixed, len(self.spec.active()))
+        return mixture_weights(alpha, len(self.spec.active()))
 
     @property
     def device(self) -> torch.device:

@@ -1,9 +1,13 @@
 """Population based training: readiness, exploit and explore as functions of a population's state (appendix B).
 
-Nothing here trains or copies anything: `decide` says what is to happen, and the loop does it. Where the paper is
-silent, a copy takes the donor's window of returns along, so that nobody is compared by returns of weights that are gone
-(stated choice), and a member that copied counts its 300 episodes anew, as one that did not.
-Shape letters: P population.
+Nothing here trains or copies anything: `decide` says what is to happen, and the loop does it.
+
+The clock. A member changes when it copies another or when its hyperparameters move; an episode is *fresh* if it began
+when its member had changed for the last time, so that nothing else has played in it. Fresh episodes alone make a
+member ready and are compared (stated choice; the paper says "every 300 episodes" and "the last 30"). After a change the
+window of returns is empty, of a copy too: the donor's returns are the donor's. A decision that changes nothing leaves
+the window alone, and the count of episodes begins anew after every decision. Who has no full window is nobody's donor.
+Times are agent steps of an environment, as in `actors.Episode`. Shape letters: P population.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from mmlib.config import PBTConfig
+from mmlib.config import HYPER, PBTConfig
+from mmlib.method.actors import Episode
+from mmlib.method.methods import AgentSpec
 
-Hyper = dict[str, float]  # learning_rate, entropy_cost, alpha
+Hyper = dict[str, float]  # those of `HYPER` that are adapted
+TIMES = ("began", "opponent_began", "changed", "opponent_changed")  # fields of `Decision`
 
 
 @dataclass
@@ -25,24 +32,36 @@ class PopulationState:
     """What decisions depend on; hyperparameters are the ones in force."""
 
     hyper: list[Hyper]  # [P]
-    windows: list[list[list[float]]]  # [P][levels][<= window], each level's last returns, oldest first
-    episodes: list[int]  # [P], trained on since the last decision
+    # [P][levels][<= window], (began, return) of each level's last fresh episodes, oldest end first
+    windows: list[list[list[tuple[int, float]]]]
+    episodes: list[int]  # [P], fresh ones trained on since the last decision
+    changed: list[int]  # [P], when each member changed last
     decisions: int = 0  # so far: with the seed it decides all random draws of the next one
     seed: int = 0
 
     @classmethod
-    def start(cls, config: PBTConfig, population: int, seed: int, num_levels: int = 1) -> PopulationState:
-        """A fresh population: each hyperparameter log-uniform in its range."""
+    def start(
+        cls, config: PBTConfig, population: int, seed: int, num_levels: int = 1, adapted: Sequence[str] = HYPER
+    ) -> PopulationState:
+        """A fresh population: each adapted hyperparameter log-uniform in its range."""
         random = np.random.default_rng([seed, 0])
-        hyper = [{name: log_uniform(random, getattr(config, name)) for name in HYPER} for _ in range(population)]
-        return cls(hyper, [[[] for _ in range(num_levels)] for _ in range(population)], [0] * population, seed=seed)
+        hyper = [{name: log_uniform(random, getattr(config, name)) for name in adapted} for _ in range(population)]
+        windows: list[list[list[tuple[int, float]]]] = [[[] for _ in range(num_levels)] for _ in range(population)]
+        return cls(hyper, windows, [0] * population, [0] * population, seed=seed)
+
+    @property
+    def adapted(self) -> tuple[str, ...]:
+        """The names of the hyperparameters that are adapted."""
+        return tuple(self.hyper[0])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for a checkpoint."""
         return asdict(self)
 
 
-HYPER = ("learning_rate", "entropy_cost", "alpha")
+def adapted(config: PBTConfig, spec: AgentSpec) -> tuple[str, ...]:
+    """The hyperparameters that are adapted: those that are asked for, alpha only if it plays a part in the agent."""
+    return tuple(name for name in HYPER if name in config.adapt and (name != "alpha" or spec.mixes))
 
 
 @dataclass(frozen=True)
@@ -50,18 +69,30 @@ class Decision:
     """What happens to one member that is ready: a row of decisions.jsonl, but for its frames."""
 
     member: int
-    opponent: int
-    mean: float  # of the member's window
+    opponent: int  # the member itself if there was nobody to meet
+    mean: float  # of the member's window; NaN if it is not full
     opponent_mean: float
     p: float  # of the one-sided T-test that the opponent is better; NaN if there is too little to test
     copied: bool
     explored: bool
+    episodes: int  # in the member's window, of all levels; they are compared if both windows are full
+    opponent_episodes: int
+    began: int | None  # when the first of them began; None if there are none
+    opponent_began: int | None
+    changed: int  # when the member had changed last
+    opponent_changed: int
     old: Hyper
     new: Hyper
 
-    def as_row(self, frames: int) -> dict[str, Any]:
-        """The row, stamped with the member's environment frames."""
-        return {"frames": frames, **asdict(self)}
+    @property
+    def changes(self) -> bool:
+        """Whether the member is another one afterwards."""
+        return self.copied or self.new != self.old
+
+    def as_row(self, frames: int, frames_a_step: int) -> dict[str, Any]:
+        """The row, stamped with the member's environment frames; all its times are in them."""
+        row = {"frames": frames, **asdict(self)}
+        return row | {name: row[name] and row[name] * frames_a_step for name in TIMES}
 
 
 def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
@@ -70,34 +101,34 @@ def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
     return float(np.exp(random.uniform(low, high)))
 
 
-def observe(
-    state: PopulationState, config: PBTConfig, trained: Iterable[int], returns: Iterable[tuple[int, int, float]]
-) -> None:
-    """Takes finished episodes.
+def observe(state: PopulationState, config: PBTConfig, trained: Iterable[Episode], compared: Iterable[Episode]) -> None:
+    """Takes finished episodes, of which only the fresh ones count.
 
     Args:
-      trained: the member of each episode that was trained on; they make a member ready.
-      returns: (member, level, return) of the episodes that are compared: the same ones, or those of the target alone
-        where it is evaluated (appendix B.2). The last `window` of each level are kept.
+      trained: that were trained on; they make a member ready.
+      compared: the same ones, or those of the target alone where it is evaluated (appendix B.2). The last `window` of
+        each level are kept.
     """
-    for member in trained:
-        state.episodes[member] += 1
-    for member, level, value in returns:
-        window = state.windows[member][level]
-        window.append(value)
-        del window[: -config.window]
+    for e in trained:
+        state.episodes[e.member] += e.began >= state.changed[e.member]
+    for e in compared:
+        if e.began >= state.changed[e.member]:
+            window = state.windows[e.member][e.task]
+            window.append((e.began, e.episode_return))
+            del window[: -config.window]
 
 
 def ready(state: PopulationState, config: PBTConfig) -> list[int]:
-    """The members that trained on `ready` episodes or more since their last decision."""
+    """The members that trained on `ready` fresh episodes or more since their last decision."""
     return [member for member, episodes in enumerate(state.episodes) if episodes >= config.ready]
 
 
-def scores(windows: Sequence[Sequence[float]], window: int) -> np.ndarray:
+def scores(state: PopulationState, config: PBTConfig, member: int) -> np.ndarray:
     """What is compared, `[window]`: the k-th last return, the mean over levels (stated choice); empty if too few."""
-    if min(len(returns) for returns in windows) < window:
+    windows = state.windows[member]
+    if min(len(window) for window in windows) < config.window:
         return np.empty(0)
-    return np.mean([returns[-window:] for returns in windows], axis=0)
+    return np.mean([[value for _, value in window] for window in windows], axis=0)
 
 
 def better(opponent: np.ndarray, member: np.ndarray) -> float:
@@ -115,57 +146,63 @@ def better(opponent: np.ndarray, member: np.ndarray) -> float:
 def decide(state: PopulationState, config: PBTConfig, member: int, stopped: Collection[int] = frozenset()) -> Decision:
     """Exploit and explore for a member that is ready; changes nothing.
 
-    Exploit: a random other member; if the T-test says it is better with p below `p_value`, its weights, optimiser
-    state and hyperparameters are copied. Explore, with `explore_probability`: learning rate and entropy cost are
-    multiplied by one of `factors` each, alpha moves by `alpha_step` up or down within [0, 1].
-    Members that have `stopped` (their loss was not finite) are nobody's opponents, and copy whomever they meet.
+    Exploit: a random other member with a full window; if the T-test says it is better with p below `p_value`, its
+    weights, optimiser state and hyperparameters are copied. Explore, with `explore_probability`: see `explore`.
+    Members that have `stopped` (their loss was not finite) are nobody's opponents, and copy whomever they meet, who
+    needs no window for that.
     """
     random = np.random.default_rng([state.seed, 1, state.decisions])
-    others = [other for other in range(len(state.hyper)) if other != member and other not in stopped]
-    if not others:
-        return _stay(state, member)
-    opponent = int(random.choice(others))
-    mine, theirs = (scores(state.windows[m], config.window) for m in (member, opponent))
-    p = better(theirs, mine)
-    copied = p < config.p_value or member in stopped
-    old = state.hyper[member]
-    start = state.hyper[opponent] if copied else old
+    healthy = [other for other in range(len(state.hyper)) if other != member and other not in stopped]
+    met = [other for other in healthy if member in stopped or len(scores(state, config, other))]
+    opponent = int(random.choice(met)) if met else member
+    mine, theirs = scores(state, config, member), scores(state, config, opponent)
+    p = better(theirs, mine) if met else float("nan")
+    copied = bool(met) and (p < config.p_value or member in stopped)
+    start = state.hyper[opponent] if copied else state.hyper[member]
     explored = bool(random.random() < config.explore_probability)
     return Decision(
-        member,
-        opponent,
-        float(mine.mean()) if len(mine) else float("nan"),
-        float(theirs.mean()) if len(theirs) else float("nan"),
-        p,
-        copied,
-        explored,
-        dict(old),
-        explore(start, config, random) if explored else dict(start),
+        member=member,
+        opponent=opponent,
+        p=p,
+        copied=copied,
+        explored=explored,
+        old=dict(state.hyper[member]),
+        new=explore(start, config, random) if explored else dict(start),
+        **_side(state, mine, member),
+        **{f"opponent_{name}": value for name, value in _side(state, theirs, opponent).items()},
     )
 
 
-def _stay(state: PopulationState, member: int) -> Decision:
-    """The decision of a member that has nobody to meet."""
-    nan, old = float("nan"), state.hyper[member]
-    return Decision(member, member, nan, nan, nan, False, False, dict(old), dict(old))
-
-
-def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Generator) -> Hyper:
-    """Perturbed hyperparameters."""
-    factors = random.choice(config.factors, size=2)
-    step = config.alpha_step * random.choice([-1.0, 1.0])
+def _side(state: PopulationState, compared: np.ndarray, member: int) -> dict[str, Any]:
+    """What a decision says of a member: its window, and when it changed last."""
+    begins = [began for window in state.windows[member] for began, _ in window]
     return {
-        "learning_rate": float(hyper["learning_rate"] * factors[0]),
-        "entropy_cost": float(hyper["entropy_cost"] * factors[1]),
-        "alpha": float(np.clip(hyper["alpha"] + step, 0.0, 1.0)),
+        "mean": float(compared.mean()) if len(compared) else float("nan"),
+        "episodes": len(begins),
+        "began": min(begins, default=None),
+        "changed": state.changed[member],
     }
 
 
-def apply(state: PopulationState, decision: Decision) -> None:
-    """Books a decision: the member's new hyperparameters, and the donor's window if it copied."""
+def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Generator) -> Hyper:
+    """Perturbed hyperparameters.
+
+    Learning rate and entropy cost are multiplied by one of `factors` each, alpha moves by `alpha_step` up or down
+    within [0, 1]; those that are not adapted are not there.
+    """
+    new = {name: float(value * random.choice(config.factors)) for name, value in hyper.items() if name != "alpha"}
+    if "alpha" in hyper:
+        step = config.alpha_step * random.choice([-1.0, 1.0])
+        new["alpha"] = float(np.clip(hyper["alpha"] + step, 0.0, 1.0))
+    return new
+
+
+def apply(state: PopulationState, decision: Decision, now: int) -> None:
+    """Books a decision at time `now`: the member's new hyperparameters, and that it begins anew if it changed."""
     member = decision.member
     state.hyper[member] = dict(decision.new)
     state.episodes[member] = 0
-    if decision.copied:
-        state.windows[member] = [list(returns) for returns in state.windows[decision.opponent]]
+    if decision.changes:
+        state.changed[member] = now
+        state.windows[member] = [[] for _ in state.windows[member]]
     state.decisions += 1

@@ -64,7 +64,7 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
     """A hyperparameter along a final member's ancestry.
 
     Args:
-      run: one with or without PBT; without, the member's own recorded values.
+      run: one with or without PBT; without, or if PBT leaves it alone, the member's own recorded values.
       member: a member at the end.
       name: learning_rate, entropy_cost or alpha.
 
@@ -74,10 +74,11 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
     metrics = run.metrics()
     if member not in set(metrics["member"]):
         raise ValueError(f"{run.directory} has no member {member}; members: {sorted(set(metrics['member']))}")
-    if run.config.get("pbt") is None:
+    decisions = run.decisions()
+    adapted = all(name in hyper for side in ("old", "new") for hyper in decisions[side])
+    if run.config.get("pbt") is None or not adapted:
         own = metrics[metrics["member"] == member]
         return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
-    decisions = run.decisions()
     segments, rows = _walk(run, decisions, member)
     frames, values = [0.0], [_initial(metrics, decisions, segments[0].member, name)]
     for row in rows:

@@ -41,11 +41,13 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     One that it lacks, because it was recorded before there was such a setting, has its default (a new setting's default
     is what was done before it). The schedule of alpha plays no part, and is left out, where PBT adapts alpha.
     """
-    from mmlib.config import SETTING_DEFAULTS  # late: pydantic
+    from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS  # late: pydantic
 
     settings: dict[str, Any] = as_plain({**SETTING_DEFAULTS, **config})
     if settings.get("pbt") is not None:
-        settings.pop("alpha", None)
+        settings["pbt"] = as_plain({**PBT_DEFAULTS, **settings["pbt"]})
+        if "alpha" in settings["pbt"]["adapt"]:
+            settings.pop("alpha", None)
     return settings
 
 

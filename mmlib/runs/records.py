@@ -31,10 +31,11 @@ RECORDS = {
         *("episodes", "pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"),
         *("grad_norm", "value_mean", "value_error", "action_marginals"),
     ),
-    "episodes": ("frames", "member", "return", "length_frames"),
-    "evaluations": ("frames", "member", "return", "length_frames"),
+    "episodes": ("frames", "member", "return", "length_frames", "began"),
+    "evaluations": ("frames", "member", "return", "length_frames", "began"),
     "decisions": (
         *("frames", "member", "opponent", "mean", "opponent_mean", "p", "copied", "explored"),
+        *("episodes", "opponent_episodes", "began", "opponent_began", "changed", "opponent_changed"),
         *("old", "new"),
     ),
     "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),

@@ -16,7 +16,10 @@ from typing import Any, NoReturn
 
 LARGEST = 2**53  # of a whole number, as in most readers of JSON
 
-WHOLE = frozenset({"frames", "agent_steps", "member", "updates", "episodes", "opponent", "length_frames"})
+WHOLE = frozenset(
+    {"frames", "agent_steps", "member", "updates", "episodes", "opponent", "length_frames"}
+    | {"opponent_episodes", "changed", "opponent_changed"}
+)
 NUMBERS_BY_NAME = frozenset({"old", "new", "stages"})
 NEEDED = {
     "metrics": ("frames",),
@@ -79,6 +82,8 @@ def wrong_config(values: dict[str, Any]) -> str:
             return f"its {name} is {_short(values[name])}, not text"
     if not isinstance(values.get("pbt"), dict | None):
         return f"its pbt is {_short(values['pbt'])}, not an object"
+    if not isinstance((values.get("pbt") or {}).get("adapt", []), list):
+        return f"its pbt.adapt is {_short(values['pbt']['adapt'])}, not a list"
     return ""
 
 
@@ -99,8 +104,7 @@ def _fits(record: str, name: str, value: Any) -> bool:
     if name in WHOLE:
         return _is_whole(value)
     if name in NUMBERS_BY_NAME:
-        complete = record != "decisions" or {"learning_rate", "entropy_cost", "alpha"} <= set(value or ())
-        return isinstance(value, dict) and complete and all(map(_is_number, value.values()))
+        return isinstance(value, dict) and all(map(_is_number, value.values()))
     if name == "action_marginals":
         return isinstance(value, list) and all(map(_is_number, value))
     if name in ("copied", "explored"):

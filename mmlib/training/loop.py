@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,9 @@ class TrainingLoop:
         self.hyper = Hyperparameters.constant(config)
         self.population: pbt.PopulationState | None = None
         if config.pbt is not None:
+            adapted = pbt.adapted(config.pbt, agent.spec)
             self.population = pbt.PopulationState.start(
-                config.pbt, config.population, self.seeds[3], len(config.levels)
+                config.pbt, config.population, self.seeds[3], len(config.levels), adapted
             )
             self._adopt_hyperparameters()
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
@@ -154,6 +156,7 @@ class TrainingLoop:
         self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
         evaluated = tasks if config.evaluation_envs else range(0)
         self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
+        self._schedule_alpha()
         self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
         self.timer = StageTimer()
         self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if config.lag else None
@@ -216,7 +219,8 @@ class TrainingLoop:
         return Iteration(trajectories, episodes, evaluations, diagnostics, self._decide())
 
     def _schedule_alpha(self) -> None:
-        if self.population is None:
+        """The one place where alpha is resolved: PBT's where it adapts alpha, else the method's own, else the run's."""
+        if self.population is None or "alpha" not in self.population.adapted:
             fixed = self.learner.agent.spec.alpha
             alpha = piecewise(self.config.alpha, self.agent_steps) if fixed is None else fixed
             self.hyper.alpha = torch.full_like(self.hyper.alpha, alpha)
@@ -241,8 +245,7 @@ class TrainingLoop:
         """Books the episodes that make members ready, and the returns that they are compared by."""
         if self.population is not None and self.config.pbt is not None:
             compared = evaluations if self.evaluators else episodes
-            returns = ((e.member, e.task, e.episode_return) for e in compared)
-            pbt.observe(self.population, self.config.pbt, (e.member for e in episodes), returns)
+            pbt.observe(self.population, self.config.pbt, episodes, compared)
 
     def _ready(self) -> list[int]:
         """The members that are to decide."""
@@ -251,7 +254,11 @@ class TrainingLoop:
         return pbt.ready(self.population, self.config.pbt)
 
     def _decide(self) -> list[pbt.Decision]:
-        """Population based training: what the members that are ready do, done."""
+        """Population based training: what the members that are ready do, done.
+
+        The next rollout acts with it, at either lag: with lag 1 the pipeline has been drained, and the acting copy
+        takes the learner's parameters before each rollout. So whatever begins from here on is played by the new member.
+        """
         if self.population is None or self.config.pbt is None:
             return []
         decisions = []
@@ -259,7 +266,7 @@ class TrainingLoop:
             decision = pbt.decide(self.population, self.config.pbt, member, self.learner.stopped)
             if decision.copied:
                 self._copy_member(decision.opponent, member)
-            pbt.apply(self.population, decision)
+            pbt.apply(self.population, decision, self.actors[0].steps)
             decisions.append(decision)
         self._adopt_hyperparameters()
         return decisions
@@ -273,9 +280,9 @@ class TrainingLoop:
     def _adopt_hyperparameters(self) -> None:
         """Makes the population's hyperparameters the ones that act and learn."""
         assert self.population is not None
-        columns = {name: [hyper[name] for hyper in self.population.hyper] for name in pbt.HYPER}
+        columns = {name: [hyper[name] for hyper in self.population.hyper] for name in self.population.adapted}
         tensors = {name: torch.tensor(values, device=self.config.device) for name, values in columns.items()}
-        self.hyper = Hyperparameters(**tensors)
+        self.hyper = replace(self.hyper, **tensors)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the run's future depends on (between iterations)."""

@@ -67,15 +67,19 @@ class Recorder:
         self.writer.episodes(self._rows(outcome.episodes))
         self.writer.evaluations(self._rows(outcome.evaluations))
         frames = agent_steps * self.config.action_repeat
-        self.writer.decisions(decision.as_row(frames) for decision in outcome.decisions)
+        self.writer.decisions(decision.as_row(frames, self._frames_a_step) for decision in outcome.decisions)
+
+    @property
+    def _frames_a_step(self) -> int:
+        """Frames of a member while each of its environments takes an agent step."""
+        return self.config.num_envs * len(self.config.levels) * self.config.action_repeat
 
     def _rows(self, episodes: Iterable[Episode]) -> Iterable[dict[str, Any]]:
         """Rows of episodes, stamped with the frames that the member had trained on: all environments step together."""
         levels = self.config.levels
-        frames_a_step = self.config.num_envs * len(levels) * self.config.action_repeat
         for e in episodes:
-            row = {"frames": e.steps * frames_a_step, "member": e.member, "return": e.episode_return}
-            row["length_frames"] = e.length_frames
+            row = {"frames": e.steps * self._frames_a_step, "member": e.member, "return": e.episode_return}
+            row |= {"length_frames": e.length_frames, "began": e.began * self._frames_a_step}
             yield row if len(levels) == 1 else {**row, "level": levels[e.task]}
 
     def due(self, agent_steps: int) -> bool:

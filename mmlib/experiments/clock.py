@@ -1,0 +1,177 @@
+"""The clock of population based training: how often members decide, and whether a run's records kept its rule.
+
+The rule is that of pbt.py: only episodes that began after a member's last change make it ready or are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mmlib import levels
+from mmlib.config import PBTConfig, RunConfig
+from mmlib.errors import ResultsError
+from mmlib.experiments.design import configure
+from mmlib.experiments.presets import FIGURES, PRESETS
+from mmlib.levels.base import FRAMES_PER_SECOND
+from mmlib.method.fitting import backend_in_force
+from mmlib.runs.reader import Run
+from mmlib.runs.records import read_rows
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """What a member of a population may expect of a whole run."""
+
+    episodes: float  # that it trains on
+    decisions: float
+    compared: float  # decisions with a full window on both sides
+    perturbations: float  # explorations: the paper's have some 150 in 185,000 episodes
+
+
+def expected(config: RunConfig) -> Ticks:
+    """How often a member of `config` decides if no member is better than another.
+
+    Episodes are taken as spread evenly over time (`staggered`) and as long as their level's. After a change those in
+    flight do not count, so `ready` fresh ones take longer than after a decision that changed nothing.
+
+    Raises ValueError for a run without population based training.
+    """
+    if config.pbt is None:
+        raise ValueError("a run without population based training has no decisions")
+    pbt, lengths = config.pbt, np.sort([episode_steps(config, name) for name in config.levels])
+    steps = config.agent_steps / (config.num_envs * len(lengths))  # of an environment, as are all times here
+    rates = config.num_envs / lengths  # episodes a step, of each level
+    same = pbt.ready / rates.sum()  # to the next decision if this one changes nothing
+    # Else, at t, a level has brought max(0, t / length - 1) of each environment; that sum is the greatest of the sums
+    # over the shortest few levels.
+    in_flight = config.num_envs * np.arange(1, len(lengths) + 1)
+    after = float(np.min((pbt.ready + in_flight) / np.cumsum(rates)))
+    full = lengths[-1] * (1 + pbt.window / (config.evaluation_envs or config.num_envs))  # when the window is
+    change = 1 - (1 - pbt.explore_probability) * (1 - pbt.p_value)  # chance that a decision is one
+    chances = (1 - change) ** np.arange(1000)  # that there are so many decisions without one
+    times = after + same * np.arange(1000)
+    own = np.sum(chances * (times >= full * (1 - 1e-9))) / chances.sum()
+    open_for = np.maximum(0, times - np.maximum(full, np.append(0, times[:-1])))
+    other = np.sum(chances * open_for) / np.sum(chances * np.diff(times, prepend=0))  # share of time with a full window
+    decisions = steps / np.sum(chances * np.diff(times, prepend=0)) * chances.sum()
+    compared = decisions * own * (1 - (1 - other) ** (config.population - 1))
+    return Ticks(float(steps * rates.sum()), decisions, compared, decisions * pbt.explore_probability)
+
+
+def table() -> list[dict[str, Any]]:
+    """The ticks of every preset with population based training: a row for each level."""
+    rows = dict[tuple[str, str], dict[str, Any]]()
+    for preset in PRESETS.values():
+        for figure in FIGURES.values():
+            for level in figure.level_names(preset.miniature):
+                config = configure(preset, level, figure.methods[0], 0, figure=figure)
+                if config.pbt is not None:
+                    ticks = {name: round(value) for name, value in asdict(expected(config)).items()}
+                    clock = {"ready": config.pbt.ready, "window": config.pbt.window, **ticks}
+                    rows[preset.name, level] = {"preset": preset.name, **clock, "level": level}
+    return list(rows.values())
+
+
+def episode_steps(config: RunConfig, level: str) -> float:
+    """Agent steps of an episode of a level."""
+    seconds = config.level_settings.get("episode_seconds")
+    if seconds is not None:
+        return float(seconds) * FRAMES_PER_SECOND / config.action_repeat
+    return levels.interface(level, backend_in_force(config)).info.episode_frames / config.action_repeat
+
+
+def check(run: Run) -> list[str]:
+    """What is wrong with the decisions of a run with population based training; nothing, if it kept the rule.
+
+    Plays its episodes and evaluations again in the order of their records, and compares each decision with what was
+    known then: whether the member was ready, when both sides had changed, how many episodes that began since were
+    compared, the earliest begin and the mean return.
+
+    Raises:
+      ResultsError: the run has no population based training, or is from before episodes had a begin.
+      DamagedRecord: a record is damaged.
+    """
+    if run.config.get("pbt") is None:
+        raise ResultsError(f"{run.directory} is a run without population based training")
+    decisions = read_rows(run.directory, "decisions")
+    replay = _Replay(run)
+    wrong = []
+    for number, row in enumerate(decisions, start=1):
+        if "changed" not in row:
+            raise ResultsError(f"{run.directory} does not say when its members changed: an older version wrote it")
+        replay.until(row["frames"])
+        wrong += [f"decision {number} (at {row['frames']} frames): {what}" for what in replay.wrong(row)]
+        replay.book(row)
+    return wrong
+
+
+@dataclass
+class _Member:
+    """What the records say of a member so far; times are its environment frames."""
+
+    changed: int = 0
+    ready: int = 0  # fresh episodes trained on since it decided
+    windows: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # level -> fresh (began, return)
+
+
+class _Replay:
+    """The records of a run, played again from one decision to the next."""
+
+    def __init__(self, run: Run):
+        self.config, self.levels = PBTConfig(**run.config["pbt"]), run.config["level"].split("+")
+        self.members = [_Member() for _ in range(run.config["population"])]
+        compared = "evaluations" if run.config["evaluation_envs"] else "episodes"
+        self.trained, self.compared = (deque(read_rows(run.directory, name)) for name in ("episodes", compared))
+
+    def until(self, frames: int) -> None:
+        """Takes the episodes that ended by then."""
+        while self.trained and self.trained[0]["frames"] <= frames:
+            row = self.trained.popleft()
+            member = self.members[row["member"]]
+            member.ready += row["began"] >= member.changed
+        while self.compared and self.compared[0]["frames"] <= frames:
+            row = self.compared.popleft()
+            member = self.members[row["member"]]
+            if row["began"] >= member.changed:
+                window = member.windows.setdefault(row.get("level", self.levels[0]), [])
+                window.append((row["began"], row["return"]))
+
+    def wrong(self, row: dict[str, Any]) -> list[str]:
+        """What a decision says otherwise than the episodes."""
+        said = []
+        fresh = self.members[row["member"]].ready
+        if fresh < self.config.ready:
+            said.append(f"{fresh} fresh episodes, where {self.config.ready} make ready")
+        for side, name in (("", "member"), ("opponent_", "opponent")):
+            facts = self._facts(self.members[row[name]])
+            if row["p"] is not None and facts["mean"] is None:
+                said.append(f"a comparison with member {row[name]}, whose window was not full")
+            for fact, value in facts.items():
+                recorded = row[side + fact]
+                if recorded != value and not (recorded and value and math.isclose(recorded, value, rel_tol=1e-6)):
+                    said.append(f"{side}{fact} is {recorded}, by the episodes {value}")
+        return said
+
+    def _facts(self, member: _Member) -> dict[str, Any]:
+        """What a decision should say of a member, by the names of `pbt.Decision`."""
+        windows = [member.windows.get(level, [])[-self.config.window :] for level in self.levels]
+        shown = [episode for window in windows for episode in window]
+        full = len(shown) == self.config.window * len(windows)
+        return {
+            "mean": sum(value for _, value in shown) / len(shown) if full else None,
+            "episodes": len(shown),
+            "began": min((began for began, _ in shown), default=None),
+            "changed": member.changed,
+        }
+
+    def book(self, row: dict[str, Any]) -> None:
+        """Books a decision."""
+        member = self.members[row["member"]]
+        member.ready = 0
+        if row["copied"] or row["new"] != row["old"]:
+            member.changed, member.windows = row["frames"], {}
