@@ -209,3 +209,18 @@ def test_runs_without_the_columns_are_readable_and_not_checked(tmp_path):
     with pytest.raises(ResultsError, match="without population based training"):
         clock.check(Run(tmp_path))
     assert math.isfinite(old.episodes()["return"].mean())
+
+
+def test_the_documents_table_is_the_computed_one():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `p")]
+    documented = {}
+    for preset, names, *numbers in rows:
+        for level in [MULTITASK] if "figure 9" in names else names.split(", "):
+            level = level.replace("_mini", "") if preset == "`paper`" else level
+            documented[preset.strip("`"), level] = [int(number) for number in numbers]
+    computed = {}
+    for row in clock.table():
+        preset, level = row.pop("preset"), row.pop("level")
+        computed[preset, level] = list(row.values())
+    assert documented == computed

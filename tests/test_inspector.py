@@ -198,7 +198,7 @@ def spoil(root, source):
     return {
         "bare": "has no checkpoint",
         "cut": "is damaged: its contents do not match",
-        "old": "has checkpoint version 1; this mmlib reads version 3",
+        "old": "has checkpoint version 1; this mmlib reads version 4",
         "broken": "config.json cannot be read",
         "other": "does not fit its config.json",
     }
