@@ -19,7 +19,8 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the field, the value and what is allowed."""
 
 
-HYPER = ("learning_rate", "entropy_cost", "alpha")  # what PBT can adapt
+Adaptable = Literal["learning_rate", "entropy_cost", "alpha"]
+HYPER: tuple[Adaptable, ...] = ("learning_rate", "entropy_cost", "alpha")  # what PBT can adapt
 TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place of a field of `methods.AgentSpec`
 
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
@@ -30,7 +31,7 @@ class PBTConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    adapt: tuple[Literal["learning_rate", "entropy_cost", "alpha"], ...] = Field(
+    adapt: tuple[Adaptable, ...] = Field(
         HYPER, min_length=1, description="the hyperparameters; others keep the run's own value or schedule"
     )
     ready: int = Field(300, ge=1, description="fresh episodes of a member between two decisions")
