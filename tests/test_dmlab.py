@@ -22,6 +22,7 @@ from mmlib.config import make_config
 from mmlib.levels import dmlab
 from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
+from mmlib.method.fitting import check
 from mmlib.runs.reader import Run
 from mmlib.training.loop import TrainingLoop, train
 
@@ -268,7 +269,7 @@ def test_a_wheel_whose_imports_are_missing_is_not_available(wheel, lacking, capf
     for line in (said, doctor.backends()["dmlab"]):
         assert all((f"{name} (" in line and needs[name] in line) == (name in lacking) for name in needs)
     with pytest.raises(ValueError, match=r"backend dmlab cannot be used: deepmind_lab is installed but"):
-        make_config(dict(level=NAME, backend="dmlab", method="small"))
+        check(make_config(dict(level=NAME, backend="dmlab", method="small")))
 
 
 @pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")

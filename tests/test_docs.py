@@ -6,9 +6,9 @@ with mmlib, python -m, make or papermill are checked without being run: by the c
 targets, the notebook's parameters. A ```console block has no other lines.
 """
 
+import importlib
 import io
 import re
-import runpy
 import shlex
 import shutil
 from contextlib import redirect_stdout
@@ -54,8 +54,10 @@ def check(words):
         if "--help" not in rest and name is not None:
             command.make_context(name, rest)
     elif program == "python" and arguments[0] == "-m":
-        module = runpy.run_module(arguments[1], run_name="looked_at")
-        typer.main.get_command(module["app"]).make_context(arguments[1], arguments[2:])
+        program = importlib.import_module(arguments[1])
+        if hasattr(program, "__path__"):
+            program = importlib.import_module(f"{arguments[1]}.__main__")
+        typer.main.get_command(program.app).make_context(arguments[1], arguments[2:])
     elif program == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in arguments if "=" not in word} <= set(targets)
