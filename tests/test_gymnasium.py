@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import hashlib
+import os
+import pickle
+import signal
+import sys
 import warnings
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import wrappers
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 
 import mmlib.levels.gymnasium as outward
 from mmlib import levels
@@ -54,31 +64,250 @@ def test_the_encodings_mean_the_same():
     assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2])
 
 
-def test_a_batch_resets_in_the_same_step_and_keeps_the_last_frame():
-    single = gymnasium.make(ID, episode_seconds=0.5, **SMALL_FRAMES).unwrapped
-    envs = gymnasium.make_vec(ID, num_envs=3, episode_seconds=0.5, render_mode="rgb_array", **SMALL_FRAMES)
-    assert envs.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.SAME_STEP
-    seen, _ = envs.reset(seed=1)
-    alone, _ = single.reset(seed=1)
-    assert seen.shape == (3, 24, 32, 3) and np.array_equal(seen[0], alone)
-    for k in range(8):
-        seen, reward, terminated, truncated, infos = envs.step(np.zeros(3, np.int64))
-        alone, reward_alone, _, over, _ = single.step(0)
-        assert reward[0] == reward_alone and not terminated.any()
-        assert truncated.all() == over == (k == 7)
-    assert infos["_final_obs"].all() and np.array_equal(infos["final_obs"][0], alone)
-    assert not np.array_equal(seen[0], alone)
-    assert seen in envs.observation_space and len(envs.render()) == 3
-    assert envs.render()[0].shape == (240, 320, 3)
-    again, _ = envs.reset(seed=1)
-    other, _ = envs.reset()
-    assert not np.array_equal(again, other)
+def as_sync(mode, num_envs=3, **settings):
+    """The batch in one engine, and Gymnasium's own batch of the single environment."""
+    settings = {"episode_seconds": 0.5, **SMALL_FRAMES, **settings}
+    ours = gymnasium.make_vec(ID, num_envs=num_envs, autoreset_mode=mode, **settings)
+    theirs = gymnasium.vector.SyncVectorEnv(
+        [lambda: gymnasium.make(ID, **settings).unwrapped] * num_envs, autoreset_mode=mode
+    )
+    return ours, theirs
+
+
+def assert_same(ours, theirs):
+    """Two answers of reset or step: arrays and infos."""
+    for a, b in zip(ours, theirs, strict=True):
+        if isinstance(a, dict):
+            assert a.keys() == b.keys()
+            a, b = ([np.asarray(d[k]).tolist() for k in sorted(d) if k != "final_obs"] for d in (a, b))
+            assert a == b
+        else:
+            assert np.array_equal(a, b) and a.dtype == b.dtype
+    one, two = (answer[-1].get("final_obs", []) for answer in (ours, theirs))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_plays_what_gymnasiums_own_batch_of_the_environment_does(mode, threads):
+    ours, theirs = as_sync(mode, threads=threads)
+    assert ours.metadata["autoreset_mode"] == mode
+    rng = np.random.default_rng(0)
+    assert_same(ours.reset(seed=3), theirs.reset(seed=3))
+    masks = ([True, False, True], [False, True, False])
+    ended = np.zeros(3, int)
+    for k in range(40):
+        actions = rng.integers(0, 9, 3)
+        played = [envs.step(actions) for envs in (ours, theirs)]
+        assert_same(*played)
+        ended += played[0][3]
+        if k in (3, 29):  # so that the environments do not end together
+            some = {"options": {"reset_mask": np.array(masks[k == 29])}, "seed": [None, 8, 9]}
+            assert_same(ours.reset(**some), theirs.reset(seed=[None, 8, 9], options=dict(some["options"])))
+        elif mode is AutoresetMode.DISABLED and played[0][3].any():
+            assert_same(*(e.reset(options={"reset_mask": played[0][3].copy()}) for e in (ours, theirs)))
+    assert (ended >= 3).all()
+    assert_same(ours.reset(), theirs.reset())
+    assert_same(ours.reset(seed=[5, 5, 6]), theirs.reset(seed=[5, 5, 6]))
+    ours.close()
+    theirs.close()
+
+
+def test_lasertag_in_a_batch_plays_what_it_does_alone():
+    settings = dict(num_envs=2, width=16, height=16, episode_seconds=0.3)
+    name = "MiniLab/lt_horseshoe_color_mini-v0"
+    ours = gymnasium.make_vec(name, **settings)
+    theirs = gymnasium.make_vec(name, vectorization_mode="sync", **settings)
+    assert_same(ours.reset(seed=[4, 1]), theirs.reset(seed=[4, 1]))
+    for k in range(12):
+        assert_same(ours.step(np.array([3, k % 9])), theirs.step(np.array([3, k % 9])))
+    ours.close()
+    theirs.close()
+
+
+def test_gymnasiums_wrappers_take_the_batch():
+    envs = gymnasium.make_vec(ID, num_envs=2, episode_seconds=0.5, **SMALL_FRAMES)
+    envs = wrappers.vector.NormalizeObservation(wrappers.vector.RecordEpisodeStatistics(envs))
+    envs.reset(seed=0)
+    told = [envs.step(np.zeros(2, np.int64))[-1] for _ in range(18)]  # 8 steps, a reset, 8 steps, a reset
+    assert [k for k, infos in enumerate(told) if "episode" in infos] == [7, 16]
+    assert told[7]["episode"]["l"].tolist() == told[16]["episode"]["l"].tolist() == [8, 8]
     envs.close()
-    single.close()
+    same = gymnasium.make_vec(ID, num_envs=2, episode_seconds=0.5, autoreset_mode="SameStep", **SMALL_FRAMES)
+    same = wrappers.vector.RecordEpisodeStatistics(same)
+    same.reset(seed=0)
+    told = [same.step(np.zeros(2, np.int64))[-1] for _ in range(16)]
+    assert [k for k, infos in enumerate(told) if "episode" in infos] == [7, 15]
+    assert told[15]["episode"]["l"].tolist() == [8, 8]
+    same.close()
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_the_picture_at_the_end_is_of_the_episode_that_ended(vector):
+    """Of two that play the same, one ends after 8 steps; its last picture is the other's."""
+    seen = []
+    for seconds in (32 / 60, 5.0):
+        settings = dict(render_mode="rgb_array", episode_seconds=seconds, **SMALL_FRAMES)
+        if vector:
+            env = gymnasium.make_vec(ID, num_envs=1, **settings)
+            env.reset(seed=2)
+            ends = [env.step(np.array([3]))[3][0] for _ in range(8)]
+            seen.append(env.render()[0])
+        else:
+            env = wrappers.RenderCollection(gymnasium.make(ID, **settings))
+            env.reset(seed=2)
+            ends = [env.step(3)[3] for _ in range(8)]
+            seen.append(env.render()[-1])
+        assert ends == [False] * 7 + [seconds < 5]
+        assert seen[-1].shape == (240, 320, 3)
+        env.close()
+    assert np.array_equal(*seen)
+
+
+def test_environments_share_no_random_generator():
+    one, two = (gymnasium.make(ID, **SMALL_FRAMES) for _ in range(2))
+    vectors = [gymnasium.make_vec(ID, num_envs=2, **SMALL_FRAMES) for _ in range(2)]
+    for a, b in ((one.action_space, two.action_space), *((v.single_action_space, one.action_space) for v in vectors)):
+        a.seed(1)
+        expected = [a.sample() for _ in range(5)]
+        a.seed(1)
+        b.seed(2)
+        assert [a.sample() for _ in range(5)] == expected
+    assert vectors[0].single_action_space is not vectors[1].single_action_space
+    assert one.observation_space is not two.observation_space
+    for env in (one, two, *vectors):
+        env.close()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_copy_goes_on_where_it_was_taken(copied, batch):
+    make = (lambda **k: gymnasium.make_vec(ID, num_envs=3, **k)) if batch else (lambda **k: gymnasium.make(ID, **k))
+    env = make(threads=2, episode_seconds=0.5, **SMALL_FRAMES)
+    env.reset(seed=1)
+    action = np.array([3, 4, 5]) if batch else 3
+    env.step(action)
+    other = copied(env)
+    for _ in range(4):
+        assert np.array_equal(env.step(action)[0], other.step(action)[0])
+    env.close()
+    other.step(action)
+    other.close()
+
+
+def test_a_fork_has_threads_of_its_own():
+    envs = gymnasium.make_vec(ID, num_envs=2, threads=2, **SMALL_FRAMES)
+    envs.reset(seed=1)
+    actions = np.array([3, 4])
+    envs.step(actions)  # its threads exist
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends the child should it hang
+        os.write(writing, hashlib.sha256(envs.step(actions)[0]).digest())
+        envs.close()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    assert told == hashlib.sha256(envs.step(actions)[0]).digest()
+    envs.close()
+
+
+def test_an_episode_that_is_over_has_to_be_reset():
+    env = gymnasium.make(ID, episode_seconds=0.1, **SMALL_FRAMES).unwrapped
+    envs = gymnasium.make_vec(ID, num_envs=2, episode_seconds=0.1, autoreset_mode="Disabled", **SMALL_FRAMES)
+    with pytest.raises(ResetNeeded):
+        env.step(0)
+    with pytest.raises(ResetNeeded, match=r"\[0, 1\]"):
+        envs.step([0, 0])
+    env.reset(seed=0)
+    envs.reset(seed=0)
+    for _ in range(2):
+        over, overs = env.step(0)[3], envs.step([0, 0])[3]
+    assert over and overs.all()
+    with pytest.raises(ResetNeeded, match="the episode is over"):
+        env.step(0)
+    envs.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ResetNeeded, match=r"\[1\]"):
+        envs.step([0, 0])
+    env.close()
+    envs.close()
+
+
+BAD_MASKS = [[True, False], np.array([True]), np.array([1, 0]), np.array([False, False])]
+
+
+@pytest.mark.parametrize("mask", BAD_MASKS, ids=str)
+def test_masks_that_are_none_are_refused(mask):
+    envs = gymnasium.make_vec(ID, num_envs=2, **SMALL_FRAMES)
+    with pytest.raises(ValueError, match=r"reset_mask is .*; it has to be a bool array of shape \(2,\)"):
+        envs.reset(options={"reset_mask": mask})
+    envs.close()
+
+
+def test_options_and_seeds_that_it_does_not_know_are_refused():
+    env, envs = gymnasium.make(ID, **SMALL_FRAMES), gymnasium.make_vec(ID, num_envs=2, **SMALL_FRAMES)
+    with pytest.raises(ValueError, match="unknown option 'map' of reset; options: none"):
+        env.reset(options={"map": 1})
+    with pytest.raises(ValueError, match="unknown option 'map' of reset; options: reset_mask"):
+        envs.reset(options={"map": 1})
+    with pytest.raises(ValueError, match="3 seeds for 2 environments"):
+        envs.reset(seed=[1, 2, 3])
+    env.close()
+    envs.close()
+
+
+@pytest.mark.parametrize("actions", list(outward.ACTIONS))
+@pytest.mark.parametrize("batch", [False, True])
+def test_actions_outside_their_space_move_nothing(actions, batch):
+    env = gymnasium.make_vec(ID, num_envs=2, actions=actions, **SMALL_FRAMES)
+    env = env if batch else gymnasium.make(ID, actions=actions, **SMALL_FRAMES).unwrapped
+    env.reset(seed=0)
+    good = np.asarray(env.action_space.sample())
+    untouched = copy.deepcopy(env)
+    for bad, message in (
+        (good + 0.5, "is of type float64"),
+        (good.astype(np.float32), "is of type float32"),
+        (np.full_like(good, 600), "is not in"),
+        (np.full_like(good, -600), "is not in"),
+        (np.stack([good, good, good]), "is not in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            env.step(bad)
+    assert np.array_equal(env.step(good.astype(np.int32))[0], untouched.step(good)[0])
+    env.close()
+    untouched.close()
+
+
+def test_a_constructor_that_fails_leaves_nothing_behind(monkeypatch):
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: ignored.append(str(told.exc_value)))
+    for bad in ({"actions": "all"}, {"autoreset_mode": "never"}, {"gravity": 1}):
+        with pytest.raises(ValueError, match="unknown"):
+            outward.MiniLabVectorEnv("nav_maze_static_01_mini", 2, **bad)
+        with pytest.raises(ValueError, match="unknown"):
+            gymnasium.make_vec(ID, num_envs=2, **bad)
+        gc.collect()
+    assert ignored == []
+
+
+def test_counting_from_zero_is_dmlabs_encoding_shifted():
+    frames = []
+    for actions, action in (("dmlab", [20, 0, 0, 1, 0, 0, 0]), ("dmlab_from_zero", [532, 512, 1, 2, 0, 0, 0])):
+        env = gymnasium.make(ID, actions=actions, **SMALL_FRAMES)
+        env.reset(seed=5)
+        frames.append(env.step(np.array(action))[0])
+        assert (actions == "dmlab") == bool(env.action_space.start.any())
+        env.close()
+    assert np.array_equal(*frames)
 
 
 def test_bad_arguments_name_the_choices():
-    with pytest.raises(ValueError, match="unknown encoding of actions 'all'; encodings: small, big756, dmlab"):
+    with pytest.raises(
+        ValueError, match="unknown encoding of actions 'all'; encodings: small, big756, dmlab, dmlab_from_zero"
+    ):
         gymnasium.make(ID, actions="all")
     with pytest.raises(ValueError, match="unknown setting 'gravity' of minilab"):
         gymnasium.make_vec(ID, num_envs=2, gravity=1)

@@ -11,11 +11,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -26,55 +29,59 @@ from mmlib.spaces import BIG_756, SMALL
 
 NAMESPACE = "MiniLab"
 RENDER_SIZE = (320, 240)
-ACTIONS: dict[str, spaces.Discrete | spaces.MultiDiscrete] = {
-    "small": spaces.Discrete(SMALL.num_actions),
-    "big756": spaces.MultiDiscrete(list(BIG_756.group_sizes)),
-    "dmlab": spaces.MultiDiscrete(ACTION_HIGH.astype(np.int64) - ACTION_LOW + 1, start=ACTION_LOW.astype(np.int64)),
+
+
+class Encoding(NamedTuple):
+    """How an action is written."""
+
+    space: Callable[[], spaces.Discrete | spaces.MultiDiscrete]  # a new one: each has a random generator of its own
+    vectors: Callable[[NDArray[Any]], NDArray[np.int32]]  # DeepMind Lab's integers [B, 7] of a batch of actions
+
+
+_LOWEST, _SIZES = ACTION_LOW.astype(np.int64), ACTION_HIGH.astype(np.int64) - ACTION_LOW + 1
+
+ACTIONS: dict[str, Encoding] = {
+    "small": Encoding(lambda: spaces.Discrete(SMALL.num_actions), SMALL.encode),
+    "big756": Encoding(
+        lambda: spaces.MultiDiscrete(list(BIG_756.group_sizes)), lambda actions: BIG_756.encode(BIG_756.ravel(actions))
+    ),
+    "dmlab": Encoding(lambda: spaces.MultiDiscrete(_SIZES, start=_LOWEST), lambda actions: actions.astype(np.int32)),
+    "dmlab_from_zero": Encoding(
+        lambda: spaces.MultiDiscrete(_SIZES), lambda actions: (actions + _LOWEST).astype(np.int32)
+    ),
 }
 """Encodings of an action: the nine joint actions of `mmlib.spaces.SMALL`; the six groups of `BIG_756`; DeepMind Lab's
-seven integers themselves."""
+seven integers themselves; the same counted from their lower bounds, for libraries that know no other start than 0."""
 
 
 class _Batch:
     """What the single environment and the batch have in common: a MiniLab level and its spaces.
 
-    An observation is uint8 `[height, width, 3]`. `reset` begins new episodes of a new seed.
+    An observation is uint8 `[height, width, 3]`.
     """
 
-    def __init__(self, level: str, num_envs: int, actions: str, render_mode: str | None, **settings: Any):
+    def __init__(self, level: str, num_envs: int, actions: str, render_mode: str | None, settings: dict[str, Any]):
         if actions not in ACTIONS:
             raise ValueError(f"unknown encoding of actions {actions!r}; encodings: {', '.join(ACTIONS)}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"unknown render_mode {render_mode!r}; modes: None, rgb_array")
-        self.actions, self.settings = actions, {**settings, "name": level, "num_envs": num_envs, "backend": "minilab"}
-        self.level: Any = self.new_level(0)  # replaced at reset; made here so that bad arguments raise here
-        shape = (self.level.height, self.level.width, 3)
-        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.level: Any = levels.make(level, "minilab", num_envs, **settings)
+        self.encoding = actions
+        self.observation_space = spaces.Box(0, 255, (self.level.height, self.level.width, 3), np.uint8)
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": FRAMES_PER_SECOND // self.level.action_repeat,
-            "autoreset_mode": AutoresetMode.SAME_STEP,
         }
 
-    def new_level(self, seed: int) -> Any:
-        """A level of that seed, which keeps what ended episodes saw last."""
-        level: Any = levels.make(seed=seed, **self.settings)
-        level.last_frames = np.zeros((level.num_envs, 3, level.height, level.width), np.uint8)
-        return level
-
-    def reset(self, seed: int) -> NDArray[np.uint8]:
-        """Begins anew with a seed; observations `[B, height, width, 3]`."""
-        self.level.close()
-        self.level = self.new_level(seed)
-        return interleaved(self.level.reset())
-
-    def vectors(self, actions: Any) -> NDArray[np.int32]:
-        """DeepMind Lab's integers `[B, 7]` of a batch of actions."""
-        if self.actions == "small":
-            return SMALL.encode(actions)
-        if self.actions == "big756":
-            return BIG_756.encode(BIG_756.ravel(actions))
-        return np.asarray(actions).astype(np.int32)
+    def vectors(self, actions: Any, space: spaces.Space) -> NDArray[np.int32]:
+        """DeepMind Lab's integers `[B, 7]` of actions that have to be in `space`; raises ValueError."""
+        values = np.asarray(actions)
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"action {actions!r} is of type {values.dtype}; {space} has integers")
+        single = isinstance(space, spaces.Discrete)
+        if not space.contains(int(values) if single and values.shape == () else values.astype(np.int64)):
+            raise ValueError(f"action {actions!r} is not in {space}")
+        return ACTIONS[self.encoding].vectors(values.astype(np.int64))
 
     def render(self, i: int) -> NDArray[np.uint8]:
         """Environment i as a picture for people."""
@@ -97,79 +104,177 @@ class MiniLabEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND // 4}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(self, level: str, actions: str = "small", render_mode: str | None = None, **settings: Any):
-        self.batch = _Batch(level, 1, actions, render_mode, **settings)
-        self.metadata = {k: v for k, v in self.batch.metadata.items() if k != "autoreset_mode"}
-        self.render_mode = render_mode
-        self.action_space, self.observation_space = ACTIONS[actions], self.batch.observation_space
+        self._batch = _Batch(level, 1, actions, render_mode, settings)
+        self.metadata, self.render_mode = self._batch.metadata, render_mode
+        self.action_space, self.observation_space = ACTIONS[actions].space(), self._batch.observation_space
+        self._begun, self._over = False, True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode: its observation and an empty dict."""
+        """Begins the first episode of a seed, or the next one: its observation and an empty dict.
+
+        Raises:
+          ValueError: there are options; it has none.
+        """
+        _check_options(options, ())
         super().reset(seed=seed)
-        return self.batch.reset(int(self.np_random.integers(2**62)))[0], {}
+        seeds = {0: _level_seed(self.np_random)} if seed is not None or not self._begun else {}
+        self._begun, self._over = True, False
+        return interleaved(self._batch.level.begin(np.ones(1, np.bool_), seeds))[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Plays action_repeat frames. Stepping on after the end plays the next episode."""
-        if action not in self.action_space:
-            raise ValueError(f"action {action!r} is not in {self.action_space}")
-        step = self.batch.level.step(self.batch.vectors(np.asarray(action)[None]))
-        ended = bool(step.done[0])
-        seen = self.batch.level.last_frames if ended else step.observation
-        return interleaved(seen)[0], float(step.reward[0]), False, ended, {}
+        """Plays action_repeat frames.
+
+        Raises:
+          ValueError: the action is not in the action space; nothing has moved then.
+          ResetNeeded: the episode is over, or none has begun.
+        """
+        if self._over:
+            raise ResetNeeded("the episode is over, or none has begun: call reset()")
+        vectors = self._batch.vectors(action, self.action_space)
+        step = self._batch.level.play(vectors.reshape(1, -1), np.ones(1, np.bool_))
+        self._over = bool(step.done[0])
+        return interleaved(step.observation)[0], float(step.reward[0]), False, self._over, {}
 
     def render(self) -> Any:
         """What the agent sees, uint8 `[240, 320, 3]`; None without a render mode."""
-        return None if self.render_mode is None else self.batch.render(0)
+        return None if self.render_mode is None else self._batch.render(0)
 
     def close(self) -> None:
         """Releases the level."""
-        self.batch.level.close()
+        self._batch.level.close()
 
 
 class MiniLabVectorEnv(VectorEnv):
-    """A batch of MiniLab environments in one engine, see `MiniLabEnv` for the arguments.
+    """A batch of MiniLab environments in one engine, which plays what a `SyncVectorEnv` of `MiniLabEnv` does.
 
-    Autoreset is in the same step: with a truncation comes the first observation of the next episode, and the last one
-    of the old in `infos["final_obs"]`.
+    Args:
+      autoreset_mode: when an episode that ended is followed by the next: in the next step, whose action is then
+        ignored (NEXT_STEP, Gymnasium's default); in the same one, with the last observation in `infos["final_obs"]`
+        (SAME_STEP); or by `reset` with a `reset_mask` (DISABLED).
+      Others: see `MiniLabEnv`.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(
-        self, level: str, num_envs: int = 1, actions: str = "small", render_mode: str | None = None, **settings: Any
+        self,
+        level: str,
+        num_envs: int = 1,
+        actions: str = "small",
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **settings: Any,
     ):
-        self.batch = _Batch(level, num_envs, actions, render_mode, **settings)
-        self.metadata, self.render_mode, self.num_envs = self.batch.metadata, render_mode, num_envs
-        self.single_action_space, self.single_observation_space = ACTIONS[actions], self.batch.observation_space
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self._batch = _Batch(level, num_envs, actions, render_mode, settings)
+        self._level = self._batch.level
+        self.metadata = {**self._batch.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode, self.num_envs = render_mode, num_envs
+        self.single_action_space = ACTIONS[actions].space()
+        self.single_observation_space = self._batch.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._begun = np.zeros(num_envs, np.bool_)  # reset once, at least
+        self._over = np.ones(num_envs, np.bool_)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode everywhere: observations and an empty dict."""
-        super().reset(seed=seed)
-        return self.batch.reset(int(self.np_random.integers(2**62))), {}
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begins the first episode of a seed, or the next one, everywhere or where a mask says.
+
+        Args:
+          seed: s for the seeds s, s + 1, ... of the environments; or one for each, None for its next episode.
+          options: {"reset_mask": bool [num_envs]} for the environments to reset.
+
+        Returns:
+          all observations, and an empty dict.
+
+        Raises:
+          ValueError: a number of seeds other than num_envs, an unknown option, or a mask of another kind.
+        """
+        which = _reset_mask(options, self.num_envs)
+        if seed is None or isinstance(seed, int | np.integer):
+            super().reset(seed=seed)
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"there are {len(seeds)} seeds for {self.num_envs} environments")
+        return interleaved(self._begin(which, seeds)), {}
+
+    def _begin(self, which: NDArray[np.bool_], seeds: Sequence[int | None]) -> NDArray[np.uint8]:
+        """Begins the next episode of environments, or the first of their seeds; all frames `[B, 3, H, W]`."""
+        fresh = [i for i in np.flatnonzero(which).tolist() if seeds[i] is not None or not self._begun[i]]
+        level_seeds = {i: _level_seed(seeding.np_random(seeds[i])[0]) for i in fresh}
+        self._begun[which], self._over[which] = True, False
+        return self._level.begin(which, level_seeds)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Plays action_repeat frames in every environment."""
-        step = self.batch.level.step(self.batch.vectors(actions))
+        """Plays action_repeat frames in every environment whose episode is not over.
+
+        Raises:
+          ValueError: the actions are not in the action space; nothing has moved then.
+          ResetNeeded: an environment was never reset, or is over and autoreset is disabled.
+        """
+        waits = self._over if self.autoreset_mode is AutoresetMode.DISABLED else ~self._begun
+        if waits.any():
+            raise ResetNeeded(f"the environments {np.flatnonzero(waits).tolist()} have no episode: call reset()")
+        vectors = self._batch.vectors(actions, self.action_space)
+        going_on, unseeded = ~self._over, [None] * self.num_envs
+        if not going_on.all():
+            self._begin(~going_on, unseeded)
+        step = self._level.play(vectors, going_on)
+        self._over = step.done.copy()
         infos: dict[str, Any] = {}
-        for i in np.flatnonzero(step.done):
-            final = interleaved(self.batch.level.last_frames[i : i + 1])[0]
-            infos = self._add_info(infos, {"final_obs": final, "final_info": {}}, i)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and step.done.any():
+            last = interleaved(step.observation)
+            for i in np.flatnonzero(step.done):
+                infos = self._add_info(infos, {"final_obs": last[i], "final_info": {}}, i)
+            self._begin(step.done, unseeded)
         terminated = np.zeros(self.num_envs, np.bool_)
         return interleaved(step.observation), step.reward.astype(np.float64), terminated, step.done, infos
 
     def render(self) -> tuple[Any, ...] | None:
         """What each agent sees, uint8 `[240, 320, 3]` each; None without a render mode."""
-        return None if self.render_mode is None else tuple(self.batch.render(i) for i in range(self.num_envs))
+        return None if self.render_mode is None else tuple(self._batch.render(i) for i in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Releases the level."""
-        self.batch.level.close()
+        if hasattr(self, "_batch"):  # not if the constructor failed
+            self._batch.level.close()
 
 
 def interleaved(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A new array `[B, H, W, 3]` of planar frames `[B, 3, H, W]`."""
     return np.ascontiguousarray(frames.transpose(0, 2, 3, 1))
+
+
+def _level_seed(generator: np.random.Generator) -> int:
+    """The level's seed of an environment that was seeded as Gymnasium does."""
+    return int(generator.integers(2**62))
+
+
+def _autoreset_mode(name: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(name)
+    except ValueError:
+        modes = ", ".join(f"{mode.name} ({mode.value!r})" for mode in AutoresetMode)
+        raise ValueError(f"unknown autoreset_mode {name!r}; modes: {modes}") from None
+
+
+def _check_options(options: dict[str, Any] | None, known: tuple[str, ...]) -> None:
+    for name in options or {}:
+        if name not in known:
+            raise ValueError(f"unknown option {name!r} of reset; options: {', '.join(known) or 'none'}")
+
+
+def _reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool_]:
+    """Which environments a reset's options name: all without a mask."""
+    _check_options(options, ("reset_mask",))
+    mask = (options or {}).get("reset_mask", np.ones(num_envs, np.bool_))
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"reset_mask is {mask!r}; it has to be a bool array of shape ({num_envs},) with a True")
+    return mask
 
 
 for _name in levels.LEVELS:

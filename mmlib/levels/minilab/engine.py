@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +79,7 @@ class MiniLab:
         self._spec = SPECS[name]
         _check_lasertag(self._spec, bot_count, skill)
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
-        self._rules = make_rules(self._spec, seed, frames, staggered)
+        self._rules = make_rules(self._spec, seed, num_envs, frames, staggered)
         self.episode_frames = self._rules.episode_frames
         self._agents = make_agents(num_envs)
         self._outcome = make_outcome(num_envs)
@@ -88,10 +90,9 @@ class MiniLab:
         else:
             self._world = make_arena_world(arena, num_envs)
             self._art, self._cell, self._fight = lasertag_art(arena.cell), arena.cell, make_fight(arena, num_envs)
-            self._match = make_match_rules(arena, seed, self.episode_frames, staggered, bot_count, skill)
+            self._match = make_match_rules(arena, self._rules, bot_count, skill)
         self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
-        self.last_frames: NDArray[np.uint8] | None = None  # set to `[B, 3, H, W]` to keep what ended episodes saw last
         self._split(min(threads, num_envs))
         with _Notice():
             self.reset()
@@ -104,23 +105,34 @@ class MiniLab:
         self._scratch = [maze_scratch(self._rules.maze) for _ in self._ranges]
         size = (self._rules.maze.height, self._rules.maze.width)
         self._cells = [np.zeros(size, np.uint8) for _ in self._ranges]
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_process = 0
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """The threads, made where they are first needed: a process that was forked has none of its parent's."""
+        if self._pool is None or self._pool_process != os.getpid():
+            self._pool, self._pool_process = ThreadPoolExecutor(len(self._ranges)), os.getpid()
+        return self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_pool": None}  # copies and pickles make threads of their own
 
     def _over_ranges(self, work: Callable[[int], None]) -> None:
-        if self._pool is None:
+        if len(self._ranges) == 1:
             work(0)
             return
-        futures = [self._pool.submit(work, k) for k in range(len(self._ranges))]
+        pool = self._workers()
+        futures = [pool.submit(work, k) for k in range(len(self._ranges))]
         wait(futures)
         for future in futures:
             future.result()
 
-    def _begin(self, k: int, anew: bool) -> None:
-        """Begins the episodes that are due in range k, or the first of every environment."""
+    def _begin(self, k: int, start: int, stop: int, *, anew: bool) -> None:
+        """Begins the episodes that are due in environments start..stop-1 of range k, or the first of each."""
         if self._fight is not None:
-            begin_match(self._match, self._world, self._agents, self._fight, anew, *self._ranges[k])
+            begin_match(self._match, self._world, self._agents, self._fight, anew, start, stop)
             return
-        begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], anew, *self._ranges[k])
+        begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], anew, start, stop)
 
     def _advance(self, actions: NDArray[np.int32], start: int, stop: int) -> bool:
         """Plays one level step of environments start..stop-1; whether an episode ended."""
@@ -160,7 +172,7 @@ class MiniLab:
         """See `Level.reset`."""
 
         def work(k: int) -> None:
-            self._begin(k, anew=True)
+            self._begin(k, *self._ranges[k], anew=True)
             self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
 
         self._over_ranges(work)
@@ -173,12 +185,46 @@ class MiniLab:
 
         def work(k: int) -> None:
             if self._advance(actions, *self._ranges[k]):
-                if self.last_frames is not None:
-                    self._draw(self.last_frames, self._agents.pose, 0, *self._ranges[k])
-                self._begin(k, anew=False)
+                self._begin(k, *self._ranges[k], anew=False)
             self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
 
         self._over_ranges(work)
+        return self._told()
+
+    def play(self, actions: NDArray[np.int32], which: NDArray[np.bool_]) -> Step:
+        """As `step`, for the environments `which` `[B]` alone, and no episode begins: what ended shows its end."""
+        check_actions(actions, self.num_envs)
+        actions = np.ascontiguousarray(actions)
+        outcome = self._outcome
+        outcome.reward[:], outcome.done[:] = 0.0, False
+        outcome.episode_return[:], outcome.episode_frames[:] = np.nan, 0
+
+        def work(k: int) -> None:
+            for start, stop in _runs(which, *self._ranges[k]):
+                self._advance(actions, start, stop)
+            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
+
+        self._over_ranges(work)
+        return self._told()
+
+    def begin(self, which: NDArray[np.bool_], seeds: Mapping[int, int] | None = None) -> NDArray[np.uint8]:
+        """Begins the next episode of the environments `which` `[B]`, over or not; returns all observations.
+
+        Those with a seed go on as environment 0 of a level of that seed does from its first episode.
+        """
+        for i, seed in (seeds or {}).items():
+            self._rules.seed[i], self._rules.number[i], self._agents.episode[i] = seed, 0, -1
+        self._agents.frame[which] = self._agents.length[which]
+
+        def work(k: int) -> None:
+            for start, stop in _runs(which, *self._ranges[k]):
+                self._begin(k, start, stop, anew=False)
+                self._draw(self._frames, self._agents.pose, 0, start, stop)
+
+        self._over_ranges(work)
+        return self._frames
+
+    def _told(self) -> Step:
         outcome = self._outcome
         return Step(
             self._frames,
@@ -280,8 +326,14 @@ class MiniLab:
 
     def close(self) -> None:
         """See `Level.close`."""
-        if self._pool is not None:
+        if self._pool is not None and self._pool_process == os.getpid():
             self._pool.shutdown()
+
+
+def _runs(which: NDArray[np.bool_], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The longest ranges within start..stop-1 in which all are true."""
+    edges = np.flatnonzero(np.diff(which[start:stop].astype(np.int8), prepend=0, append=0)) + start
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist())
 
 
 def _check_arguments(

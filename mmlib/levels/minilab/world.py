@@ -47,7 +47,8 @@ class Agents(NamedTuple):
 class Rules(NamedTuple):
     """A level's numbers, as the kernels take them."""
 
-    seed: int
+    seed: NDArray[np.int64]  # [B] of each environment
+    number: NDArray[np.int64]  # [B] which of its seed's environments it is
     episode_frames: int
     staggered: bool  # the first episode is cut at a random frame
     generated: bool
@@ -71,10 +72,13 @@ class Outcome(NamedTuple):
 _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
 
 
-def make_rules(spec: LevelSpec, seed: int, episode_frames: int | None = None, staggered: bool = False) -> Rules:
+def make_rules(
+    spec: LevelSpec, seed: int, num_envs: int, episode_frames: int | None = None, staggered: bool = False
+) -> Rules:
     """The kernels' view of a level."""
     return Rules(
-        seed=seed,
+        seed=np.full(num_envs, seed, np.int64),
+        number=np.arange(num_envs),
         episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
         staggered=staggered,
         generated=spec.maze is not None,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmlib.levels.arenas import MAX_BOTS, MAX_SHOTS, PIT_SLOT, Arena, plan
 from mmlib.levels.minilab.lasertag.navigation import routes
 from mmlib.levels.minilab.random import unit
-from mmlib.levels.minilab.world import World
+from mmlib.levels.minilab.world import Rules, World
 
 BODIES = 1 + MAX_BOTS
 
@@ -73,7 +73,8 @@ class Scene(NamedTuple):
 class MatchRules(NamedTuple):
     """A lasertag level's numbers, as the kernels take them."""
 
-    seed: int
+    seed: NDArray[np.int64]  # [B] of each environment
+    number: NDArray[np.int64]  # [B] which of its seed's environments it is
     episode_frames: int
     staggered: bool
     size: float  # side of a cell, units
@@ -112,18 +113,17 @@ CLUMSY = np.array([0.0, 0.95, 0.95, 0.95, 0.5, 0.95, 0.95])
 CARELESS = np.array([0.0, 0.025, 0.025, 0.025, 0.01, 0.025, 0.025])
 
 
-def make_match_rules(
-    arena: Arena, seed: int, episode_frames: int, staggered: bool, bots: int | None, skill: float | None
-) -> MatchRules:
-    """The kernels' view of a lasertag level; `bots` and `skill` None are the level's own."""
+def make_match_rules(arena: Arena, rules: Rules, bots: int | None, skill: float | None) -> MatchRules:
+    """The kernels' view of a lasertag level with the seeds of `rules`; `bots` and `skill` None are the level's own."""
     parts = plan(arena)
     items = np.array(arena.items, np.float64).reshape(-1, 4)
     items[:, 1:3] -= arena.origin
     beyond = (arena.skill if skill is None else skill) - 4.0
     return MatchRules(
-        seed=seed,
-        episode_frames=episode_frames,
-        staggered=staggered,
+        seed=rules.seed,
+        number=rules.number,
+        episode_frames=rules.episode_frames,
+        staggered=rules.staggered,
         size=arena.cell,
         bots=arena.bots if bots is None else bots,
         bot_health=arena.bot_health,

@@ -252,14 +252,14 @@ def scene_of(e, world, fight):
 def _begin_episode(e, rules, world, agents, fight):
     """Starts the episode numbered `agents.episode[e]`."""
     episode = agents.episode[e]
-    fight.key[e], fight.draws[e] = random.stream(rules.seed, e, episode, _MATCH), 0
-    key = random.stream(rules.seed, e, episode, _THEME)
+    fight.key[e], fight.draws[e] = random.stream(rules.seed[e], rules.number[e], episode, _MATCH), 0
+    key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
     fight.look[e] = rules.looks[random.below(key, 0, len(rules.looks))]
     fight.body[e], fight.marks[e], fight.waits[e], fight.shots[e] = 0.0, 0.0, 0.0, 0.0
     fight.shots[e, :, SHOT_OWNER] = -1.0
     agents.frame[e], agents.score[e], agents.length[e] = 0, 0.0, rules.episode_frames
     if rules.staggered and episode == 0:
-        key = random.stream(rules.seed, e, episode, _LENGTH)
+        key = random.stream(rules.seed[e], rules.number[e], episode, _LENGTH)
         agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
     scene = scene_of(e, world, fight)
     for k in range(1 + rules.bots):

@@ -109,7 +109,7 @@ def _begin_map(e, rules, world, agents):
         apples += world.kinds[e, m] == APPLE
     agents.apples_left[e] = apples
     agents.restart_in[e] = 0
-    key = random.stream(rules.seed, e, agents.episode[e], _SPAWN)
+    key = random.stream(rules.seed[e], rules.number[e], agents.episode[e], _SPAWN)
     spawn = random.below(key, 2 * agents.restarts[e], world.spawn_count[e])
     x, y = world.spawns[e, spawn, 0], world.spawns[e, spawn, 1]
     agents.pose[e, 0], agents.pose[e, 1] = x, y
@@ -124,19 +124,19 @@ def _begin_map(e, rules, world, agents):
 def _begin_episode(e, rules, world, agents, cells, scratch):
     """Starts the episode numbered `agents.episode[e]`."""
     episode = agents.episode[e]
-    key = random.stream(rules.seed, e, episode, _THEME)
+    key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
     world.theme[e] = rules.themes[random.below(key, 0, len(rules.themes))]
     if rules.generated:
-        generate(cells, rules.maze, random.stream(rules.seed, e, episode, _MAZE), scratch)
-        key = random.stream(rules.seed, e, episode, _SURFACE)
+        generate(cells, rules.maze, random.stream(rules.seed[e], rules.number[e], episode, _MAZE), scratch)
+        key = random.stream(rules.seed[e], rules.number[e], episode, _SURFACE)
         _build_walls(cells, world, e, key, rules.picture_share)
         _list_spawns(cells, world, e)
-        key = random.stream(rules.seed, e, episode, _OBJECTS)
+        key = random.stream(rules.seed[e], rules.number[e], episode, _OBJECTS)
         _place_apples(cells, world, e, key, rules.object_share, scratch.stack)
     agents.frame[e] = 0
     agents.length[e] = rules.episode_frames
     if rules.staggered and episode == 0:
-        key = random.stream(rules.seed, e, episode, _LENGTH)
+        key = random.stream(rules.seed[e], rules.number[e], episode, _LENGTH)
         agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
     agents.restarts[e] = 0
     agents.score[e] = 0.0
