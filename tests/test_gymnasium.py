@@ -24,8 +24,9 @@ from mmlib import levels
 from mmlib.config import ConfigError, make_config
 from mmlib.levels import foreign
 from mmlib.method.fitting import check
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import Run, find_runs, run_directory
 from mmlib.spaces import BIG_756, SMALL
+from mmlib.training import trained
 from mmlib.training.loop import TrainingLoop, train
 
 ID = "MiniLab/nav_maze_static_01_mini-v0"
@@ -420,6 +421,42 @@ def test_agents_train_on_what_was_not_made_for_them(declared, tmp_path, level, m
     run = Run(tmp_path)
     assert run.done and run.config["backend_in_force"] == "gymnasium"
     assert len(run.episodes()) >= 2 and (run.metrics().grad_norm > 0).all()
+
+
+TOYS = """
+import gymnasium
+from contract_env import Squares
+
+from mmlib.levels.foreign import declare
+
+for name in ("Toy-v1", "Lab/Toy-v1"):
+    gymnasium.register(name, entry_point=Squares, max_episode_steps=20)
+    declare(name, small={"right": (0, 1), "down": (1, 0)})
+"""
+
+
+@pytest.fixture
+def toys(declared, tmp_path, monkeypatch):
+    """A package with environments of its own, deep in it, as a user has them."""
+    (tmp_path / "mypkg" / "envs").mkdir(parents=True)
+    (tmp_path / "mypkg" / "envs" / "toy.py").write_text(TOYS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in ("Toy-v1", "Lab/Toy-v1"):
+        gymnasium.registry.pop(name, None)
+    for name in ("mypkg", "mypkg.envs", "mypkg.envs.toy"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", ["mypkg.envs.toy:Toy-v1", "mypkg.envs.toy:Lab/Toy-v1"])
+@pytest.mark.parametrize("method", ["mm", "big756"])
+def test_a_level_may_have_any_name_that_gymnasium_takes(toys, tmp_path, name, method):
+    values = dict(level=name, backend="gymnasium", method=method, num_envs=2, unroll=5, width=32, height=24)
+    directory = run_directory(tmp_path / "results", "smoke", "runs", name, method, 0)
+    train(make_config({**values, "conv1": (4, 2), "agent_steps": 20}), directory)
+    (found,) = find_runs(tmp_path / "results", level=name)
+    assert found.done and found.config["level"] == name
+    assert trained.load(directory).agent_steps == 20
 
 
 def test_the_last_episode_of_an_interrupted_run_is_not_counted(declared):

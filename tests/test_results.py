@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mmlib.errors import ResultsError
+from mmlib.experiments.run_table import runs_table
 from mmlib.runs.reader import Run, config_differences, find_runs, run_directory
 from mmlib.runs.writer import RunWriter
 from tools.reliability.machine import obey_permissions
@@ -224,6 +225,25 @@ def test_runs_are_found_by_name_in_natural_order(tmp_path):
     assert [(run.method, run.seed) for run in find_runs(tmp_path)] == [("mm", 2), ("mm", 10), ("small", 1)]
     assert [run.seed for run in find_runs(tmp_path, preset="quick", method="mm")] == [2, 10]
     assert find_runs(tmp_path, preset="paper") == [] and find_runs(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "level", ["Lab/Toy-v1", "mypkg.envs.toy:Lab/Toy-v1", "../../Toy", "..", ".Toy", "a%2Fb", "[a]*"]
+)
+def test_a_level_of_any_name_is_one_directory_in_which_its_runs_are_found(tmp_path, level):
+    root = tmp_path / "results"
+    for name in (level, "another"):
+        RunWriter(run_directory(root, "smoke", "runs", name, "big756", 0), {**CONFIG, "level": name}).close()
+    (found,) = find_runs(root, level=level)
+    assert found.config["level"] == level
+    assert found.directory.parents[4] == root and ".." not in found.directory.parts
+    assert len(find_runs(root)) == 2
+    assert set(runs_table(root).level) == {level, "another"}
+
+
+def test_levels_of_this_package_lie_under_their_own_names(tmp_path):
+    for name in ("nav_maze_static_01", "lt_chasm_mini+lt_horseshoe_color_mini", "contract_env:Squares-v0"):
+        assert run_directory(tmp_path, "quick", "3", name, "mm", 1) == tmp_path / "quick/3" / name / "mm/seed1"
 
 
 def test_a_directory_without_a_run_says_so(tmp_path):

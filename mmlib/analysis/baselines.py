@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from mmlib import levels
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
+from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object
 from mmlib.runs.writer import check_writable
@@ -141,7 +142,7 @@ def scores(
     What is missing there, or was made from fewer `episodes` (by default what is `affordable`), is measured (seconds to
     minutes) and added with how it was made; `again` measures everything. Raises ResultsError if it cannot be written.
     """
-    path = Path(results) / "baselines" / f"{level}.json"
+    path = Path(results) / "baselines" / f"{file_name(level)}.json"
     recorded = read(path)
     in_force = levels.resolve_backend(backend, level)
     table = recorded.setdefault(in_force, {})

@@ -17,7 +17,7 @@ from mmlib.analysis.conditions import Condition
 from mmlib.analysis.stats import Floats, Interval
 from mmlib.method.methods import METHODS
 from mmlib.runs.lineage import best_member, trajectory
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import Run, file_name
 
 LEVEL_RUNS = 2  # of each method on a level, for the level to be used where another has as many
 SWITCHED, SWING = 0.9, 0.25  # alpha "is about 1"; a fall of alpha from its greatest so far (stated choices)
@@ -101,7 +101,7 @@ def reference_scores(condition: Condition, level: str) -> tuple[float, float] | 
     published = PUBLISHED.get((condition.config.get("backend_in_force", "minilab"), level))
     if published is not None:
         return published.zero, published.one
-    path = condition.results / "baselines" / f"{level}.json"
+    path = condition.results / "baselines" / f"{file_name(level)}.json"
     scores = read_scores(path).get(condition.config.get("backend_in_force", "minilab"), {})
     pair = [scores.get(name, {}).get("mean") for name in ("small", "expert")]
     return (pair[0], pair[1]) if None not in pair and pair[1] > pair[0] else None

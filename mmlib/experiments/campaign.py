@@ -92,7 +92,7 @@ def status(jobs: Sequence[Job], workers: int) -> str:
     states: dict[tuple[str, ...], list[str]] = {}
     rates, left = [], 0
     for job in jobs:
-        group = tuple(job.directory.parts[-4:-1])
+        group = (job.directory.parts[-4], job.config.level, job.config.method)
         run = Run(job.directory) if (job.directory / "config.json").exists() else None
         done = finished(job)
         states.setdefault(group, []).append("done" if done else run.state if run is not None else "waiting")

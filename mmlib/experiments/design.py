@@ -16,7 +16,7 @@ from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
 from mmlib.method.fitting import backend_in_force, check
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import Run, check_inside, config_differences, read_run, run_directory
+from mmlib.runs.reader import Run, check_inside, config_differences, file_name, read_run, run_directory
 
 
 class ExperimentError(ValueError):
@@ -259,7 +259,7 @@ def describe(jobs: Iterable[Job]) -> str:
 
 def figure_directory(results: str | Path, preset: str, figure: str, level: str) -> Path:
     """Where a figure's picture, table and executed notebook are put."""
-    return Path(results) / preset / figure_named(figure).directory / level
+    return Path(results) / preset / figure_named(figure).directory / file_name(level)
 
 
 def repository_root(start: str | Path | None = None) -> Path:

@@ -101,9 +101,10 @@ class MixMatchAgent(nn.Module):
             {n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)}
         )
         self.register_buffer("action_features", torch.as_tensor(self.space.features), persistent=False)
-        for space in dict.fromkeys(c.space for c in parts):
+        self.spaces = list(dict.fromkeys(c.space for c in parts))
+        for k, space in enumerate(self.spaces):  # numbered: a space is named after its level, however that is called
             support = torch.as_tensor(embedding(space, self.space))
-            self.register_buffer(f"support_{space.name}", support, persistent=False)
+            self.register_buffer(f"support_{k}", support, persistent=False)
 
     def control_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""
@@ -205,7 +206,7 @@ class MixMatchAgent(nn.Module):
         return cast("LSTM | FeedForward", self.cores[name])
 
     def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
-        support: Tensor = getattr(self, f"support_{c.space.name}")
+        support = self.get_buffer(f"support_{self.spaces.index(c.space)}")
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
         head_space = self.spec.heads[c.head]
         if len(head_space.group_sizes) == 1:

@@ -158,7 +158,12 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
     """Where the run of these five names lies under `root`."""
-    return Path(root) / preset / figure / level / method / f"seed{seed}"
+    return Path(root, *map(file_name, (preset, figure, level, method)), f"seed{seed}")
+
+
+def file_name(name: str) -> str:
+    """A name of the user as one part of a path: `Lab/Toy-v1` is `Lab%2FToy-v1`, most are themselves."""
+    return re.sub(r"^\.|[/%*?\[\]\x00-\x1f]", lambda odd: f"%{ord(odd[0]):02X}", name)
 
 
 def find_runs(
@@ -173,7 +178,7 @@ def find_runs(
     One that cannot be read is among them, with the reason as its `broken`; so is one outside `root`, to which a link
     in it leads.
     """
-    pattern = "/".join(name or "*" for name in (preset, figure, level, method))
+    pattern = "/".join(file_name(name) if name else "*" for name in (preset, figure, level, method))
     directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
     return [read_run(directory, Path(root)) for directory in sorted(directories, key=natural_order)]
 
