@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from mmlib.config import ConfigError
 from mmlib.errors import ResultsError
 from mmlib.experiments import design
+from mmlib.levels import foreign
 from mmlib.runs import packing
 from mmlib.runs.liveness import being_written
 from mmlib.runs.reader import Run
@@ -171,3 +173,30 @@ def test_a_foreign_process_is_not_interrupted(tmp_path):
         finally:
             sleeper.kill()
             sleeper.wait()
+
+
+def of_gymnasium(directory, level, method="big756"):
+    values = {**SHORT, "agent_steps": 40, "level": level, "method": method, "backend": "gymnasium"}
+    return Experiment(values, directory=directory)
+
+
+def test_an_environment_that_only_this_process_knows_is_refused_before_it_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign, "DECLARED", {})
+    gymnasium.register("Here-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=50)
+    foreign.declare("CartPole-v1", small={"left": (0,), "right": (1,)})
+    try:
+        for level, method, why in (
+            ("Here-v0", "big756", "unknown level 'Here-v0' of gymnasium"),
+            ("CartPole-v1", "mm", "'mm' needs a small action space"),
+        ):
+            with pytest.raises(LiveError, match=rf"in a process of its own.*{why}.*name the level module"):
+                of_gymnasium(tmp_path / "run", level, method).start()
+            assert not (tmp_path / "run").exists()
+    finally:
+        gymnasium.registry.pop("Here-v0")
+
+
+def test_an_environment_of_a_module_is_trained_in_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])]))
+    experiment = of_gymnasium(tmp_path / "run", "contract_env:Squares-v0").start()
+    assert experiment.wait(120.0).state == "done"
