@@ -9,10 +9,10 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help figure test test-lowest lint types bench pictures clean
+.PHONY: help figure test lint types bench pictures clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) PRESET=$(PRESET) ARGS=$(ARGS)"
 
 figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the notebook, prints where the outputs are
