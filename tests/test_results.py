@@ -55,7 +55,7 @@ def test_numbers_that_are_not_finite_become_null(tmp_path):
 def test_records_of_a_run_that_wrote_nothing_have_their_columns(tmp_path):
     RunWriter(tmp_path, CONFIG).close()
     run = Run(tmp_path)
-    assert list(run.episodes().columns) == ["frames", "member", "return", "length_frames"]
+    assert list(run.episodes().columns) == ["frames", "member", "return", "length_frames", "began"]
     assert "entropy" in run.metrics() and len(run.metrics()) == 0 and len(run.timing()) == 0
 
 
