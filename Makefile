@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help figure test lint types bench pictures clean
+.PHONY: help figure test lint types docs bench pictures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +27,9 @@ lint: $(VENV)/.installed-test ## ruff: rules and format
 
 types: $(VENV)/.installed-test ## mypy
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-test ## the API's pages, from the docstrings, in build/api
+	$(BIN)/python -W error::UserWarning -m pdoc --docformat google --output-directory build/api mmlib
 
 bench: $(VENV)/.installed ## engine, acting, learner and whole-loop speed on this machine
 	$(BIN)/python -m benchmarks.speed $(ARGS)
