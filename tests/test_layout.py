@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (  # each may import itself and those before it
-    *("levels", "method", "runs", "training", "experiments", "theory", "analysis", "figures"),
+    *("numerics", "levels", "method", "runs", "training", "experiments", "theory", "analysis", "figures"),
     *("widgets", "cli"),
 )
 LAST = {"widgets", "cli"}  # that do not know each other

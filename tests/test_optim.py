@@ -85,5 +85,5 @@ def test_fused_steps_are_the_tensor_operations(optimiser, monkeypatch):
         return [p.detach() for p in parameters.values()], steps.slots
 
     fast = trained()
-    monkeypatch.setattr("mmlib.method.fused.fits", lambda tensor: False)
+    monkeypatch.setattr("mmlib.numerics.fused.fits", lambda tensor: False)
     torch.testing.assert_close(fast, trained(), rtol=1e-5, atol=1e-6)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmlib.method import precision
-from mmlib.method.precision import product
+from mmlib.numerics import precision
+from mmlib.numerics.precision import product
 
 BF16 = torch.bfloat16
 

@@ -86,7 +86,7 @@ def gpus() -> list[dict[str, Any]]:
 
 def bfloat16() -> dict[str, bool]:
     """Whether the processor, and a GPU, have instructions for bfloat16."""
-    from mmlib.method.precision import native_bfloat16
+    from mmlib.numerics.precision import native_bfloat16
 
     return {"cpu": native_bfloat16("cpu"), "gpu": native_bfloat16("cuda")}
 

@@ -27,7 +27,7 @@ from mmlib.method.networks import (
     unflatten_time,
 )
 from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy
-from mmlib.method.precision import DTYPES
+from mmlib.numerics.precision import DTYPES
 from mmlib.spaces import embedding
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmlib.method import fused
-from mmlib.method.precision import product
+from mmlib.numerics import fused
+from mmlib.numerics.precision import product
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
 HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, and no value error pushed into the torso by chance

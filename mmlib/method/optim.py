@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from mmlib.method import fused
+from mmlib.numerics import fused
 
 if TYPE_CHECKING:
     from mmlib.config import RunConfig

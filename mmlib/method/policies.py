@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Size, Tensor
 from torch.distributions import Distribution, constraints, kl_divergence, register_kl
 
-from mmlib.method import logspace
+from mmlib.numerics import logspace
 
 _LOGITS = constraints.independent(constraints.real, 1)
 
