@@ -15,6 +15,7 @@ from inspected import METHODS, train_run
 
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.training.checkpoint import VERSION
 from mmlib.widgets import inspector_plots, remix
 from mmlib.widgets.inspection import InspectionError, find_choices, open_subject
 from mmlib.widgets.inspector import MixtureInspector
@@ -191,14 +192,14 @@ def spoil(root, source):
     (root / "bare" / "checkpoint.pt").unlink()
     whole = (root / "cut" / "checkpoint.pt").read_bytes()
     (root / "cut" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
-    (root / "old" / "checkpoint.pt").write_bytes(whole.replace(b"checkpoint 3", b"checkpoint 1", 1))
+    (root / "old" / "checkpoint.pt").write_bytes(whole.replace(f"checkpoint {VERSION}".encode(), b"checkpoint 1", 1))
     (root / "broken" / "config.json").write_text('{"method": ')
     config = json.loads((root / "other" / "config.json").read_text())
     (root / "other" / "config.json").write_text(json.dumps({**config, "method": "mm_ff_lstm"}))
     return {
         "bare": "has no checkpoint",
         "cut": "is damaged: its contents do not match",
-        "old": "has checkpoint version 1; this mmlib reads version 4",
+        "old": f"has checkpoint version 1; this mmlib reads version {VERSION}",
         "broken": "config.json cannot be read",
         "other": "does not fit its config.json",
     }
