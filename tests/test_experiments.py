@@ -49,7 +49,7 @@ def test_all_levels_and_the_weights_of_the_transfer_cost(tmp_path):
 
 def test_part_of_the_populations_settings_can_be_replaced(tmp_path):
     (job,) = plan("3", "population", None, ["mm"], [1], {"pbt": {"ready": 7}}, tmp_path)
-    assert (job.config.pbt.ready, job.config.pbt.learning_rate) == (7, (5e-4, 5e-3))
+    assert (job.config.pbt.ready, job.config.pbt.entropy_cost) == (7, (3e-4, 6e-3))
     assert job.config.alpha == ((0, 0.0),)  # PBT adapts it: no schedule
 
 
