@@ -214,13 +214,13 @@ def test_a_population_finds_a_known_best_learning_rate():
     assert np.abs(np.log(np.array(end) / 0.3)).mean() < 0.3
 
 
-FAST = {"ready": 2, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
+FAST = {"ready": 6, "window": 3, "p_value": 0.5, "explore_probability": 0.5}
 
 
 def config(**overrides):
-    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=2, unroll=50)
-    base |= dict(learner_batches=2, width=48, height=36, conv1=(4, 2), staggered=True, pbt=FAST)
-    base |= dict(agent_steps=100 * 24, log_every=200, checkpoint_every=1000, level_settings={"episode_seconds": 5})
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=4, unroll=20)
+    base |= dict(learner_batches=2, width=32, height=24, conv1=(4, 2), staggered=True, pbt=FAST)
+    base |= dict(agent_steps=80 * 20, log_every=160, checkpoint_every=480, level_settings={"episode_seconds": 1})
     return make_config(base | overrides)
 
 
@@ -229,16 +229,18 @@ def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
     loop = TrainingLoop(config(lag=lag))
     copies = 0
     try:
-        for _ in range(24):
+        for _ in range(20):
             decisions = loop.iterate().decisions
             for decision in decisions:
                 for name, value in decision.new.items():
                     later = [d for d in decisions if d.member == decision.member][-1]
                     assert getattr(loop.hyper, name)[decision.member] == pytest.approx(later.new[name])
                     assert later is decision or value
-            if len(decisions) == 1 and decisions[0].copied:
+            for place, decision in enumerate(decisions):
+                member, donor = decision.member, decision.opponent
+                if not decision.copied or any(d.copied and d.member == donor for d in decisions[place:]):
+                    continue
                 copies += 1
-                member, donor = decisions[0].member, decisions[0].opponent
                 for tensors in (loop.learner.parameters, *loop.learner.optimiser.slots.values()):
                     assert all(torch.equal(value[member], value[donor]) for value in tensors.values())
                 for hidden, cell in (loop.actors[0].state.cores["lstm"],):
@@ -279,7 +281,7 @@ def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
 
     def dying(self):
         calls.append(1)
-        if len(calls) == 17:
+        if len(calls) == 12:
             raise KeyboardInterrupt
         return iterate(self)
 
@@ -300,7 +302,7 @@ def test_what_is_not_adapted_keeps_the_runs_value(tmp_path, lag):
     train(run, tmp_path)
     metrics, decisions = Run(tmp_path).metrics(), Run(tmp_path).decisions()
     assert set(metrics["learning_rate"]) == {7e-4} and len(set(metrics["entropy_cost"])) > 3
-    acted = metrics["agent_steps"] - 100  # at the start of the last rollout
+    acted = metrics["agent_steps"] - run.steps_per_iteration  # at the start of the last rollout
     np.testing.assert_allclose(metrics["alpha"], [piecewise(knots, steps) for steps in acted], rtol=1e-5)
     assert all(set(new) == {"entropy_cost"} for new in decisions["new"])
     line = trajectory(Run(tmp_path), 1, "alpha")

@@ -123,12 +123,16 @@ def ready(state: PopulationState, config: PBTConfig) -> list[int]:
     return [member for member, episodes in enumerate(state.episodes) if episodes >= config.ready]
 
 
+def full(state: PopulationState, config: PBTConfig, member: int) -> bool:
+    """Whether a member has as many fresh returns of each level as are compared."""
+    return min(len(window) for window in state.windows[member]) >= config.window
+
+
 def scores(state: PopulationState, config: PBTConfig, member: int) -> np.ndarray:
     """What is compared, `[window]`: the k-th last return, the mean over levels (stated choice); empty if too few."""
-    windows = state.windows[member]
-    if min(len(window) for window in windows) < config.window:
+    if not full(state, config, member):
         return np.empty(0)
-    return np.mean([[value for _, value in window] for window in windows], axis=0)
+    return np.mean([[value for _, value in window] for window in state.windows[member]], axis=0)
 
 
 def better(opponent: np.ndarray, member: np.ndarray) -> float:
@@ -153,7 +157,7 @@ def decide(state: PopulationState, config: PBTConfig, member: int, stopped: Coll
     """
     random = np.random.default_rng([state.seed, 1, state.decisions])
     healthy = [other for other in range(len(state.hyper)) if other != member and other not in stopped]
-    met = [other for other in healthy if member in stopped or len(scores(state, config, other))]
+    met = [other for other in healthy if member in stopped or full(state, config, other)]
     opponent = int(random.choice(met)) if met else member
     mine, theirs = scores(state, config, member), scores(state, config, opponent)
     p = better(theirs, mine) if met else float("nan")
