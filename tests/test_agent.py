@@ -5,6 +5,7 @@ import torch
 
 from mmlib.method.agent import AgentState, MixMatchAgent, mix, mix_values, mixture_weights
 from mmlib.method.methods import METHODS
+from mmlib.spaces import SMALL
 
 SIZE = {"height": 36, "width": 48, "conv1": (4, 2)}
 
@@ -80,7 +81,7 @@ def test_members_do_not_mix(method):
 def test_shared_head_is_the_masked_big_policy():
     agent = make("mm_shared_head")
     small, big = agent.unroll(*inputs(agent, 2, 2), agent.initial_state(2).cores).policies
-    support = agent.support_small
+    support = agent.support(SMALL)
     on_support = big.probs[..., support]
     torch.testing.assert_close(small.probs[..., support], on_support / on_support.sum(-1, keepdim=True))
     assert small.probs.sum(-1).allclose(torch.ones(2, 2, 2))
@@ -164,7 +165,7 @@ def test_sampled_mixing_selects_with_the_weights():
     share = acted.selected.float().mean(-1)
     assert abs(share[0] - 0.3) < 4 * (0.21 / N) ** 0.5 and share[1] == 1
     small = acted.action[0][acted.selected[0] == 0]
-    assert set(small.tolist()) <= set(agent.support_small.tolist())
+    assert set(small.tolist()) <= set(agent.support(SMALL).tolist())
 
 
 def test_mixture_value_is_the_selectors_mean():

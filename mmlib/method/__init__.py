@@ -1,1 +1,1 @@
-"""The paper: policies, their mixture, networks, losses, learner, acting, population based training. Opens no file."""
+"""The paper: policies, mixture, networks, losses, learner, acting, PBT. Opens no file."""

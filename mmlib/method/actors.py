@@ -1,7 +1,7 @@
 """Acting: a batch of environments and a population of agents make trajectories.
 
-Shape letters: T time, P population, N environments of a member, B = P * N environments of the level (member-major:
-environment b belongs to member b // N).
+Shape letters: T time, P population, N environments of a member, B = P * N environments of the level
+(member-major: environment b belongs to member b // N).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from mmlib.timing import StageTimer
 class Trajectory:
     """The contract between actors and learner: T agent steps of every environment, time-major."""
 
-    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]; the last is the next trajectory's first
+    # The last of the T+1 is the next trajectory's first.
+    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]
     last_action: Tensor  # int64 [T+1, P, N], the action before each observation
     last_reward: Tensor  # float32 [T+1, P, N], the (clipped) reward with each observation
     first: Tensor  # bool [T+1, P, N], the observation begins an episode
@@ -39,10 +40,11 @@ class Trajectory:
         def cut(x: Tensor) -> Tensor:
             return x[:, :, part] if isinstance(part, slice) else x.index_select(2, part)
 
-        observation = cut(self.observation.movedim(3, -1)).movedim(-1, 3)  # in the order of its memory
+        in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
+        observation = cut(in_memory).movedim(-1, 3)
         others = {"observation", "weights", "cores"}
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
-        cores = {n: None if s is None else (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
+        cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
         return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
 
 
@@ -50,7 +52,8 @@ class Trajectory:
 class Episode:
     """A finished episode: its member, when it began and ended, unclipped return, and length.
 
-    Times are agent steps of its own environment, which are those of every environment of the run: they step together.
+    Times are agent steps of its own environment, which are those of every environment of the run:
+    they step together.
     """
 
     member: int
@@ -74,9 +77,17 @@ class Actor:
     """
 
     def __init__(
-        self, level: Level, agent: MixMatchAgent, *, unroll: int, reward_clip: float, seed: int, task: int = 0
+        self,
+        level: Level,
+        agent: MixMatchAgent,
+        *,
+        unroll: int,
+        reward_clip: float,
+        seed: int,
+        task: int = 0,
     ):
-        self.level, self.agent, self.unroll, self.reward_clip, self.task = level, agent, unroll, reward_clip, task
+        self.level, self.agent, self.task = level, agent, task
+        self.unroll, self.reward_clip = unroll, reward_clip
         self.device = agent.device
         self.shape = (agent.population, level.num_envs // agent.population)
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -96,8 +107,8 @@ class Actor:
     def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
         """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
 
-        The trajectory's tensors are one of two alternating sets of buffers: they stay valid until the second
-        rollout after this one, so that a learner may read one while the next is made.
+        The trajectory's tensors are one of two alternating sets of buffers: they stay valid until
+        the second rollout after this one, so that a learner may read one while the next is made.
         """
         buffers = self._next_buffers()
         cores, episodes = self.state.cores, []
@@ -106,14 +117,17 @@ class Actor:
             with timer("act"):
                 observation = buffers["observation"][t].to(self.device)
                 first = self.first.to(self.device)
-                acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
+                acted = self.agent.step(
+                    observation, first, self.state, weights, self.generator, self.task
+                )
                 joint = acted.action.cpu().numpy()
                 vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
             with timer("engine"):
                 step = self.level.step(vectors)
             self.steps += 1
             episodes += self._finished(step.episode_return, step.episode_frames, step.done)
-            reward = torch.from_numpy(step.reward.reshape(self.shape)).clamp(-self.reward_clip, self.reward_clip)
+            reward = torch.from_numpy(step.reward.reshape(self.shape))
+            reward = reward.clamp(-self.reward_clip, self.reward_clip)
             buffers["action"][t], buffers["reward"][t] = acted.action, reward
             buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
             self.state = AgentState(acted.action, reward.to(self.device), acted.cores)
@@ -124,7 +138,7 @@ class Actor:
         return Trajectory(**buffers, weights=weights, cores=cores), episodes
 
     def forget(self, member: int) -> None:
-        """Zeroes the recurrent states of a member's environments: its weights are somebody else's now."""
+        """Zeroes the recurrent states of a member whose weights are somebody else's now."""
         for state in self.state.cores.values():
             for tensor in state or ():
                 tensor[member] = 0.0
@@ -139,12 +153,18 @@ class Actor:
         buffers["last_reward"][t] = self.state.last_reward
         buffers["first"][t] = self.first
 
-    def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
+    def _finished(
+        self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray
+    ) -> list[Episode]:
         began = self.began.copy()
         self.began[done] = self.steps
+        whole = np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
+        rows = zip(
+            whole // self.shape[1], began[whole], returns[whole], lengths[whole], strict=True
+        )
         return [
-            Episode(b // self.shape[1], int(began[b]), self.steps, float(returns[b]), int(lengths[b]), self.task)
-            for b in np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
+            Episode(int(member), int(start), self.steps, float(value), int(length), self.task)
+            for member, start, value, length in rows
         ]
 
     def _next_buffers(self) -> dict[str, Tensor]:
@@ -155,7 +175,8 @@ class Actor:
         return self._buffers[-1]
 
     def _new_buffers(self) -> dict[str, Tensor]:
-        steps, shape, seen = self.unroll, self.shape, self.observation.movedim(2, -1)  # colours last in memory
+        steps, shape = self.unroll, self.shape
+        seen = self.observation.movedim(2, -1)  # colours last in memory
         return {
             "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype).movedim(-1, 3),
             "last_action": torch.zeros(steps + 1, *shape, dtype=torch.int64),
@@ -169,8 +190,9 @@ class Actor:
 
     def state_dict(self) -> dict:
         """Everything that determines the rollouts to come, but the agent's parameters."""
+        level = self.level.state_dict()
         return {
-            "level": {name: torch.as_tensor(value).clone() for name, value in self.level.state_dict().items()},
+            "level": {name: torch.as_tensor(value).clone() for name, value in level.items()},
             "generator": self.generator.get_state(),
             "steps": self.steps,
             "began": torch.as_tensor(self.began).clone(),
@@ -181,7 +203,8 @@ class Actor:
 
     def load_state_dict(self, saved: dict) -> None:
         """Continues where `state_dict` was taken."""
-        fresh = self.level.load_state_dict({name: value.numpy() for name, value in saved["level"].items()})
+        level = {name: value.numpy() for name, value in saved["level"].items()}
+        fresh = self.level.load_state_dict(level)
         self.generator.set_state(saved["generator"])
         self.steps, self.began = saved["steps"], saved["began"].numpy().copy()
         self.observation, self.first = saved["observation"], saved["first"]

@@ -1,4 +1,5 @@
-"""A population of agents built from a specification of `methods.METHODS`: acting, and running over time.
+"""A population of agents built from a specification of `methods.METHODS`: acting, and running over
+time.
 
 Shape letters: T time, P population, N environments of a member, A joint actions, K constituents.
 """
@@ -6,9 +7,9 @@ Shape letters: T time, P population, N environments of a member, A joint actions
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ from mmlib.method.networks import (
 )
 from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy
 from mmlib.numerics.precision import DTYPES
-from mmlib.spaces import embedding
+from mmlib.spaces import ActionSpace, embedding
 
 
 class AgentState(NamedTuple):
@@ -92,17 +93,20 @@ class MixMatchAgent(nn.Module):
 
         self.torsos = nn.ModuleDict({n: torso() for n in _names(c.torso for c in parts)})
         core_names = _names(name for c in parts for name in c.cores)
-        self.cores = nn.ModuleDict({n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names})
+        self.cores = nn.ModuleDict(
+            {n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names}
+        )
+
+        def head(outputs: int) -> Linear:
+            return Linear(population, FEATURES, outputs, gain=HEAD_GAIN)
+
         head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
-        self.heads = nn.ModuleDict(
-            {n: Linear(population, FEATURES, size, gain=HEAD_GAIN) for n, size in head_sizes.items()}
-        )
-        self.baselines = nn.ModuleDict(
-            {n: Linear(population, FEATURES, 1, gain=HEAD_GAIN) for n in _names(c.baseline for c in parts)}
-        )
-        self.register_buffer("action_features", torch.as_tensor(self.space.features), persistent=False)
+        self.heads = nn.ModuleDict({n: head(size) for n, size in head_sizes.items()})
+        self.baselines = nn.ModuleDict({n: head(1) for n in _names(c.baseline for c in parts)})
+        known = torch.as_tensor(self.space.features)
+        self.register_buffer("action_features", known, persistent=False)
         self.spaces = list(dict.fromkeys(c.space for c in parts))
-        for k, space in enumerate(self.spaces):  # numbered: a space is named after its level, however that is called
+        for k, space in enumerate(self.spaces):  # numbered: a level may name its spaces anyhow
             support = torch.as_tensor(embedding(space, self.space))
             self.register_buffer(f"support_{k}", support, persistent=False)
 
@@ -121,12 +125,12 @@ class MixMatchAgent(nn.Module):
         return self.action_features.device
 
     def initial_state(self, num_envs: int, task: int = 0) -> AgentState:
-        """The state before an episode of level `task`, for N = `num_envs` environments of each member."""
-        shape, device, parts = (self.population, num_envs), self.device, self.spec.active(task)
+        """The state before an episode of level `task`, N = `num_envs` environments a member."""
+        shape, names = (self.population, num_envs), [c.cores for c in self.spec.active(task)]
         return AgentState(
-            last_action=torch.zeros(shape, dtype=torch.int64, device=device),
-            last_reward=torch.zeros(shape, device=device),
-            cores={n: self._core(n).initial_state(num_envs) for n in _names(n for c in parts for n in c.cores)},
+            last_action=torch.zeros(shape, dtype=torch.int64, device=self.device),
+            last_reward=torch.zeros(shape, device=self.device),
+            cores={n: self._core(n).initial_state(num_envs) for n in _names(chain(*names))},
         )
 
     def unroll(
@@ -142,7 +146,8 @@ class MixMatchAgent(nn.Module):
 
         Args:
           observation: uint8 `[T, P, N, 3, H, W]`.
-          last_action: int64 `[T, P, N]`; last_reward: float `[T, P, N]`. Both count as zero where `first`.
+          last_action: int64 `[T, P, N]`; last_reward: float `[T, P, N]`. Both count as zero where
+            `first`.
           first: bool `[T, P, N]`, the step is the first of an episode.
           cores: each core's state before step 0.
         """
@@ -161,7 +166,8 @@ class MixMatchAgent(nn.Module):
         for c in parts:
             for name in c.cores:
                 if name not in outputs:
-                    outputs[name], after[name] = self._core(name)(inputs[c.torso], first, cores[name])
+                    core = self._core(name)
+                    outputs[name], after[name] = core(inputs[c.torso], first, cores[name])
         hidden = [flatten_time(_add(outputs[name].float() for name in c.cores)) for c in parts]
         policies = [self._policy(c, h, steps) for c, h in zip(parts, hidden, strict=True)]
         values = torch.stack([self._value(c, h, steps) for c, h in zip(parts, hidden, strict=True)])
@@ -183,11 +189,15 @@ class MixMatchAgent(nn.Module):
           weights: `[P, K]`, the control policy's.
         """
         last_action, last_reward = state.last_action[None], state.last_reward[None]
-        out = self.unroll(observation[None], last_action, last_reward, first[None], state.cores, task)
+        seen = (observation[None], last_action, last_reward, first[None])  # T = 1
+        out = self.unroll(*seen, state.cores, task)
         if self.spec.mixing == "sampled":
             shape = (*first.shape, weights.shape[-1])
             noise = torch.rand(shape, generator=generator, device=weights.device)
-            selected = (weights[:, None].log() - (-noise.log()).log()).argmax(-1)[None]  # (1, P, N), c ~ Cat(alpha)
+            gumbel = -(-noise.log()).log()
+            selected = (weights[:, None].log() + gumbel).argmax(-1)[
+                None
+            ]  # (1, P, N), c ~ Cat(alpha)
             actions = torch.stack([policy.sample(generator=generator) for policy in out.policies])
             action = actions.gather(0, selected[None])[0]
         else:
@@ -196,26 +206,33 @@ class MixMatchAgent(nn.Module):
         log_prob = self.control_log_probs(out.policies, weights, action, selected)
         return Acted(action[0], log_prob[0], selected[0], out.cores)
 
-    def control_log_probs(self, policies: list[Policy], weights: Tensor, action: Tensor, selected: Tensor) -> Tensor:
-        """log-probability `[T, P, N]` of actions under the policy that the RL loss is on (`methods.MIXINGS`)."""
+    def control_log_probs(
+        self, policies: list[Policy], weights: Tensor, action: Tensor, selected: Tensor
+    ) -> Tensor:
+        """log pi(a) `[T, P, N]` under the policy that the RL loss is on (`methods.MIXINGS`)."""
         if self.spec.mixing == "sampled":
-            return torch.stack([policy.log_prob(action) for policy in policies]).gather(0, selected[None])[0]
+            of_each = torch.stack([policy.log_prob(action) for policy in policies])
+            return of_each.gather(0, selected[None])[0]
         return mix(policies, weights).log_prob(action)
 
     def _core(self, name: str) -> LSTM | FeedForward:
         return cast("LSTM | FeedForward", self.cores[name])
 
+    def support(self, space: ActionSpace) -> Tensor:
+        """The joint actions, int64 `[S]`, of a constituent's space in the agent's."""
+        return self.get_buffer(f"support_{self.spaces.index(space)}")
+
     def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
-        support = self.get_buffer(f"support_{self.spaces.index(c.space)}")
+        support = self.support(c.space)
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
-        head_space = self.spec.heads[c.head]
+        head_space, num_actions = self.spec.heads[c.head], self.space.num_actions
         if len(head_space.group_sizes) == 1:
-            return OnSupport(logits, support, self.space.num_actions, validate_args=False)
+            return OnSupport(logits, support, num_actions, validate_args=False)
         policy = Factorised(logits, head_space.group_sizes, validate_args=False)
         if c.space != head_space:
             return Masked(policy, support, validate_args=False)
         if c.space != self.space:  # a factorised space inside the agent's
-            return OnSupport(policy.joint_log_probs(), support, self.space.num_actions, validate_args=False)
+            return OnSupport(policy.joint_log_probs(), support, num_actions, validate_args=False)
         return policy
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
@@ -223,12 +240,14 @@ class MixMatchAgent(nn.Module):
 
 
 def mix(policies: list[Policy], weights: Tensor) -> Policy:
-    """pi_mm = sum_i alpha_i pi_i (section 3) of policies `[T, P, N]` with weights `[P, K]`; pi_1 alone if K = 1."""
-    return policies[0] if len(policies) == 1 else Mixture(weights[:, None], policies, validate_args=False)
+    """pi_mm = sum_i alpha_i pi_i (section 3) of policies `[T, P, N]` with weights `[P, K]`."""
+    if len(policies) == 1:
+        return policies[0]
+    return Mixture(weights[:, None], policies, validate_args=False)
 
 
 def mix_values(values: Tensor, weights: Tensor) -> Tensor:
-    """V_mm = sum_i alpha_i V_i, the value under the mixture's selector (stated choice): `[K, T, P, N] -> [T, P, N]`."""
+    """V_mm = sum_i alpha_i V_i `[T, P, N]`, the value under the selector (stated choice)."""
     return torch.einsum("ktpn,pk->tpn", values, weights)
 
 
@@ -248,11 +267,6 @@ def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
 def target_weights(weights: Tensor) -> Tensor:
     """Weights `[P, K]`, like `weights`, of the target alone."""
     return torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
-
-
-def parameter_count(agent: nn.Module) -> int:
-    """Numbers that one member learns."""
-    return sum(int(np.prod(p.shape[1:])) for p in agent.parameters())
 
 
 def _names(names: Iterable[str]) -> list[str]:

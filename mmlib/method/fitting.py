@@ -1,6 +1,8 @@
-"""A configuration against what there is: methods, levels and their action spaces, this machine's devices.
+"""A configuration against what there is: methods, levels and their action spaces, this machine's
+devices.
 
-On a level whose actions are not DeepMind Lab's a method is the same agent in the level's own action spaces.
+On a level whose actions are not DeepMind Lab's a method is the same agent in the level's own action
+spaces.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from mmlib.spaces import SMALL, ActionSpace
 
 
 def check(config: RunConfig) -> RunConfig:
-    """The configuration, if it can be run here. Raises ConfigError that names the value and the choices."""
+    """The configuration, if it can be run here. Raises ConfigError that names the choices."""
     try:
         _check_method_and_levels(config)
         _check_ties(config)
@@ -29,7 +31,7 @@ def check(config: RunConfig) -> RunConfig:
 
 
 def backend_in_force(config: RunConfig) -> str:
-    """The backend of all its levels, where "auto" is resolved for this machine. Raises ValueError."""
+    """The backend of all its levels, "auto" resolved for this machine. Raises ValueError."""
     return levels.resolve_backend(config.backend, *config.levels)
 
 
@@ -42,10 +44,11 @@ def specification(config: RunConfig) -> AgentSpec:
 
 
 def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSpec:
-    """The agent of `METHODS` of that name, in the action spaces of a level (`levels.Interface.spaces`).
+    """The agent of `METHODS` of that name, in the action spaces of a level
+    (`levels.Interface.spaces`).
 
-    A level's "small" stands for `SMALL`, and its "big", all that it knows, for every other space. Without `spaces`
-    the agent is as the table has it.
+    A level's "small" stands for `SMALL`, and its "big", all that it knows, for every other space.
+    Without `spaces` the agent is as the table has it.
 
     Raises:
       ValueError: the agent needs a small space and the level declares none.
@@ -56,14 +59,16 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSp
     if "small" not in spaces and _needs_small(spec):
         others = ", ".join(name for name, each in METHODS.items() if not _needs_small(each))
         raise ValueError(
-            f"method {method!r} needs a small action space, which this level does not declare; without: {others}"
+            f"method {method!r} needs a small action space, which this level does not declare; "
+            f"without: {others}"
         )
 
     def here(space: ActionSpace) -> ActionSpace:
         return spaces["small" if space == SMALL else "big"]
 
     constituents = tuple(replace(c, space=here(c.space)) for c in spec.constituents)
-    return replace(spec, constituents=constituents, heads={name: here(space) for name, space in spec.heads.items()})
+    heads = {name: here(space) for name, space in spec.heads.items()}
+    return replace(spec, constituents=constituents, heads=heads)
 
 
 def _check_method_and_levels(config: RunConfig) -> None:
@@ -75,13 +80,17 @@ def _check_method_and_levels(config: RunConfig) -> None:
         raise ValueError(f"backend gymnasium takes one level a run, not {len(config.levels)}")
     tasks = METHODS[config.method].tasks
     if tasks not in (0, len(config.levels)):
-        raise ValueError(f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}")
+        raise ValueError(
+            f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}"
+        )
 
 
 def _check_ties(config: RunConfig) -> None:
     ties = config.ties
     if ties and METHODS[config.method].single:
-        raise ValueError(f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}")
+        raise ValueError(
+            f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}"
+        )
     for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
         if ties.get(name, known[0]) not in known:
             raise ValueError(f"unknown {name} {ties[name]!r}; choices: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""The learner: trajectories in, better parameters out. It reads from top to bottom and knows no method by name."""
+"""The learner: trajectories in, better parameters out. It knows no method by name."""
 
 from __future__ import annotations
 
@@ -34,44 +34,51 @@ class Hyperparameters:
 
 
 class Learner:
-    """IMPALA with V-trace on the mixture's log-probability, plus the transfer cost (section 3, appendix D)."""
+    """IMPALA with V-trace on pi_mm, plus the transfer cost (section 3, appendix D)."""
 
     def __init__(self, agent: MixMatchAgent, config: RunConfig):
         self.agent, self.config = agent, config
         self.parameters: dict[str, Tensor] = dict(agent.named_parameters())
         self.optimiser = make_optimiser(self.parameters, config)
         self.updates = 0
-        self.stopped: dict[int, str] = {}  # members whose loss or gradient was not finite, and the reason
+        self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
 
-    def update(self, trajectories: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+    def update(
+        self, trajectories: Sequence[Trajectory], hyper: Hyperparameters
+    ) -> dict[str, Tensor]:
         """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
 
-        The environments are dealt out anew each time, by the run's seed: the last update sees the most off-policy
-        data, and it should not be the same environments'.
+        The environments are dealt out anew each time, by the run's seed: the last update sees the
+        most off-policy data, and it should not be the same environments'.
 
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
         here = [to_device(trajectory, self.config.device) for trajectory in trajectories]
-        return average([self._update([t.environments(part) for t in here], hyper) for part in self._batches()])
+        parts = self._batches()
+        return average(
+            [self._update([t.environments(part) for t in here], hyper) for part in parts]
+        )
 
     def _batches(self) -> Sequence[Tensor | slice]:
         """The environments of each update of an unroll."""
         size = self.config.num_envs // self.config.learner_batches
         if size == self.config.num_envs:
             return [slice(None)]
-        order = np.random.default_rng([self.config.seed, self.updates]).permutation(self.config.num_envs)
+        random = np.random.default_rng([self.config.seed, self.updates])
+        order = random.permutation(self.config.num_envs)
         return torch.from_numpy(order).to(self.config.device).split(size)
 
     def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
         losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
         for parameter in self.parameters.values():
             parameter.grad = None
-        loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up, as samples do
+        loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up
         loss.sum().backward()  # members are independent: the sum's gradient is each member's own
         grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
         self._stop_the_diverged(loss.detach(), grad_norm)
-        self.optimiser.step(self.parameters, hyper.learning_rate * annealed(self.config, self._agent_steps))
+        rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
+        self.optimiser.step(self.parameters, rate)
         self.updates += 1
         return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
 
@@ -81,20 +88,28 @@ class Learner:
         if not self.stopped and bool(finite.all()):
             return
         for member in torch.nonzero(~finite).flatten().tolist():
-            number = float(loss[member]) if not torch.isfinite(loss[member]) else float(grad_norm[member])
-            what = "loss" if not torch.isfinite(loss[member]) else "gradient norm"
-            self.stopped.setdefault(member, f"member {member}: {what} {number} at update {self.updates}")
+            of_loss = not torch.isfinite(loss[member])
+            what = (
+                f"loss {float(loss[member])}"
+                if of_loss
+                else f"gradient norm {float(grad_norm[member])}"
+            )
+            self.stopped.setdefault(member, f"member {member}: {what} at update {self.updates}")
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 parameter.grad[list(self.stopped)] = 0.0
 
-    def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(
+        self, batch: Trajectory, hyper: Hyperparameters, task: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each member `[P]` on level `task`, and diagnostics."""
-        config, spec, weights = self.config, self.agent.spec, self.agent.control_weights(hyper.alpha)
+        config, spec = self.config, self.agent.spec
+        weights = self.agent.control_weights(hyper.alpha)
         inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
         outputs = self.agent.unroll(*inputs, batch.cores, task)
         mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
         values = mix_values(outputs.values, weights)
+        # With small alpha the mixture's value hardly trains V_2; each value may be trained instead.
         trained_values = outputs.values if config.value_targets == "each" else values[None]
 
         log_probs = self._at_steps(outputs, weights, batch)  # (T, P, N)
@@ -106,17 +121,21 @@ class Learner:
             values[-1].detach(),
         )
         entropy = mixture.entropy()[:-1]
+        baseline_losses = [losses.baseline_loss(v[:-1], trace.vs) for v in trained_values]
         terms = {
             "pg_loss": losses.policy_gradient_loss(log_probs, trace.advantages),
-            "baseline_loss": torch.stack([losses.baseline_loss(v[:-1], trace.vs) for v in trained_values]).sum(0),
+            "baseline_loss": torch.stack(baseline_losses).sum(0),
             "entropy_loss": losses.entropy_loss(entropy),
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
         if spec.transfer != "none":
             along = self.agent.mixture_weights(hyper.alpha)
-            transfer = losses.transfer_cost(spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient)
-            loss = loss + spec.transfer_weight * losses.transfer_loss(transfer[:-1], self._size_of_s)
+            transfer = losses.transfer_cost(
+                spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient
+            )
+            cost = losses.transfer_loss(transfer[:-1], self._size_of_s)
+            loss = loss + spec.transfer_weight * cost
             terms["transfer"] = transfer[:-1].mean((0, 2))
         return loss, _diagnose(outputs, mixture, trace, values, terms)
 
@@ -124,7 +143,8 @@ class Learner:
     def _size_of_s(self) -> int:
         """|S| of eq. (1), in the reading that the configuration takes."""
         trajectories = self.config.num_envs * len(self.config.levels)
-        return trajectories * (self.config.unroll if self.config.transfer_normalisation == "steps" else 1)
+        by_steps = self.config.transfer_normalisation == "steps"
+        return trajectories * (self.config.unroll if by_steps else 1)
 
     @property
     def _agent_steps(self) -> int:
@@ -132,8 +152,9 @@ class Learner:
         return self.updates * self.config.steps_per_iteration // self.config.learner_batches
 
     def _at_steps(self, outputs: Outputs, weights: Tensor, batch: Trajectory) -> Tensor:
-        """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last observation has no action yet."""
-        action, selected = (torch.cat([x, x[-1:]]) for x in (batch.action, batch.selected))  # padding, dropped
+        """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last has no action yet."""
+        # A copy of the last action pads to T+1 and is dropped again.
+        action, selected = (torch.cat([x, x[-1:]]) for x in (batch.action, batch.selected))
         return self.agent.control_log_probs(outputs.policies, weights, action, selected)[:-1]
 
     @torch.no_grad()
@@ -171,7 +192,7 @@ def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 def _diagnose(
     outputs: Outputs, mixture: Policy, trace: VTrace, values: Tensor, terms: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What to look at when it does not learn, `[P]` each: sums as in the loss; the rest means a step."""
+    """What to look at when it does not learn, `[P]`: sums as in the loss, else means a step."""
     rows = {name: term.detach() for name, term in terms.items()}
     rows["entropy"] = -rows.pop("entropy_loss") / trace.vs[:, 0].numel()
     for i, policy in enumerate(outputs.policies):
@@ -182,7 +203,7 @@ def _diagnose(
     errors = trace.vs - values[:-1]
     rows["value_error"] = errors.abs().mean((0, 2))
     spread = trace.vs.var((0, 2)).clamp(min=1e-3)
-    rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the value targets by the baseline
+    rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the targets by the baseline
     return rows
 
 
@@ -191,5 +212,5 @@ def to_device(batch: Trajectory, device: str) -> Trajectory:
     if device == "cpu":
         return batch
     moved = {name: value.to(device) for name, value in vars(batch).items() if name != "cores"}
-    cores = {n: None if s is None else (s[0].to(device), s[1].to(device)) for n, s in batch.cores.items()}
+    cores = {n: s and (s[0].to(device), s[1].to(device)) for n, s in batch.cores.items()}
     return Trajectory(**moved, cores=cores)

@@ -1,7 +1,9 @@
-"""The terms of Mix & Match's loss, L = L_RL(theta | pi_mm) + lambda L_mm(theta) (section 3), for each member.
+"""The terms of Mix & Match's loss, L = L_RL(theta | pi_mm) + lambda L_mm(theta) (section 3), for
+each member.
 
-Every function takes time-major tensors `[T, P, N]` and returns one number a member, `[P]`. IMPALA's terms are summed
-over time and environments; the transfer cost is eq. (1)'s: summed over time, averaged over the trajectories S.
+Every function takes time-major tensors `[T, P, N]` and returns one number a member, `[P]`. IMPALA's
+terms are summed over time and environments; the transfer cost is eq. (1)'s: summed over time,
+averaged over the trajectories S.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from mmlib.method.policies import Mixture, Policy, masked_kl
 
 
 def cross_entropy(teacher: Policy, student: Policy) -> Tensor:
-    """H(pi_1, pi_2) = -sum_a pi_1(a) log pi_2(a), which also lowers the teacher's entropy (appendix H)."""
+    """H(pi_1, pi_2) = -sum_a pi_1(a) log pi_2(a), lowers the teacher's entropy too (appendix H)."""
     return kl_divergence(teacher, student) + teacher.entropy()
 
 
@@ -30,8 +32,8 @@ TRANSFER_COSTS = (*PAIR_COSTS, "mixture_kl")  # appendix G: D_KL(pi_mm || pi_2)
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
     """-sum log pi_mm(a_t|s_t) advantage_t, the gradient of which is V-trace's policy gradient.
 
-    An action that the current mixture cannot take (log-probability -inf, when alpha reached 0 or 1 since it was
-    taken) has importance weight 0, hence advantage 0, and no gradient.
+    An action that the current mixture cannot take (log-probability -inf, when alpha reached 0 or 1
+    since it was taken) has importance weight 0, hence advantage 0, and no gradient.
     """
     possible = torch.isfinite(log_probs)
     terms = torch.where(possible, log_probs, torch.zeros_like(log_probs)) * advantages
@@ -48,18 +50,22 @@ def entropy_loss(entropy: Tensor) -> Tensor:
     return -entropy.sum((0, 2))
 
 
-def transfer_cost(name: str, policies: list[Policy], weights: Tensor, *, stop_gradient: bool = False) -> Tensor:
-    """The transfer cost of each step, `[T, P, N]`: (1 - alpha) D(pi_1 || pi_2) for two constituents (eq. 1).
+def transfer_cost(
+    name: str, policies: list[Policy], weights: Tensor, *, stop_gradient: bool = False
+) -> Tensor:
+    """The transfer cost of each step, `[T, P, N]`: (1 - alpha) D(pi_1 || pi_2) for two constituents
+    (eq. 1).
 
-    For K > 2 consecutive pairs are summed, D(pi_i || pi_{i+1}) weighted by alpha_1 + ... + alpha_i, which is
-    1 - alpha for K = 2 (stated choice). Gradients flow into both policies (appendix C).
+    For K > 2 consecutive pairs are summed, D(pi_i || pi_{i+1}) weighted by alpha_1 + ... + alpha_i,
+    which is 1 - alpha for K = 2 (stated choice). Gradients flow into both policies (appendix C).
 
     Args:
-      name: one of TRANSFER_COSTS; "mixture_kl" is D_KL(pi_mm || pi_K), which needs no factor 1 - alpha: it vanishes
-        by itself as alpha goes to 1.
+      name: one of TRANSFER_COSTS; "mixture_kl" is D_KL(pi_mm || pi_K), which needs no factor 1 -
+        alpha: it vanishes by itself as alpha goes to 1.
       policies: K of batch shape `[T, P, N]`.
       weights: `[P, K]`, of the mixture.
-      stop_gradient: hold the teacher (the first of each pair, the mixture) constant: a control, not the paper's.
+      stop_gradient: hold the teacher (the first of each pair, the mixture) constant: a control, not
+        the paper's.
     """
     teachers = [_constant(policy) for policy in policies] if stop_gradient else policies
     if name == "mixture_kl":
@@ -80,8 +86,9 @@ def _constant(policy: Policy) -> Policy:
 def transfer_loss(cost: Tensor, size: int) -> Tensor:
     """Eq. (1): the cost `[T, P, N]` summed over time, divided by `size` = |S|.
 
-    S is the set of trajectories of one unroll, one an environment of the member, on all levels of a multitask run
-    together (stated choice): splitting an unroll into several updates leaves the weight of the transfer cost beside
-    the RL loss, which is summed, as it was. The other reading counts the agent steps of those trajectories.
+    S is the set of trajectories of one unroll, one an environment of the member, on all levels of a
+    multitask run together (stated choice): splitting an unroll into several updates leaves the
+    weight of the transfer cost beside the RL loss, which is summed, as it was. The other reading
+    counts the agent steps of those trajectories.
     """
     return cost.sum((0, 2)) / size

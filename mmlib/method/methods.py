@@ -1,10 +1,12 @@
-"""The methods of the paper as data: which constituents an agent has, what they share, and how they are tied (figure 2).
+"""The methods of the paper as data: which constituents an agent has, what they share, and how they
+are tied (figure 2).
 
-An agent is a list of constituents from easy to hard to train. Each names a torso, its cores, a policy head and a
-baseline head; two constituents that name the same module share it. The part of a core's name before "/" is its kind
-(`networks.CORES`); the activations of several cores are added (FF+LSTM of section 4.2). A constituent whose action
-space is smaller than its head's is the head's policy masked to that space and renormalised (shared head).
-A constituent with a `task` exists only on that level of a multitask run; the others are on every level (figure 2c).
+An agent is a list of constituents from easy to hard to train. Each names a torso, its cores, a
+policy head and a baseline head; two constituents that name the same module share it. The part of a
+core's name before "/" is its kind (`networks.CORES`); the activations of several cores are added
+(FF+LSTM of section 4.2). A constituent whose action space is smaller than its head's is the head's
+policy masked to that space and renormalised (shared head). A constituent with a `task` exists only
+on that level of a multitask run; the others are on every level (figure 2c).
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from dataclasses import dataclass, replace
 from mmlib.spaces import BIG_540, BIG_756, SMALL, ActionSpace
 
 MIXINGS = {
-    "explicit": "pi_mm acts, and the RL loss is on its log-probability (section 3.1; all of the paper's experiments)",
-    "sampled": "c ~ Cat(alpha) at each step; pi_c acts, and the RL loss is on its log-probability alone (section 3.1)",
+    "explicit": "pi_mm acts, and the RL loss is on its log-probability (section 3.1; the paper's)",
+    "sampled": "c ~ Cat(alpha) at each step; pi_c acts, and the RL loss is on pi_c (section 3.1)",
     "none": "the target acts alone; alpha weighs the transfer cost only (control)",
 }
 
@@ -30,18 +32,18 @@ class Constituent:
     baseline: str
     cores: tuple[str, ...] = ("lstm",)
     torso: str = "torso"
-    task: int | None = None  # the only level, by its place in the run's list, on which it is part of the mixture
+    task: int | None = None  # the only level, by its place in the run's list, on which it mixes
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """An agent: constituents from simple to target, the action space of each head, and how they are tied."""
+    """An agent: constituents from simple to target, each head's space, and how they are tied."""
 
     label: str
     constituents: tuple[Constituent, ...]
     heads: Mapping[str, ActionSpace]
     transfer: str = "none"  # a name of losses.TRANSFER_COSTS, or none
-    transfer_weight: float = 1.0  # lambda unless a run sets another: 1 for action spaces, 100 for the rest (appendix C)
+    transfer_weight: float = 1.0  # lambda: 1 for action spaces, 100 for the rest (appendix C)
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS
     alpha: float | None = None  # alpha for good, whatever schedule a run has
@@ -53,7 +55,7 @@ class AgentSpec:
 
     @property
     def tasks(self) -> int:
-        """How many levels it is made for; 0: any number, since no constituent has a level of its own."""
+        """How many levels it is made for; 0: any number, no constituent has one of its own."""
         return 1 + max((c.task for c in self.constituents if c.task is not None), default=-1)
 
     def active(self, task: int = 0) -> tuple[Constituent, ...]:
@@ -85,9 +87,13 @@ ACTION_METHODS = {
     "mm": _MM,
     "mm_masked_kl": replace(_MM, label="M&M (Masked KL)", transfer="masked_kl"),
     # pi_1 has no weights of its own, nor has its value (stated choice).
-    "mm_shared_head": AgentSpec("M&M (Shared Head)", (_SMALL_OF_BIG, _BIG), {"big": BIG_756}, transfer="kl"),
+    "mm_shared_head": AgentSpec(
+        "M&M (Shared Head)", (_SMALL_OF_BIG, _BIG), {"big": BIG_756}, transfer="kl"
+    ),
     # A chain of three spaces; a single alpha walks along it (`agent.mixture_weights`).
-    "mm_three": AgentSpec("M&M (three spaces)", (_SMALL, _MEDIUM, _BIG), {**_BOTH, "medium": BIG_540}, transfer="kl"),
+    "mm_three": AgentSpec(
+        "M&M (three spaces)", (_SMALL, _MEDIUM, _BIG), {**_BOTH, "medium": BIG_540}, transfer="kl"
+    ),
 }
 
 # What M&M's gain comes from: each takes one part of it away, or changes one.
@@ -97,8 +103,9 @@ CONTROL_METHODS = {
     "mm_no_kl": replace(_MM, label="mixing without KL", transfer="none"),
     "kl_no_mixing": replace(_MM, label="KL without mixing", mixing="none"),
     "mm_sampled": replace(_MM, label="M&M, sampled mixing", mixing="sampled"),
-    "mm_mixture_kl": replace(_MM, label="M&M (KL(π_mm‖π₂))", transfer="mixture_kl"),  # appendix G
-    "mm_cross_entropy": replace(_MM, label="M&M (cross entropy)", transfer="cross_entropy"),  # appendix H
+    # Appendices G and H.
+    "mm_mixture_kl": replace(_MM, label="M&M (KL(π_mm‖π₂))", transfer="mixture_kl"),
+    "mm_cross_entropy": replace(_MM, label="M&M (cross entropy)", transfer="cross_entropy"),
 }
 
 _SPACE_540 = {"policy": BIG_540}
@@ -122,8 +129,9 @@ CORE_METHODS = {
     "mm_lstm_lstm": _cores("LSTM&LSTM", _core("lstm/1"), _core("lstm/2")),
 }
 
-# Wiring (c), figure 9: the torso is shared; an LSTM agent for each level and a central one. The paper does not name
-# the action space of this experiment: it is that of the core experiment here (stated choice).
+# Wiring (c), figure 9: the torso is shared; an LSTM agent for each level and a central one. The
+# paper does not name the action space of this experiment: it is that of the core experiment here
+# (stated choice).
 NUM_TASKS = 3
 
 
@@ -145,4 +153,9 @@ MULTITASK_METHODS = {
     ),
 }
 
-METHODS: dict[str, AgentSpec] = {**ACTION_METHODS, **CONTROL_METHODS, **CORE_METHODS, **MULTITASK_METHODS}
+METHODS: dict[str, AgentSpec] = {
+    **ACTION_METHODS,
+    **CONTROL_METHODS,
+    **CORE_METHODS,
+    **MULTITASK_METHODS,
+}

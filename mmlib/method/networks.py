@@ -1,10 +1,10 @@
 """The network of appendix A with a leading population axis: torso, cores, heads.
 
-Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P; convolutions loop
-over members, because a grouped convolution is slower on a CPU and they are never launch-bound on a GPU.
-Initialisation (stated choice): normal with zero biases; He's deviation in the torso, PyTorch's in the LSTM, near zero
-in the heads.
-Shape letters: T time, P population, N environments of a member, M any number of rows.
+Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P;
+convolutions loop over members, because a grouped convolution is slower on a CPU and they are never
+launch-bound on a GPU. Initialisation (stated choice): normal with zero biases; He's deviation in
+the torso, PyTorch's in the LSTM, near zero in the heads. Shape letters: T time, P population, N
+environments of a member, M any number of rows.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mmlib.numerics import fused
 from mmlib.numerics.precision import product
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
-HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, and no value error pushed into the torso by chance
-LSTM_GAIN = 0.58  # the deviation of PyTorch's uniform initialisation; larger states make the heads' steps too long
+HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, no value error pushed into the torso
+LSTM_GAIN = 0.58  # PyTorch's deviation; larger states make the heads' steps too long
 CHUNK = 128  # frames a convolution call takes; larger ones thrash the CPU's allocator
 
 State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURES] each
@@ -30,7 +30,13 @@ class Linear(nn.Module):
     """One affine map for each member: `[P, M, in] -> [P, M, out]`, of type `dtype`."""
 
     def __init__(
-        self, population: int, inputs: int, outputs: int, *, gain: float = 1.0, dtype: torch.dtype = torch.float32
+        self,
+        population: int,
+        inputs: int,
+        outputs: int,
+        *,
+        gain: float = 1.0,
+        dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
         self.dtype = dtype
@@ -42,10 +48,11 @@ class Linear(nn.Module):
 
 
 class Torso(nn.Module):
-    """Two convolutions and a linear layer, each with a ReLU (appendix A): `[P, M, 3, H, W]` bytes to `[P, M, 256]`.
+    """Two convolutions and a linear layer, each with a ReLU (appendix A).
 
-    Frames are centred, x / 255 - 1/2 (stated choice): uncentred, the features' common part grows until the core
-    saturates and the policy is blind.
+    Takes bytes `[P, M, 3, H, W]` and gives `[P, M, 256]`.
+    Frames are centred, x / 255 - 1/2 (stated choice): uncentred, the features' common part grows
+    until the core saturates and the policy is blind.
     """
 
     def __init__(
@@ -53,21 +60,27 @@ class Torso(nn.Module):
         population: int,
         height: int,
         width: int,
-        conv1: tuple[int, int] = (8, 4),
+        first: tuple[int, int] = (8, 4),
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
         self.dtype = dtype
-        (kernel, self.stride1), self.stride2 = conv1, 2
-        self.conv1 = nn.Parameter(_normal(population, 16, 3, kernel, kernel, fan_in=3 * kernel**2, gain=2**0.5))
-        self.bias1 = nn.Parameter(torch.zeros(population, 16))
-        self.conv2 = nn.Parameter(_normal(population, 32, 16, 4, 4, fan_in=16 * 4**2, gain=2**0.5))
-        self.bias2 = nn.Parameter(torch.zeros(population, 32))
-        rows, columns = (((size - kernel) // self.stride1 + 1 - 4) // self.stride2 + 1 for size in (height, width))
-        self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=2**0.5, dtype=dtype)
+        (kernel, self.stride1), self.stride2 = first, 2
+        he = 2**0.5
+        conv1 = _normal(population, 16, 3, kernel, kernel, fan_in=3 * kernel**2, gain=he)
+        conv2 = _normal(population, 32, 16, 4, 4, fan_in=16 * 4**2, gain=he)
+        self.conv1, self.bias1 = nn.Parameter(conv1), nn.Parameter(torch.zeros(population, 16))
+        self.conv2, self.bias2 = nn.Parameter(conv2), nn.Parameter(torch.zeros(population, 32))
+
+        def after_both(size: int) -> int:
+            return ((size - kernel) // self.stride1 + 1 - 4) // self.stride2 + 1
+
+        rows, columns = after_both(height), after_both(width)
+        self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=he, dtype=dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
-        # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the frames for it.
+        # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the
+        # frames for it.
         first = self.conv1 / 255.0, self.bias1 - 0.5 * self.conv1.sum((2, 3, 4))
         seen = [
             self._convolve(chunk, first[0][p], first[1][p], self.conv2[p], self.bias2[p])
@@ -76,7 +89,9 @@ class Torso(nn.Module):
         ]
         return F.relu(self.linear(torch.cat(seen).unflatten(0, frames.shape[:2])))  # (P, M, 256)
 
-    def _convolve(self, frames: Tensor, conv1: Tensor, bias1: Tensor, conv2: Tensor, bias2: Tensor) -> Tensor:
+    def _convolve(
+        self, frames: Tensor, conv1: Tensor, bias1: Tensor, conv2: Tensor, bias2: Tensor
+    ) -> Tensor:
         # Channels last: back through a convolution this takes a third less time on a CPU.
         x = frames.contiguous(memory_format=torch.channels_last)
         x = F.relu_(product(partial(F.conv2d, stride=self.stride1), self.dtype, x, conv1, bias1))
@@ -85,7 +100,7 @@ class Torso(nn.Module):
 
 
 class VectorTorso(nn.Module):
-    """For observations that are no pictures: a linear layer with a ReLU, `[P, M, n]` to `[P, M, 256]`."""
+    """For vectors in place of frames: a linear layer and a ReLU, `[P, M, n]` to `[P, M, 256]`."""
 
     def __init__(self, population: int, size: int, dtype: torch.dtype = torch.float32):
         super().__init__()
@@ -96,7 +111,7 @@ class VectorTorso(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The core without memory: a linear projection onto 256 units (section 4.2). Same call as `LSTM`."""
+    """The core without memory: a linear projection (section 4.2). Called as `LSTM`."""
 
     def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
         super().__init__()
@@ -117,7 +132,8 @@ class LSTM(nn.Module):
         super().__init__()
         # Gate order: output, input, forget, candidate.
         self.input = Linear(population, inputs, 4 * FEATURES, gain=LSTM_GAIN, dtype=dtype)
-        self.recurrent = nn.Parameter(_normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN))
+        recurrent = _normal(population, FEATURES, 4 * FEATURES, fan_in=FEATURES, gain=LSTM_GAIN)
+        self.recurrent = nn.Parameter(recurrent)
 
     def initial_state(self, num_envs: int) -> State:
         """Zeros, `[P, N, 256]` twice."""
@@ -129,14 +145,16 @@ class LSTM(nn.Module):
 
         Args:
           x: `[T, P, N, in]`.
-          first: `[T, P, N]` bool, whether step t is the first of an episode: the state is zeroed before it.
+          first: `[T, P, N]` bool, whether step t is the first of an episode: the state is zeroed
+            before it.
           state: the state before step 0, `[P, N, 256]` twice.
 
         Returns:
           outputs `[T, P, N, 256]` and the state after the last step.
         """
         assert state is not None
-        gates = unflatten_time(self.input(flatten_time(x)).float(), x.shape[0])  # hoisted out of the loop
+        # The input's projection is hoisted out of the loop over time.
+        gates = unflatten_time(self.input(flatten_time(x)).float(), x.shape[0])
         keep = (~first).to(self.recurrent.dtype)[..., None]
         recurrence = FusedRecurrence if fused.fits(gates) else Recurrence
         outputs, hidden, cell = recurrence.apply(gates, self.recurrent, keep, *state)
@@ -147,16 +165,17 @@ CORES = {"lstm": LSTM, "feed_forward": FeedForward}
 
 
 class Recurrence(torch.autograd.Function):
-    """The LSTM's loop over time with its own backward pass: one weight-gradient product instead of T of them."""
+    """The LSTM's loop over time with a backward pass of one weight-gradient product, not T."""
 
     @staticmethod
     def forward(ctx, gates, weight, keep, hidden, cell):
-        """`gates [T, P, N, 4 * 256]` before h W, `keep [T, P, N, 1]` 0 where an episode begins: outputs and state."""
+        """Outputs and state, of `gates [T, P, N, 4 * 256]` before h W; `keep [T, P, N, 1]` is 0
+        where an episode begins."""
         n = weight.shape[1]
         activations = torch.empty_like(gates)  # after their nonlinearities
         hiddens = gates.new_empty(gates.shape[0], *hidden.shape)  # entering step t, after the reset
         cells = torch.empty_like(hiddens)
-        outputs, squashed = torch.empty_like(hiddens), torch.empty_like(hiddens)  # h_t and tanh(c_t)
+        outputs, squashed = torch.empty_like(hiddens), torch.empty_like(hiddens)  # h_t, tanh(c_t)
         for t in range(gates.shape[0]):
             torch.mul(hidden, keep[t], out=hiddens[t])
             torch.mul(cell, keep[t], out=cells[t])
@@ -179,7 +198,8 @@ class Recurrence(torch.autograd.Function):
         # What does not depend on the gradients to come, for all steps at once.
         cell_of_hidden = o * (1 - squashed.square())  # d c_t / d h_t
         gate_of_hidden = squashed * o * (1 - o)
-        gates_of_cell = torch.stack([g * i * (1 - i), cells * f * (1 - f), i * (1 - g.square())], dim=-2)
+        of_i, of_f, of_g = g * i * (1 - i), cells * f * (1 - f), i * (1 - g.square())
+        gates_of_cell = torch.stack([of_i, of_f, of_g], dim=-2)
         cell_of_cell = f * keep
         d_gates = torch.empty_like(activations)
         transposed = weight.transpose(1, 2)
@@ -187,7 +207,8 @@ class Recurrence(torch.autograd.Function):
             d_hidden = d_hidden + d_outputs[t]
             d_cell = torch.addcmul(d_cell, d_hidden, cell_of_hidden[t])
             torch.mul(d_hidden, gate_of_hidden[t], out=d_gates[t, ..., :n])
-            torch.mul(d_cell[..., None, :], gates_of_cell[t], out=d_gates[t, ..., n:].unflatten(-1, (3, n)))
+            others = d_gates[t, ..., n:].unflatten(-1, (3, n))
+            torch.mul(d_cell[..., None, :], gates_of_cell[t], out=others)
             d_hidden = torch.bmm(d_gates[t], transposed).mul_(keep[t])
             d_cell = d_cell * cell_of_cell[t]
         d_weight = flatten_time(hiddens).transpose(1, 2) @ flatten_time(d_gates)

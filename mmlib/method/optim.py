@@ -1,8 +1,8 @@
 """RMSProp and Adam for parameters with a leading population axis.
 
-Every parameter is `[P, ...]`; each member has a learning rate of its own, given at each step. What an optimiser
-remembers stands in `slots`, by slot and parameter, each with a leading P: population based training copies a member's
-rows of them together with its weights.
+Every parameter is `[P, ...]`; each member has a learning rate of its own, given at each step. What
+an optimiser remembers stands in `slots`, by slot and parameter, each with a leading P: population
+based training copies a member's rows of them together with its weights.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ Slots = dict[str, dict[str, Tensor]]
 class RMSProp:
     """RMSProp as the public IMPALA agent ran it (appendix D: decay 0.99, epsilon 0.1, no momentum).
 
-    TensorFlow's differs from PyTorch's in two ways that decide whether IMPALA learns: epsilon is INSIDE the square
-    root, and the mean square starts at 1, not 0:
+    TensorFlow's differs from PyTorch's in two ways that decide whether IMPALA learns: epsilon is
+    INSIDE the square root, and the mean square starts at 1, not 0:
 
         mean_square <- decay * mean_square + (1 - decay) * g^2
         parameter   <- parameter - learning_rate * g / sqrt(mean_square + epsilon)
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], *, decay: float = 0.99, epsilon: float = 0.1):
+    def __init__(
+        self, parameters: Mapping[str, Tensor], *, decay: float = 0.99, epsilon: float = 0.1
+    ):
         self.decay, self.epsilon = decay, epsilon
-        self.slots: Slots = {"mean_square": {name: torch.ones_like(p) for name, p in parameters.items()}}
+        ones = {name: torch.ones_like(p) for name, p in parameters.items()}
+        self.slots: Slots = {"mean_square": ones}
 
     @torch.no_grad()
     def step(self, parameters: Mapping[str, Tensor], learning_rate: Tensor) -> None:
@@ -56,11 +59,13 @@ class RMSProp:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1), a departure from the paper that learns faster on the miniatures.
+    """Adam (Kingma and Ba 2015, algorithm 1), a departure from the paper that learns faster on the
+    miniatures.
 
         mean   <- beta_1 * mean + (1 - beta_1) * g
         square <- beta_2 * square + (1 - beta_2) * g^2
-        parameter <- parameter - learning_rate * (mean / (1 - beta_1^n)) / (sqrt(square / (1 - beta_2^n)) + epsilon)
+        parameter <- parameter - learning_rate * (mean / (1 - beta_1^n)) / (sqrt(square / (1 -
+        beta_2^n)) + epsilon)
 
     n counts a parameter's steps, for each member: a copied member takes the donor's along.
     """
@@ -73,10 +78,11 @@ class Adam:
         epsilon: float = 1e-5,
     ):
         self.betas, self.epsilon = betas, epsilon
+        rows = parameters.items()
         self.slots: Slots = {
-            "mean": {name: torch.zeros_like(p) for name, p in parameters.items()},
-            "square": {name: torch.zeros_like(p) for name, p in parameters.items()},
-            "count": {name: p.new_zeros(p.shape[0], dtype=torch.float64) for name, p in parameters.items()},
+            "mean": {name: torch.zeros_like(p) for name, p in rows},
+            "square": {name: torch.zeros_like(p) for name, p in rows},
+            "count": {name: p.new_zeros(p.shape[0], dtype=torch.float64) for name, p in rows},
         }
 
     @torch.no_grad()
@@ -89,16 +95,19 @@ class Adam:
         if all(fused.fits(p) for p in params):
             for *rows, count in zip(params, grads, means, squares, counts, strict=True):
                 p, g, mean, square = _memory(*rows)
-                fused.adam(p, g, mean, square, count.numpy(), rate.numpy(), beta_1, beta_2, self.epsilon)
+                numbers = (count.numpy(), rate.numpy(), beta_1, beta_2, self.epsilon)
+                fused.adam(p, g, mean, square, *numbers)
             return
         torch._foreach_lerp_(means, grads, 1.0 - beta_1)
         torch._foreach_mul_(squares, beta_2)
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - beta_2)
         denominators = torch._foreach_sqrt(squares)
-        root = [(1.0 - beta_2**n).sqrt() for n in counts]  # [P] each, of the bias correction
-        torch._foreach_add_(denominators, [_per_member(self.epsilon * r, p) for r, p in zip(root, params, strict=True)])
-        steps = [rate * r / (1.0 - beta_1**n) for r, n in zip(root, counts, strict=True)]
-        scaled = torch._foreach_mul(means, [_per_member(s, p) for s, p in zip(steps, params, strict=True)])
+        # The bias correction, [P] for each parameter.
+        roots = [(1.0 - beta_2**n).sqrt() for n in counts]
+        steps = [rate * root / (1.0 - beta_1**n) for root, n in zip(roots, counts, strict=True)]
+        epsilons = map(_per_member, [self.epsilon * root for root in roots], params)
+        torch._foreach_add_(denominators, list(epsilons))
+        scaled = torch._foreach_mul(means, list(map(_per_member, steps, params)))
         torch._foreach_addcdiv_(params, scaled, denominators, value=-1.0)
 
 
@@ -110,7 +119,7 @@ def make_optimiser(parameters: Mapping[str, Tensor], config: RunConfig) -> RMSPr
 
 
 def annealed(config: RunConfig, agent_steps: int) -> float:
-    """What multiplies every learning rate after `agent_steps`: 1, or falling linearly to 0 over the run."""
+    """What multiplies every learning rate after `agent_steps`: 1, or a line from 1 to 0."""
     return max(0.0, 1.0 - agent_steps / config.agent_steps) if config.anneal else 1.0
 
 
@@ -121,7 +130,7 @@ def _trained(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[Tensor],
 
 
 def _memory(parameter: Tensor, gradient: Tensor, *slots: Tensor) -> list[np.ndarray]:
-    """What a fused step reads and writes, as arrays `[P, M]`; PyTorch is told that the parameter changes."""
+    """What a fused step reads and writes, as arrays `[P, M]`; PyTorch is told of the change."""
     increment_version(parameter)
     rows = [x.detach().view(len(x), -1) for x in (parameter, *slots)]
     return [x.numpy() for x in (rows[0], gradient.reshape(len(gradient), -1), *rows[1:])]
@@ -134,7 +143,7 @@ def _per_member(values: Tensor, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def clip_by_global_norm(parameters: Mapping[str, Tensor], max_norm: float | None) -> Tensor:
-    """Returns each member's global gradient norm `[P]`; scales gradients down to `max_norm` where given."""
+    """Each member's global gradient norm `[P]`; scales gradients down to `max_norm` where given."""
     grads = [p.grad for p in parameters.values() if p.grad is not None]
     norms = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
     if max_norm is not None:

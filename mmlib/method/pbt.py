@@ -1,13 +1,15 @@
-"""Population based training: readiness, exploit and explore as functions of a population's state (appendix B).
+"""Population based training: readiness, exploit and explore as functions of a population's state
+(appendix B).
 
 Nothing here trains or copies anything: `decide` says what is to happen, and the loop does it.
 
-The clock. A member changes when it copies another or when its hyperparameters move; an episode is *fresh* if it began
-when its member had changed for the last time, so that nothing else has played in it. Fresh episodes alone make a
-member ready and are compared (stated choice; the paper says "every 300 episodes" and "the last 30"). After a change the
-window of returns is empty, of a copy too: the donor's returns are the donor's. A decision that changes nothing leaves
-the window alone, and the count of episodes begins anew after every decision. Who has no full window is nobody's donor.
-Times are agent steps of an environment, as in `actors.Episode`. Shape letters: P population.
+The clock. A member changes when it copies another or when its hyperparameters move; an episode is
+*fresh* if it began when its member had changed for the last time, so that nothing else has played
+in it. Fresh episodes alone make a member ready and are compared (stated choice; the paper says
+"every 300 episodes" and "the last 30"). After a change the window of returns is empty, of a copy
+too: the donor's returns are the donor's. A decision that changes nothing leaves the window alone,
+and the count of episodes begins anew after every decision. Who has no full window is nobody's
+donor. Times are agent steps of an environment, as in `actors.Episode`. Shape letters: P population.
 """
 
 from __future__ import annotations
@@ -41,13 +43,26 @@ class PopulationState:
 
     @classmethod
     def start(
-        cls, config: PBTConfig, population: int, seed: int, num_levels: int = 1, adapted: Sequence[str] = HYPER
+        cls,
+        config: PBTConfig,
+        population: int,
+        seed: int,
+        num_levels: int = 1,
+        adapted: Sequence[str] = HYPER,
     ) -> PopulationState:
         """A fresh population: each adapted hyperparameter log-uniform in its range."""
         random = np.random.default_rng([seed, 0])
-        hyper = [{name: log_uniform(random, getattr(config, name)) for name in adapted} for _ in range(population)]
-        windows: list[list[list[tuple[int, float]]]] = [[[] for _ in range(num_levels)] for _ in range(population)]
-        return cls(hyper, windows, [0] * population, [0] * population, seed=seed)
+        members = range(population)
+        return cls(
+            hyper=[
+                {name: log_uniform(random, getattr(config, name)) for name in adapted}
+                for _ in members
+            ],
+            windows=[[[] for _ in range(num_levels)] for _ in members],
+            episodes=[0] * population,
+            changed=[0] * population,
+            seed=seed,
+        )
 
     @property
     def adapted(self) -> tuple[str, ...]:
@@ -60,7 +75,7 @@ class PopulationState:
 
 
 def adapted(config: PBTConfig, spec: AgentSpec) -> tuple[str, ...]:
-    """The hyperparameters that are adapted: those that are asked for, alpha only if it plays a part in the agent."""
+    """The hyperparameters that are adapted: those asked for, alpha only if the agent mixes."""
     return tuple(name for name in HYPER if name in config.adapt and (name != "alpha" or spec.mixes))
 
 
@@ -72,10 +87,10 @@ class Decision:
     opponent: int  # the member itself if there was nobody to meet
     mean: float  # of the member's window; NaN if it is not full
     opponent_mean: float
-    p: float  # of the one-sided T-test that the opponent is better; NaN if there is too little to test
+    p: float  # of the one-sided T-test that the opponent is better; NaN: too little to test
     copied: bool
     explored: bool
-    episodes: int  # in the member's window, of all levels; they are compared if both windows are full
+    episodes: int  # in the member's window, of all levels; compared if both windows are full
     opponent_episodes: int
     began: int | None  # when the first of them began; None if there are none
     opponent_began: int | None
@@ -101,13 +116,18 @@ def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
     return float(np.exp(random.uniform(low, high)))
 
 
-def observe(state: PopulationState, config: PBTConfig, trained: Iterable[Episode], compared: Iterable[Episode]) -> None:
+def observe(
+    state: PopulationState,
+    config: PBTConfig,
+    trained: Iterable[Episode],
+    compared: Iterable[Episode],
+) -> None:
     """Takes finished episodes, of which only the fresh ones count.
 
     Args:
       trained: that were trained on; they make a member ready.
-      compared: the same ones, or those of the target alone where it is evaluated (appendix B.2). The last `window` of
-        each level are kept.
+      compared: the same ones, or those of the target alone where it is evaluated (appendix B.2).
+        The last `window` of each level are kept.
     """
     for e in trained:
         state.episodes[e.member] += e.began >= state.changed[e.member]
@@ -129,34 +149,44 @@ def full(state: PopulationState, config: PBTConfig, member: int) -> bool:
 
 
 def scores(state: PopulationState, config: PBTConfig, member: int) -> np.ndarray:
-    """What is compared, `[window]`: the k-th last return, the mean over levels (stated choice); empty if too few."""
+    """What is compared, `[window]` or none if too few: the k-th last return, the mean over levels
+    (stated choice)."""
     if not full(state, config, member):
         return np.empty(0)
     return np.mean([[value for _, value in window] for window in state.windows[member]], axis=0)
 
 
 def better(opponent: np.ndarray, member: np.ndarray) -> float:
-    """p value of Welch's one-sided T-test that the opponent's mean is higher (the paper says "T-test").
+    """p value of Welch's one-sided T-test that the opponent's mean is higher (the paper says
+    "T-test").
 
-    NaN if either has fewer than two returns. Returns that do not vary at all decide by their means alone.
+    NaN if either has fewer than two returns. Returns that do not vary at all decide by their means
+    alone.
     """
     if min(len(opponent), len(member)) < 2:
         return float("nan")
     if np.ptp(opponent) == 0 and np.ptp(member) == 0:
         return 0.0 if opponent[0] > member[0] else 1.0
-    return float(scipy.stats.ttest_ind(opponent, member, equal_var=False, alternative="greater").pvalue)
+    test = scipy.stats.ttest_ind(opponent, member, equal_var=False, alternative="greater")
+    return float(test.pvalue)
 
 
-def decide(state: PopulationState, config: PBTConfig, member: int, stopped: Collection[int] = frozenset()) -> Decision:
+def decide(
+    state: PopulationState,
+    config: PBTConfig,
+    member: int,
+    stopped: Collection[int] = frozenset(),
+) -> Decision:
     """Exploit and explore for a member that is ready; changes nothing.
 
-    Exploit: a random other member with a full window; if the T-test says it is better with p below `p_value`, its
-    weights, optimiser state and hyperparameters are copied. Explore, with `explore_probability`: see `explore`.
-    Members that have `stopped` (their loss was not finite) are nobody's opponents, and copy whomever they meet, who
-    needs no window for that.
+    Exploit: a random other member with a full window; if the T-test says it is better with p below
+    `p_value`, its weights, optimiser state and hyperparameters are copied. Explore, with
+    `explore_probability`: see `explore`. Members that have `stopped` (their loss was not finite)
+    are nobody's opponents, and copy whomever they meet, who needs no window for that.
     """
     random = np.random.default_rng([state.seed, 1, state.decisions])
-    healthy = [other for other in range(len(state.hyper)) if other != member and other not in stopped]
+    everybody = range(len(state.hyper))
+    healthy = [other for other in everybody if other != member and other not in stopped]
     met = [other for other in healthy if member in stopped or full(state, config, other)]
     opponent = int(random.choice(met)) if met else member
     mine, theirs = scores(state, config, member), scores(state, config, opponent)
@@ -191,10 +221,11 @@ def _side(state: PopulationState, compared: np.ndarray, member: int) -> dict[str
 def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Generator) -> Hyper:
     """Perturbed hyperparameters.
 
-    Learning rate and entropy cost are multiplied by one of `factors` each, alpha moves by `alpha_step` up or down
-    within [0, 1]; those that are not adapted are not there.
+    Learning rate and entropy cost are multiplied by one of `factors` each, alpha moves by
+    `alpha_step` up or down within [0, 1]; those that are not adapted are not there.
     """
-    new = {name: float(value * random.choice(config.factors)) for name, value in hyper.items() if name != "alpha"}
+    scaled = [name for name in hyper if name != "alpha"]
+    new = {name: float(hyper[name] * random.choice(config.factors)) for name in scaled}
     if "alpha" in hyper:
         step = config.alpha_step * random.choice([-1.0, 1.0])
         new["alpha"] = float(np.clip(hyper["alpha"] + step, 0.0, 1.0))
@@ -202,7 +233,7 @@ def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Gen
 
 
 def apply(state: PopulationState, decision: Decision, now: int) -> None:
-    """Books a decision at time `now`: the member's new hyperparameters, and that it begins anew if it changed."""
+    """Books a decision at time `now`: new hyperparameters, a window begun anew if it changed."""
     member = decision.member
     state.hyper[member] = dict(decision.new)
     state.episodes[member] = 0

@@ -1,9 +1,11 @@
-"""Policies: distributions over the joint actions of a space, and divergences between them (paper section 3).
+"""Policies: distributions over the joint actions of a space, and divergences between them (paper
+section 3).
 
-Every policy is a `torch.distributions.Distribution` over joint action indices 0 … A − 1 (int64, the order of
-`mmlib.spaces`), whatever its own support, so that policies over a small and a big space mix and compare.
-Shapes: [...] the batch, A joint actions, S actions of a support, K constituents, G groups, C sum of sizes.
-Entropies and divergences are in nats. A probability of 0 has log-probability −inf and passes no gradient.
+Every policy is a `torch.distributions.Distribution` over joint action indices 0 … A − 1 (int64, the
+order of `mmlib.spaces`), whatever its own support, so that policies over a small and a big space
+mix and compare. Shapes: [...] the batch, A joint actions, S actions of a support, K constituents, G
+groups, C sum of sizes. Entropies and divergences are in nats. A probability of 0 has
+log-probability −inf and passes no gradient.
 """
 
 import math
@@ -26,18 +28,20 @@ class Policy(Distribution):
     """
 
     num_actions: int  # A
-    support_actions: Tensor | None = None  # int64 [S], the only actions ever taken; None: any of the A
+    support_actions: Tensor | None = (
+        None  # int64 [S], the only actions ever taken; None: any of the A
+    )
 
     def joint_log_probs(self) -> Tensor:
-        """Return the log-probability of every joint action, [..., A]; −inf outside the support."""
+        """The log-probability of every joint action, [..., A]; −inf outside the support."""
         raise NotImplementedError
 
     def log_probs_at(self, actions: Tensor) -> Tensor:
-        """Return the log-probabilities, [..., S], of the same S joint actions, int64 [S], in every state."""
+        """The log-probabilities, [..., S], of S joint actions, int64 [S], the same everywhere."""
         raise NotImplementedError
 
     def support_log_probs(self) -> Tensor:
-        """Return the log-probabilities, [..., S], of the support's actions, of all A where it is None."""
+        """The log-probabilities, [..., S], of the support's actions, of all A where it is None."""
         actions = self.support_actions
         return self.joint_log_probs() if actions is None else self.log_probs_at(actions)
 
@@ -47,23 +51,26 @@ class Policy(Distribution):
         return self.joint_log_probs().exp()
 
     def entropy(self) -> Tensor:
-        """Return −Σ_a π(a) log π(a), [...], by enumeration of the support."""
+        """−Σ_a π(a) log π(a), [...], by enumeration of the support."""
         return logspace.entropy(self.support_log_probs())
 
     def collision_entropy(self) -> Tensor:
-        """Return −log Σ_a π(a)², [...] (section 4.1, figure 5), by enumeration of the support."""
+        """−log Σ_a π(a)², [...] (section 4.1, figure 5), by enumeration of the support."""
         return -torch.logsumexp(2 * self.support_log_probs(), dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log π(a), [*sample_shape, ...], of joint actions; enumerates nothing. −inf if impossible."""
+        """log π(a), [*sample_shape, ...], of joint actions; −inf if impossible; enumerates none."""
         if self._validate_args:
             self._validate_sample(value)
         return self._log_prob(value)
 
     @torch.no_grad()
-    def sample(self, sample_shape: Sequence[int] = (), generator: Generator | None = None) -> Tensor:
-        """Return joint actions, int64 [*sample_shape, ...], drawn with `generator`, or the global one."""
-        return (self.expand((*sample_shape, *self.batch_shape)) if sample_shape else self)._draw(generator)
+    def sample(
+        self, sample_shape: Sequence[int] = (), generator: Generator | None = None
+    ) -> Tensor:
+        """Joint actions, int64 [*sample_shape, ...], by `generator` or the global one."""
+        policy = self.expand((*sample_shape, *self.batch_shape)) if sample_shape else self
+        return policy._draw(generator)
 
     def _log_prob(self, value: Tensor) -> Tensor:
         raise NotImplementedError
@@ -73,11 +80,11 @@ class Policy(Distribution):
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
-        """Joint actions 0 … A − 1, as torch.distributions has it; `support_actions` may be fewer."""
+        """Joint actions 0 … A − 1, for torch.distributions; `support_actions` may be fewer."""
         return constraints.integer_interval(0, self.num_actions - 1)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
-        """Return the policy with its batch expanded (a view)."""
+        """The policy with its batch expanded (a view)."""
         new = self._get_checked_instance(type(self), _instance)
         new.__dict__.update(self.__dict__)
         for name in self.arg_constraints:  # each parameter is [..., something]
@@ -91,7 +98,8 @@ class Policy(Distribution):
 
 
 class OnSupport(Policy):
-    """A softmax over S of the A joint actions, and zero elsewhere: π₁ mapped into π₂'s space (section 4.1).
+    """A softmax over S of the A joint actions, and zero elsewhere: π₁ mapped into π₂'s space
+    (section 4.1).
 
     Args:
       logits: [..., S], unnormalised.
@@ -99,18 +107,21 @@ class OnSupport(Policy):
       num_actions: A.
 
     Raises:
-      ValueError: the support does not fit the logits, or (validated) is not distinct or leaves the space.
+      ValueError: the support does not fit the logits, or (validated) is not distinct or leaves the
+        space.
     """
 
     arg_constraints: ClassVar = {"logits": _LOGITS}
     support_actions: Tensor  # int64 [S]
 
-    def __init__(self, logits: Tensor, support: Tensor, num_actions: int, validate_args: bool | None = None):
+    def __init__(
+        self, logits: Tensor, support: Tensor, num_actions: int, validate_args: bool | None = None
+    ):
         support = torch.as_tensor(support, dtype=torch.int64, device=logits.device)
         if support.ndim != 1 or logits.ndim == 0 or logits.shape[-1] != len(support):
             raise ValueError(
-                f"logits of shape {list(logits.shape)} do not fit a support of shape {list(support.shape)}: "
-                "they must be [..., S] and [S]"
+                f"logits of shape {list(logits.shape)} do not fit a support of shape "
+                f"{list(support.shape)}: they must be [..., S] and [S]"
             )
         self.num_actions, self.support_actions = num_actions, support
         self.logits = torch.log_softmax(logits, dim=-1)  # normalised, as in torch's Categorical
@@ -138,14 +149,16 @@ class OnSupport(Policy):
 
 
 class Masked(OnSupport):
-    """Another policy restricted to S of its actions and renormalised (section 4.1: shared head, masked KL).
+    """Another policy restricted to S of its actions and renormalised (section 4.1: shared head,
+    masked KL).
 
     Args:
       base: the policy, of any kind; gradients reach its logits.
       support: int64 [S], distinct joint actions in 0 … A − 1.
 
     Raises:
-      ValueError: (validated) the support is not distinct or leaves the space, or `base` never acts in it.
+      ValueError: (validated) the support is not distinct or leaves the space, or `base` never acts
+        in it.
     """
 
     def __init__(self, base: Policy, support: Tensor, validate_args: bool | None = None):
@@ -155,12 +168,15 @@ class Masked(OnSupport):
             _check_support(support, base.num_actions)
         logits = base.log_probs_at(support)
         if validate and bool((logits == -math.inf).all(-1).any()):
-            raise ValueError(f"cannot mask to support {support.tolist()}: the base has no probability there")
+            raise ValueError(
+                f"cannot mask to support {support.tolist()}: the base has no probability there"
+            )
         super().__init__(logits, support, base.num_actions, validate_args=validate)
 
 
 class Factorised(Policy):
-    """A product of softmaxes, π₂(a₁ … a_G|s) = Πⱼ π̂ⱼ(aⱼ|s) (section 4.1); A is the product of the sizes.
+    """A product of softmaxes, π₂(a₁ … a_G|s) = Πⱼ π̂ⱼ(aⱼ|s) (section 4.1); A is the product of the
+    sizes.
 
     Args:
       logits: [..., C], the groups' unnormalised logits after one another.
@@ -174,10 +190,11 @@ class Factorised(Policy):
 
     def __init__(self, logits: Tensor, sizes: Sequence[int], validate_args: bool | None = None):
         self.sizes = tuple(sizes)
-        if not self.sizes or min(self.sizes) < 1 or logits.ndim == 0 or logits.shape[-1] != sum(self.sizes):
+        total = sum(self.sizes)
+        if not self.sizes or min(self.sizes) < 1 or logits.ndim == 0 or logits.shape[-1] != total:
             raise ValueError(
-                f"group sizes {self.sizes} do not fit logits of shape {list(logits.shape)}: they must be "
-                f"positive and add up to the last dimension, and they add up to {sum(self.sizes)}"
+                f"group sizes {self.sizes} do not fit logits of shape {list(logits.shape)}: "
+                f"they must be positive and add up to the last dimension, not to {total}"
             )
         self.num_actions = math.prod(self.sizes)
         groups = [torch.log_softmax(group, dim=-1) for group in logits.split(self.sizes, dim=-1)]
@@ -199,20 +216,22 @@ class Factorised(Policy):
         return self.logits[..., columns].sum(-1)
 
     def _log_prob(self, value: Tensor) -> Tensor:
-        columns, logits = logspace.align(self._layout.columns[value], self.logits)  # (..., G), (..., C)
+        # (..., G), (..., C)
+        columns, logits = logspace.align(self._layout.columns[value], self.logits)
         return logits.gather(-1, columns).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Return the entropy, [...]: the sum of the groups'."""
+        """The entropy, [...]: the sum of the groups'."""
         return logspace.entropy(self.logits)
 
     def collision_entropy(self) -> Tensor:
-        """Return −log Σ_a π(a)², [...]: the sum of the groups' collision entropies."""
+        """−log Σ_a π(a)², [...]: the sum of the groups' collision entropies."""
         groups = (2 * self.logits).split(self.sizes, dim=-1)
         return -torch.stack([torch.logsumexp(group, dim=-1) for group in groups], dim=-1).sum(-1)
 
     def _draw(self, generator: Generator | None) -> Tensor:
-        noisy = torch.nn.functional.pad(logspace.gumbel(self.logits, generator), (0, 1), value=-math.inf)
+        noise = logspace.gumbel(self.logits, generator)
+        noisy = torch.nn.functional.pad(noise, (0, 1), value=-math.inf)  # what `padded` points at
         chosen = noisy[..., self._layout.padded].argmax(-1)  # (..., G)
         return (chosen * self._layout.strides).sum(-1)
 
@@ -220,23 +239,25 @@ class Factorised(Policy):
 class Mixture(Policy):
     """The Mix & Match policy π_mm(a|s) = Σᵢ αᵢ πᵢ(a|s) (section 3), exact in the joint space.
 
-    Its log-probability is the log-sum-exp over the constituents' log-probabilities of the same joint action:
-    a mixture of factorised policies is not factorised. A weight of exactly 0 takes its constituent out (no
-    gradient reaches it), and K = 1 is the constituent itself.
+    Its log-probability is the log-sum-exp over the constituents' log-probabilities of the same
+    joint action: a mixture of factorised policies is not factorised. A weight of exactly 0 takes
+    its constituent out (no gradient reaches it), and K = 1 is the constituent itself.
 
     Args:
       weights: [..., K], non-negative and adding up to 1; broadcast against the constituents' batch.
       components: K policies over the same A joint actions, whose batches broadcast.
 
     Raises:
-      ValueError: there are no components, or not as many as weights, or they differ in A, or (validated) the
-        weights are not on the simplex.
+      ValueError: there are no components, or not as many as weights, or they differ in A, or
+        (validated) the weights are not on the simplex.
       RuntimeError: the batches do not broadcast.
     """
 
     arg_constraints: ClassVar = {"weights": constraints.simplex}
 
-    def __init__(self, weights: Tensor, components: Sequence[Policy], validate_args: bool | None = None):
+    def __init__(
+        self, weights: Tensor, components: Sequence[Policy], validate_args: bool | None = None
+    ):
         actions = [c.num_actions for c in components]
         if not components or weights.ndim == 0 or weights.shape[-1] != len(components):
             raise ValueError(
@@ -244,16 +265,21 @@ class Mixture(Policy):
                 "they must be [..., K] for K ≥ 1 components"
             )
         if len(set(actions)) > 1:
-            raise ValueError(f"components must have the same number of joint actions; got {actions}")
-        batch_shape = torch.broadcast_shapes(weights.shape[:-1], *(c.batch_shape for c in components))
+            raise ValueError(
+                f"components must have the same number of joint actions; got {actions}"
+            )
+        batches = [weights.shape[:-1], *(c.batch_shape for c in components)]
+        batch_shape = torch.broadcast_shapes(*batches)
         self.num_actions = actions[0]
         self.weights = weights.expand(*batch_shape, -1)
-        self.components = [c if c.batch_shape == batch_shape else c.expand(batch_shape) for c in components]
+        self.components = [
+            c if c.batch_shape == batch_shape else c.expand(batch_shape) for c in components
+        ]
         super().__init__(batch_shape, validate_args=validate_args)
 
     @property
     def support_actions(self) -> Tensor | None:  # type: ignore[override]
-        """Union of the components' supports, int64 [S], whatever their weights; None: any action."""
+        """Union of the components' supports, int64 [S], whatever the weights; None: any."""
         return None if any(c.support_actions is None for c in self.components) else self._supports()
 
     def _supports(self) -> Tensor:
@@ -262,32 +288,34 @@ class Mixture(Policy):
         return supports[0] if len(supports) == 1 else torch.cat(supports).unique()
 
     def joint_log_probs(self) -> Tensor:
-        return logspace.mix(self.weights.unsqueeze(-2), [c.joint_log_probs() for c in self.components])
+        each = [c.joint_log_probs() for c in self.components]
+        return logspace.mix(self.weights.unsqueeze(-2), each)
 
     def log_probs_at(self, actions: Tensor) -> Tensor:
-        return logspace.mix(self.weights.unsqueeze(-2), [c.log_probs_at(actions) for c in self.components])
+        each = [c.log_probs_at(actions) for c in self.components]
+        return logspace.mix(self.weights.unsqueeze(-2), each)
 
     def entropy(self) -> Tensor:
-        """Return the entropy, [...]; enumerates the supports alone if just one component has every action."""
+        """The entropy, [...]; enumerates supports alone if one component has all actions."""
         dense = self._only_dense()
         if dense is None:
             return super().entropy()
         return logspace.mixture_entropy(dense.entropy(), *self._around(dense))
 
     def collision_entropy(self) -> Tensor:
-        """Return −log Σ_a π_mm(a)², [...]; enumerates as `entropy` does."""
+        """−log Σ_a π_mm(a)², [...]; enumerates as `entropy` does."""
         dense = self._only_dense()
         if dense is None:
             return super().collision_entropy()
         return logspace.mixture_collision_entropy(dense.collision_entropy(), *self._around(dense))
 
     def _only_dense(self) -> Policy | None:
-        """Return the component that has every action, if it is the only one and the others have less."""
+        """The component that has every action, if it is the only one of several."""
         dense = [c for c in self.components if c.support_actions is None]
         return dense[0] if len(dense) == 1 and len(self.components) > 1 else None
 
     def _around(self, dense: Policy) -> tuple[Tensor, Tensor, Tensor]:
-        """Return its weight, [...], and its and the mixture's log-probabilities at the others' actions."""
+        """Its weight, [...], and its and the mixture's log-probs at the others' actions."""
         supports, k = self._supports(), self.components.index(dense)
         return self.weights[..., k], dense.log_probs_at(supports), self.log_probs_at(supports)
 
@@ -295,31 +323,36 @@ class Mixture(Policy):
         return logspace.mix(self.weights, [c._log_prob(value) for c in self.components])
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
-        """Return the policy with its batch expanded (a view)."""
+        """The policy with its batch expanded (a view)."""
         new = super().expand(batch_shape, _instance)
         new.components = [c.expand(batch_shape) for c in self.components]
         return new
 
     def _draw(self, generator: Generator | None) -> Tensor:
-        selected = logspace.gumbel(self.weights.log(), generator).argmax(-1, keepdim=True)  # c ~ Cat(α)
+        noisy = logspace.gumbel(self.weights.log(), generator)
+        selected = noisy.argmax(-1, keepdim=True)  # c ~ Cat(α)
         actions = torch.stack([c._draw(generator) for c in self.components], dim=-1)
         return actions.gather(-1, selected).squeeze(-1)  # a ~ π_c
 
 
 def masked_kl(p: Policy, q: Policy) -> Tensor:
-    """Return KL(p ‖ q masked to p's support and renormalised), [...] (section 4.1, M&M (Masked KL))."""
+    """KL(p ‖ q masked to p's support and renormalised), [...] (section 4.1, M&M (Masked KL))."""
     support = p.support_actions
     return kl_divergence(p, q if support is None else Masked(q, support))
 
 
 def marginals(policy: Policy, sizes: Sequence[int]) -> Tensor:
-    """Return the marginal probabilities, [..., C], of the groups of joint actions, sizes [G] (figure 5).
+    """The marginal probabilities, [..., C], of the groups of joint actions, sizes [G]
+    (figure 5).
 
     Raises:
       ValueError: the product of the sizes is not the policy's number of actions.
     """
     if math.prod(sizes) != policy.num_actions:
-        raise ValueError(f"group sizes {tuple(sizes)} make {math.prod(sizes)} joint actions, not {policy.num_actions}")
+        raise ValueError(
+            f"group sizes {tuple(sizes)} make {math.prod(sizes)} joint actions, "
+            f"not {policy.num_actions}"
+        )
     probs = policy.support_log_probs().exp()
     columns = logspace.group_layout(tuple(sizes), probs.device).columns
     columns = columns if policy.support_actions is None else columns[policy.support_actions]
@@ -330,7 +363,9 @@ def marginals(policy: Policy, sizes: Sequence[int]) -> Tensor:
 def _kl_policies(p: Policy, q: Policy) -> Tensor:
     """KL over the actions of p's support alone."""
     if p.num_actions != q.num_actions:
-        raise ValueError(f"KL needs one action space; got {p.num_actions} and {q.num_actions} joint actions")
+        raise ValueError(
+            f"KL needs one action space; got {p.num_actions} and {q.num_actions} joint actions"
+        )
     log_q = q.joint_log_probs() if p.support_actions is None else q.log_probs_at(p.support_actions)
     return logspace.kl(p.support_log_probs(), log_q)
 
@@ -343,5 +378,8 @@ def _kl_factorised(p: Factorised, q: Factorised) -> Tensor:
 
 def _check_support(support: Tensor, num_actions: int) -> None:
     actions = support.tolist()
-    if not actions or min(actions) < 0 or max(actions) >= num_actions or len(set(actions)) < len(actions):
-        raise ValueError(f"a support is distinct joint actions in 0 … {num_actions - 1}; got {actions}")
+    inside = all(0 <= action < num_actions for action in actions)
+    if not actions or not inside or len(set(actions)) < len(actions):
+        raise ValueError(
+            f"a support is distinct joint actions in 0 … {num_actions - 1}; got {actions}"
+        )

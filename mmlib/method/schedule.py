@@ -1,4 +1,4 @@
-"""Where alpha comes from without PBT: a schedule made by hand (section 3.3) or recorded from a population."""
+"""Where alpha comes from without PBT: a schedule by hand (section 3.3) or of a population."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def piecewise(knots: Sequence[tuple[int, float]], agent_steps: int) -> float:
-    """alpha after `agent_steps` agent steps: linear between knots, constant before the first and after the last."""
+    """alpha after `agent_steps` agent steps: linear between knots, constant outside them."""
     before = [knot for knot in knots if knot[0] <= agent_steps]
     if not before:
         return knots[0][1]

@@ -1,4 +1,4 @@
-"""V-trace: off-policy corrected values and policy-gradient advantages (Espeholt et al. 2018, section 4.1)."""
+"""V-trace: off-policy corrected values and advantages (Espeholt et al. 2018, section 4.1)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def vtrace(
 ) -> VTrace:
     """Computes V-trace targets by the backward recursion of Espeholt et al., remark 1.
 
-    v_s = V(x_s) + delta_s + gamma_s c_s (v_{s+1} - V(x_{s+1})),  delta_s = rho_s (r_s + gamma_s V(x_{s+1}) - V(x_s)).
+    v_s = V(x_s) + delta_s + gamma_s c_s (v_{s+1} - V(x_{s+1})),
+    delta_s = rho_s (r_s + gamma_s V(x_{s+1}) - V(x_s)).
 
     Args:
-      log_rhos: `[T, ...]` log pi(a_s|x_s) - log mu(a_s|x_s), target over behaviour policy. -inf means weight 0.
+      log_rhos: `[T, ...]` log pi(a_s|x_s) - log mu(a_s|x_s), target over behaviour policy. -inf
+        means weight 0.
       discounts: `[T, ...]` gamma_s, the discount after step s; 0 where the episode ended.
       rewards: `[T, ...]` r_s.
       values: `[T, ...]` V(x_s).
@@ -45,11 +47,14 @@ def vtrace(
     """
     if not log_rhos.shape == discounts.shape == rewards.shape == values.shape:
         raise ValueError(
-            f"log_rhos {tuple(log_rhos.shape)}, discounts {tuple(discounts.shape)}, rewards {tuple(rewards.shape)} "
-            f"and values {tuple(values.shape)} must have one shape [T, ...]"
+            f"log_rhos {tuple(log_rhos.shape)}, discounts {tuple(discounts.shape)}, "
+            f"rewards {tuple(rewards.shape)} and values {tuple(values.shape)} "
+            "must have one shape [T, ...]"
         )
     if bootstrap_value.shape != values.shape[1:]:
-        raise ValueError(f"bootstrap_value {tuple(bootstrap_value.shape)} must be {tuple(values.shape[1:])}")
+        raise ValueError(
+            f"bootstrap_value {tuple(bootstrap_value.shape)} must be {tuple(values.shape[1:])}"
+        )
 
     weights = log_rhos.exp()
     rhos, cs = weights.clamp(max=clip_rho), weights.clamp(max=clip_c)
