@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mmlib import levels
 from mmlib.analysis import baselines
-from mmlib.analysis.baselines import Scale, Score, measure, normalised_score, random_scores, scale, scores
+from mmlib.analysis.baselines import Scale, Score, measure, random_scores, scale, scores
 from mmlib.cli.main import app
 from mmlib.errors import ResultsError
 from mmlib.levels import dmlab
@@ -87,9 +87,9 @@ def test_scores_are_measured_once_and_kept(tmp_path, monkeypatch):
         return Score(len(calls), 0.5, episodes)
 
     monkeypatch.setattr(baselines, "measure", fake)
-    first = random_scores(tmp_path, MINI)
+    first = random_scores(tmp_path, MINI, ["small", "mm", "big756"])
     assert (first["small"].mean, first["big756"].mean) == (1, 2)
-    assert random_scores(tmp_path, MINI) == first
+    assert random_scores(tmp_path, MINI, ["small", "mm", "big756"]) == first
     assert scores(tmp_path, MINI)["expert"].mean == 3
     assert calls == ["small", "big756", "expert"]
     recorded = json.loads((tmp_path / "baselines" / f"{MINI}.json").read_text())
@@ -105,7 +105,7 @@ def test_scores_that_cannot_be_kept_are_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
     (tmp_path / "baselines").write_text("a file where a directory should be")
     with pytest.raises(ResultsError, match="cannot write"):
-        random_scores(tmp_path, MINI)
+        random_scores(tmp_path, MINI, ["small", "mm", "big756"])
 
 
 @pytest.mark.parametrize("level", levels.LEVELS)
@@ -121,8 +121,8 @@ def test_the_scale_of_a_level():
     small, expert = scores(COMMITTED, MINI, ("small", "expert")).values()
     measured = scale(COMMITTED, MINI)
     assert (measured.zero, measured.one) == (small.mean, expert.mean)
-    assert normalised_score([small.mean, expert.mean], measured).tolist() == [0, 1]
-    by_hand = normalised_score([[2.0, 4.0], [0.0, 10.0]], Scale(2.0, 6.0, ""))
+    assert measured.normalise([small.mean, expert.mean]).tolist() == [0, 1]
+    by_hand = Scale(2.0, 6.0, "").normalise([[2.0, 4.0], [0.0, 10.0]])
     np.testing.assert_array_equal(by_hand, [[0.0, 0.5], [-0.5, 2.0]])
 
 
@@ -135,14 +135,14 @@ def lab(monkeypatch):
 def test_deepmind_lab_has_a_published_scale_for_one_level(lab):
     published = scale(COMMITTED, "explore_object_locations_small")
     assert (published.zero, published.one) == (3.575, 74.45)
-    assert normalised_score(74.45, published) == 1.0
+    assert published.normalise(74.45) == 1.0 and published.absolute
 
 
 def test_where_there_is_no_expert_the_scale_ends_at_the_best_run_and_says_so(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: Score(2.0, 0.5, 128))
     name = "nav_maze_static_01"
     known = scale(tmp_path, name, "dmlab", best=12.0)
-    assert known == (2.0, 12.0, "0 random, 1 the best run here")
+    assert known == (2.0, 12.0, "0 random, 1 the best run here") and not known.absolute
     nothing_learned = Scale(2.0, 3.0, "reward above random, of which no run here has any")
     assert scale(tmp_path, name, "dmlab", best=1.5) == scale(tmp_path, name, "dmlab") == nothing_learned
     assert baselines.meaning({"a": known, "b": nothing_learned, "c": known}).count(";") == 1
@@ -151,7 +151,7 @@ def test_where_there_is_no_expert_the_scale_ends_at_the_best_run_and_says_so(lab
 def test_a_run_forced_to_minilab_is_compared_with_minilab(lab):
     level = "nav_maze_static_01"
     on_record = json.loads((COMMITTED / "baselines" / f"{level}.json").read_text())["minilab"]
-    assert random_scores(COMMITTED, level, backend="minilab")["small"].mean == on_record["small"]["mean"]
+    assert random_scores(COMMITTED, level, ["small"], "minilab")["small"].mean == on_record["small"]["mean"]
     assert scale(COMMITTED, level, "minilab", best=1e9).one == on_record["expert"]["mean"]
 
 

@@ -26,8 +26,14 @@ def test_a_figure_is_a_notebook_a_level(tmp_path):
 def test_figures_without_levels_of_their_own(figure, tmp_path):
     found = plan(figure, results=tmp_path)
     assert [task.notebook.name for task in found] == list(OTHER_NOTEBOOKS[figure])
-    with pytest.raises(ExperimentError, match="takes no levels, methods or seeds"):
+    with pytest.raises(ExperimentError, match="takes no levels or methods"):
         plan(figure, levels=["nav_maze_static_01"], results=tmp_path)
+
+
+def test_seeds_reach_the_notebooks_that_have_them(tmp_path):
+    assert [task.parameters["seeds"] for task in plan("5", seeds=[1, 2], results=tmp_path)] == [[1, 2], [1, 2]]
+    with pytest.raises(ExperimentError, match="figure 10 takes no seeds"):
+        plan("10", seeds=[1], results=tmp_path)
 
 
 def test_an_unknown_figure_names_all(tmp_path):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import claims, stats
-from mmlib.analysis.claims import effect_text, evaluate
-from mmlib.analysis.conditions import conditions
+from mmlib.analysis import claims, conditions, stats
+from mmlib.analysis.claims import Claim, evaluate, judge
+from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
+from mmlib.experiments.design import plan
 from mmlib.runs.writer import RunWriter
 
 LEVEL = "explore_object_locations_small_mini"
@@ -41,8 +42,8 @@ def make_run(tmp_path):
     return make
 
 
-def found(results, number, preset=None):
-    return [finding.effect for finding in evaluate(results, preset) if finding.claim.number == number]
+def found(results, number, preset=None, seeds=None):
+    return [finding for finding in evaluate(results, preset, seeds) if finding.claim.number == number]
 
 
 def alphas(*changes):
@@ -64,8 +65,8 @@ def alphas(*changes):
 def test_every_claim_is_there_and_without_runs_none_has_a_verdict(tmp_path):
     findings = evaluate(tmp_path)
     assert {f.claim.number.rstrip("abcd") for f in findings} == {str(i) for i in range(1, 13)}
-    assert {f.effect.verdict for f in findings} == {"not enough data"}
-    assert all(effect_text(f.effect) == "" and f.effect.runs == () for f in findings)
+    assert {f.verdict for f in findings} == {"not enough data"}
+    assert all(f.effect == "" and f.evidence.runs == () for f in findings)
 
 
 def test_returns_hold_and_do_not_hold(tmp_path, make_run):
@@ -74,12 +75,13 @@ def test_returns_hold_and_do_not_hold(tmp_path, make_run):
         make_run("small", seed, early=5, late=5)
         make_run("big756", seed, early=1, late=9)
         make_run("mm", seed, early=5, late=6)
-    verdicts = {f.claim.number: f.effect for f in evaluate(tmp_path)}
+    verdicts = {f.claim.number: f for f in evaluate(tmp_path)}
     assert [verdicts[n].verdict for n in ("1a", "1b", "2a", "2b")] == ["holds", "holds", "holds", "does not hold"]
-    effect = verdicts["1a"]
-    assert (effect.estimate, effect.n, effect.unit) == (pytest.approx(4.0), 6, "return")
-    assert effect.low < 4 < effect.high and len(effect.runs) == 6
-    assert effect.sentence == "early: Small action space 5.02 (3 runs) against Big action space 1.02 (3 runs), +392 %"
+    evidence = verdicts["1a"].evidence
+    assert (evidence.effect.mean, evidence.n, evidence.unit) == (pytest.approx(4.0), 6, "return")
+    assert evidence.effect.low < 4 < evidence.effect.high and len(evidence.runs) == 6
+    assert evidence.sentence == "early: Small action space 5.02 (3 runs) against Big action space 1.02 (3 runs), +392 %"
+    assert verdicts["1a"].measured.endswith("means differ by 4 [3.99, 4.01], the first is above in 100 [100, 100] %")
     assert verdicts["3a"].verdict == "not enough data"
 
 
@@ -87,18 +89,45 @@ def test_two_runs_of_each_show_an_effect_without_a_verdict(tmp_path, make_run):
     for seed in (1, 2):
         make_run("small", seed, early=5)
         make_run("big756", seed, early=1)
-    (effect,) = found(tmp_path, "1a")
-    assert effect.verdict == "not enough data" and effect.low > 0
-    assert effect.sentence.endswith("fewer than 3 runs of each")
+    (finding,) = found(tmp_path, "1a")
+    assert finding.verdict == "not enough data" and finding.evidence.effect.low > 0
+    assert finding.measured.endswith("; fewer than 3 runs of each")
+
+
+def test_enough_runs_whose_interval_holds_the_bound_are_undecided(tmp_path, make_run):
+    for seed, early in ((1, 5), (2, 0), (3, 4)):
+        make_run("small", seed, early=early)
+        make_run("big756", seed, early=2)
+    (finding,) = found(tmp_path, "1a")
+    assert finding.verdict == "undecided" and finding.measured.endswith("; the interval holds the bound")
+
+
+def test_a_single_run_on_each_of_three_levels_gives_no_interval_and_says_so(tmp_path, make_run):
+    for level in ("one", "two", "three"):
+        make_run("small", 1, early=5, level=level)
+        make_run("big756", 1, early=1, level=level)
+    (finding,) = found(tmp_path, "1a")
+    assert finding.evidence.enough and finding.verdict == "not enough data"
+    assert finding.measured.endswith("; a single run on a level gives no interval")
+
+
+def test_seed_0_counts_only_when_it_is_asked_for(tmp_path, make_run):
+    for seed in (0, 1, 2):
+        make_run("small", seed, early=5)
+        make_run("big756", seed, early=1)
+    assert found(tmp_path, "1a")[0].verdict == "not enough data"
+    assert found(tmp_path, "1a", seeds=[0, 1, 2])[0].verdict == "holds"
+    assert found(tmp_path, "1a", seeds=[0])[0].evidence.n == 2
+    (nothing,) = found(tmp_path, "1a", seeds=[7, 8])
+    assert nothing.measured == "there is no run of seeds 7, 8 for it"
 
 
 def test_runs_of_other_configurations_are_never_averaged(tmp_path, make_run):
     for seed in (1, 2, 3):
         for method, early in (("small", 5), ("big756", 1)):
             make_run(method, seed, early=early, entropy_cost=0.001 if seed < 3 else 0.1)
-    effects = found(tmp_path, "1a")
-    assert sorted(effect.n for effect in effects) == [2, 4]
-    labels = [c.label for c in conditions(tmp_path, "figure3")]
+    assert sorted(finding.evidence.n for finding in found(tmp_path, "1a")) == [2, 4]
+    labels = sorted(c.label for c in on_disk(tmp_path, "3"))
     assert labels == ["quick (entropy_cost 0.001)", "quick (entropy_cost 0.1)"]
 
 
@@ -108,17 +137,17 @@ def test_alphas_schedule_divides_the_mixtures_and_not_the_baselines(tmp_path, ma
         make_run("mm", seed, early=3, alpha=[[0, 0.0], [100, 1.0]])
     for seed in (4, 5, 6):
         make_run("mm", seed, early=1, alpha=[[0, 0.5]])
-    assert [effect.verdict for effect in found(tmp_path, "2a")] == ["holds", "does not hold"]
+    assert {finding.verdict for finding in found(tmp_path, "2a")} == {"holds", "does not hold"}
 
 
 def test_smoke_and_unfinished_runs_do_not_count(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("small", seed, early=5, preset="smoke")
         directory = make_run("big756", seed, early=1, preset="smoke")
-    assert found(tmp_path, "1a")[0].estimate != found(tmp_path, "1a", "smoke")[0].estimate
-    assert found(tmp_path, "1a", "smoke")[0].n == 6
+    assert found(tmp_path, "1a")[0].evidence.n == 0
+    assert found(tmp_path, "1a", "smoke")[0].evidence.n == 6
     (directory / "state.json").write_text('{"state": "running"}')
-    assert found(tmp_path, "1a", "smoke")[0].n == 5
+    assert found(tmp_path, "1a", "smoke")[0].evidence.n == 5
 
 
 def test_levels_are_strata_and_normalised_by_the_expert(tmp_path, make_run):
@@ -130,33 +159,32 @@ def test_levels_are_strata_and_normalised_by_the_expert(tmp_path, make_run):
         for seed in (1, 2):
             make_run("small", seed, early=zero + 0.2 * (one - zero), level=level, backend_in_force="minilab")
             make_run("big756", seed, early=zero + 0.1 * (one - zero), level=level, backend_in_force="minilab")
-    (effect,) = found(tmp_path, "1a")
-    assert (effect.estimate, effect.unit, effect.n) == (pytest.approx(0.1), "normalised score", 8)
-    assert effect.verdict == "holds"  # four runs of each method, two a level
+    (finding,) = found(tmp_path, "1a")
+    evidence = finding.evidence
+    assert (evidence.effect.mean, evidence.unit, evidence.n) == (pytest.approx(0.1), "normalised score", 8)
+    assert finding.verdict == "holds" and evidence.levels == ("one", "two")  # four runs of each method, two a level
     (tmp_path / "baselines" / "two.json").unlink()
-    (effect,) = found(tmp_path, "1a")
-    assert effect.unit == "share of the best"
+    assert found(tmp_path, "1a")[0].evidence.unit == "share of the best"
 
 
 def test_alpha_by_hand_says_nothing_and_by_pbt_something(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("mm", seed, rows=alphas((100, 0.95)))
-    assert found(tmp_path, "4a")[0].n == 0
+    assert found(tmp_path, "4a")[0].evidence.n == 0
     for seed in (4, 5, 6):
         make_run("mm", seed, rows=alphas((100 + seed, 0.95)), **PBT)
-    (effect,) = found(tmp_path, "4a")
-    assert (effect.verdict, effect.estimate) == ("holds", pytest.approx(0.105))
-    assert found(tmp_path, "4c")[0].verdict == "not enough data"  # none of three fell: too few to deny it
+    (finding,) = found(tmp_path, "4a")
+    assert (finding.verdict, finding.evidence.effect.mean) == ("holds", pytest.approx(0.105))
+    assert found(tmp_path, "4c")[0].verdict == "undecided"  # none of three fell: too few to deny it
 
 
 def test_alpha_that_comes_late_or_never_is_not_early(tmp_path, make_run):
     for seed, changes in ((1, [(900, 1.0)]), (2, []), (3, [(800, 0.6), (900, 0.3), (950, 0.9)])):
         make_run("mm", seed, rows=alphas(*changes), **PBT)
-    (effect,) = found(tmp_path, "4a")
-    assert (effect.verdict, effect.estimate) == ("does not hold", pytest.approx((0.9 + 1 + 0.95) / 3))
-    (effect,) = found(tmp_path, "4c")
-    assert (effect.verdict, effect.estimate) == ("holds", pytest.approx(1 / 3))
-    assert effect.high == pytest.approx(0.9057, abs=1e-4)  # Clopper and Pearson's, of tables
+    (finding,) = found(tmp_path, "4a")
+    assert (finding.verdict, finding.evidence.effect.mean) == ("does not hold", pytest.approx((0.9 + 1 + 0.95) / 3))
+    (finding,) = found(tmp_path, "4c")
+    assert (finding.verdict, finding.evidence.effect) == ("holds", stats.share_interval(1, 3))
 
 
 def test_lasertag_switches_later(tmp_path, make_run):
@@ -164,17 +192,18 @@ def test_lasertag_switches_later(tmp_path, make_run):
         core = {"method": "mm_ff_lstm", "seed": seed, "figure": "figure6", **PBT}
         make_run(level="lt_horseshoe_color", rows=alphas((800 + seed, 1.0)), **core)
         make_run(level="nav_maze_static_01", rows=alphas((200 + seed, 1.0)), **core)
-    (effect,) = found(tmp_path, "4b")
-    assert (effect.verdict, effect.estimate) == ("holds", pytest.approx(0.6))
+    (finding,) = found(tmp_path, "4b")
+    assert (finding.verdict, finding.evidence.effect.mean) == ("holds", pytest.approx(0.6))
+    assert "on lasertag 0.802 (3 runs) against elsewhere 0.202 (3 runs)" in finding.measured
 
 
-@pytest.mark.parametrize(("slope", "verdict"), [(0.5, "holds"), (0.0, "not enough data")])
+@pytest.mark.parametrize(("slope", "verdict"), [(0.5, "holds"), (0.0, "undecided")])
 def test_collision_entropy(tmp_path, make_run, slope, verdict):
     for seed in (1, 2, 3):
         make_run("mm", seed, entropy_cost=slope)
-    (effect,) = found(tmp_path, "5")
-    assert effect.verdict == verdict
-    assert effect.estimate == pytest.approx(slope * (np.mean([0.85, 0.9, 0.95, 1.0]) - 0.05))
+    (finding,) = found(tmp_path, "5")
+    assert finding.verdict == verdict
+    assert finding.evidence.effect.mean == pytest.approx(slope * (np.mean([0.85, 0.9, 0.95, 1.0]) - 0.05))
 
 
 def test_cores(tmp_path, make_run):
@@ -182,20 +211,98 @@ def test_cores(tmp_path, make_run):
     for method, (early, late) in returns.items():
         for seed in (1, 2, 3):
             make_run(method, seed, early, late, figure="figure6")
-    verdicts = {f.claim.number: f.effect.verdict for f in evaluate(tmp_path)}
-    assert [verdicts[n] for n in ("6a", "6b", "7a", "7b", "8")] == ["holds"] * 5
-    (effect,) = found(tmp_path, "8")
-    assert effect.estimate == pytest.approx(3) and effect.sentence.endswith("the least lead of 4 of 4 methods")
+    verdicts = {f.claim.number: f.verdict for f in evaluate(tmp_path)}
+    assert [verdicts[n] for n in ("6a", "6b", "7a", "7b", "8a", "8b", "8c", "8d")] == ["holds"] * 8
+    assert found(tmp_path, "8b")[0].evidence.effect.mean == pytest.approx(3)
 
 
-def test_worse_than_every_other_needs_every_other_to_hold_and_one_to_fall(tmp_path, make_run):
-    for method, late in (("ff", 8), ("lstm", 6), ("mm_lstm_lstm", 3)):
-        for seed in (1, 2, 3):
-            make_run(method, seed, 1, late, figure="figure6")
-    assert found(tmp_path, "8")[0].verdict == "not enough data"
+def verdict(relation, first, second):
+    """The verdict on two lists of returns of one level."""
+    effect = stats.difference_interval([first], [second])
+    enough = min(len(first), len(second)) >= 3
+    return judge(relation, effect, reference=float(np.mean(second)), enough=enough)
+
+
+def test_verdicts_by_hand():
+    low, high, spread = [1.0, 1.1, 0.9], [5.0, 5.1, 4.9], [0.0, 5.0, 10.0]
+    assert verdict(">", high, low) == verdict(">=", high, low) == verdict("<", low, high) == "holds"
+    assert verdict(">", low, high) == verdict(">=", low, high) == verdict("<", high, low) == "does not hold"
+    assert verdict(">", spread, low) == verdict("<", spread, low) == "undecided"  # the interval contains 0
+    assert verdict(">", high[:2], low) == "not enough data"
+    assert judge("<", stats.Interval(0.4, 0.3, 0.6), bound=0.5) == "undecided"
+    assert judge("<", stats.Interval(0.4, 0.3, 0.49), bound=0.5) == "holds"
+
+
+def test_as_high_allows_five_percent_and_no_more():
+    reference = np.array([10.0, 10.001, 9.999])
+    assert verdict(">=", reference - 0.4, reference) == "holds"
+    assert verdict(">", reference - 0.4, reference) == "does not hold"
+    assert verdict(">=", reference - 0.6, reference) == "does not hold"
+
+
+def test_alike_allows_ten_percent_on_either_side():
+    reference = np.array([10.0, 10.001, 9.999])
+    for sign in (-1, 1):
+        assert verdict("~", reference + sign * 0.9, reference) == "holds"
+        assert verdict("~", reference + sign * 1.1, reference) == "does not hold"
+    assert verdict("~", [9.2, 10.0, 10.9], reference) == "undecided"
+
+
+def test_what_occurs_was_seen_and_what_does_not_is_rare():
+    assert judge("occurs", stats.share_interval(1, 40)) == "holds"
+    assert judge("occurs", stats.share_interval(0, 10)) == "undecided"  # up to 31 % of runs may do it
+    assert judge("occurs", stats.share_interval(0, 40)) == "does not hold"  # at most 9 %
+
+
+def test_unknown_relations_are_refused():
+    with pytest.raises(ValueError, match="unknown relation '=='; relations: >, <, >=, ~, occurs, never"):
+        Claim("1", "…", "3", "==", "mm", "small")
+
+
+def test_lambda_divides_agents_of_several_policies_that_do_not_mix(tmp_path, make_run):
+    for seed, weight in ((1, 1.0), (2, 1.0), (3, 10.0)):
+        make_run("mm", seed, figure="controls", transfer_cost=weight)
+        make_run("small_kl", seed, figure="controls", transfer_cost=weight)
+        make_run("small", seed, figure="controls", transfer_cost=weight)  # to which it is nothing
+        make_run("mm_no_kl", seed, figure="controls", transfer_cost=weight)  # nor to this
+    found = on_disk(tmp_path, "controls")
+    assert sorted(len(c.of(LEVEL, "small_kl")) for c in found) == [1, 2]
+    assert all(len(c.of(LEVEL, "small")) == len(c.of(LEVEL, "mm_no_kl")) == 3 for c in found)
+
+
+def test_the_budget_must_agree(tmp_path, make_run):
+    for seed, steps in ((1, 250), (2, 250), (3, 500)):
+        make_run("small", seed, agent_steps=steps)
+    assert sorted(len(c.of(LEVEL, "small")) for c in on_disk(tmp_path, "3")) == [1, 2]
+
+
+def test_controls_are_compared_with_mm_by_the_same_evaluator(tmp_path, make_run):
+    alpha = [[0, 0.0], [100, 1.0]]
     for seed in (1, 2, 3):
-        make_run("ff_lstm", seed, 1, 2, figure="figure6")
-    assert found(tmp_path, "8")[0].verdict == "does not hold"
+        make_run("mm", seed, early=5, figure="controls", alpha=alpha)
+        make_run("mm_sampled", seed, early=1, figure="controls", alpha=alpha)
+    (condition,) = on_disk(tmp_path, "controls")
+    verdicts = {f.claim.first: f.verdict for f in claims.findings_of(condition, "controls") if f.evidence.n}
+    assert verdicts == {"mm_sampled": "holds"}  # at the end all are alike; early it "does not hold", listed before
+    assert len(claims.findings_of(condition, "controls")) == 14
+
+
+def test_a_figures_table_is_of_the_seeds_and_lengths_that_were_planned(tmp_path):
+    settings = {"agent_steps": 1000}
+    jobs = plan("3", "quick", methods=["small"], seeds=[1, 2, 3], overrides=settings, results=tmp_path)
+    longer = {job.config.seed: job for job in plan("3", "quick", methods=["small"], seeds=[3], results=tmp_path)}
+    for job in jobs:
+        config = longer.get(job.config.seed, job).config.model_dump(mode="json")
+        with RunWriter(job.directory, {**config, "backend_in_force": "minilab"}) as writer:
+            writer.finish("done" if job.config.seed != 2 else "failed")
+    found = conditions.planned(jobs, tmp_path)
+    assert [run.seed for run in found.of(jobs[0].config.level, "small")] == [1]
+    assert [line.split(": ", 1)[1] for line in found.left_out] == [
+        "failed",
+        "agent_steps (600000 there, 1000 here)",
+    ]
+    only = conditions.planned_everywhere("3", "quick", ["small"], [3], None, tmp_path)
+    assert [run.seed for run in only.of(jobs[0].config.level, "small")] == [3]
 
 
 def test_multitask_minimum_and_navigation(tmp_path, make_run):
@@ -217,10 +324,10 @@ def test_multitask_minimum_and_navigation(tmp_path, make_run):
             alone = "".join(json.dumps(row) + "\n" for row in late(scores, seed, 0.1))
             (directory / "evaluations.jsonl").write_text(alone)
     minimum, alone, navigation = (found(tmp_path, number)[0] for number in ("9a", "9b", "9c"))
-    assert (minimum.verdict, minimum.unit) == ("holds", "share of the best")
-    assert minimum.estimate == pytest.approx(0.9 - 0.16, abs=0.02)  # explore 9 of 10, horseshoe 1 of 6
+    assert (minimum.verdict, minimum.evidence.unit) == ("holds", "share of the best")
+    assert minimum.evidence.effect.mean == pytest.approx(0.9 - 0.16, abs=0.02)  # explore 9 of 10, horseshoe 1 of 6
     assert alone.verdict == "does not hold"  # the central policy alone scores a tenth
-    assert navigation.verdict == "holds" and navigation.estimate == pytest.approx(0.1, abs=0.01)
+    assert navigation.verdict == "holds" and navigation.evidence.effect.mean == pytest.approx(0.1, abs=0.01)
 
 
 def write_facts(results, name, facts):
@@ -239,24 +346,16 @@ def test_theorys_claims_are_read_from_their_facts(tmp_path):
     write_facts(tmp_path, "remark_1", {"curves": {"linear": curve, "deep": curve, "deep, factorised": stuck}})
     family = {"cases": 2000, "violations": 0, "printed_line_false": 7}
     write_facts(tmp_path, "appendix_g", {"families": {"one": family}})
-    effects = {f.claim.number: f.effect for f in evaluate(tmp_path)}
-    verdicts = [effects[n].verdict for n in ("10a", "10b", "11a", "11b", "11c", "12")]
+    findings = {f.claim.number: f for f in claims.theory_findings(tmp_path / "theory" / "quick")}
+    effects = {number: finding.evidence.effect for number, finding in findings.items()}
+    verdicts = [findings[n].verdict for n in ("10a", "10b", "11a", "11b", "11c", "12")]
     assert verdicts == ["holds", "holds", "holds", "holds", "does not hold", "holds"]
-    assert effects["10a"].estimate == pytest.approx(50) and effects["10b"].low == pytest.approx(5)
+    assert effects["10a"].mean == pytest.approx(50) and effects["10b"].low == pytest.approx(5)
     assert effects["12"].high == pytest.approx(1 - 0.025 ** (1 / 2000))  # no violation in 2,000
 
     write_facts(tmp_path, "mixing_enumerated", {**ratios, "largest_difference_of_means": 0.1})
     write_facts(tmp_path, "appendix_g", {"families": {"one": {**family, "violations": 1}}})
     assert found(tmp_path, "10a")[0].verdict == found(tmp_path, "12")[0].verdict == "does not hold"
-
-
-def test_stratified_intervals_by_hand():
-    one, two = [1.0, 2.0, 4.0], [0.0, 3.0]
-    assert stats.stratified_difference([one], [two]) == stats.difference_interval(one, two)
-    both = stats.stratified_mean([[0.0, 2.0], [10.0, 12.0]])
-    # variance 2 each: standard error sqrt(2/2/4 + 2/2/4) = sqrt(1/2); freedom 2: t = 4.3027
-    assert both.mean == 6 and both.high - both.mean == pytest.approx(4.30265 * 0.5**0.5, rel=1e-5)
-    assert np.isnan(stats.stratified_mean([[1.0], [2.0, 3.0]]).low)
 
 
 def test_command_line(tmp_path, make_run):
@@ -269,7 +368,10 @@ def test_command_line(tmp_path, make_run):
     rows = json.loads(invoke(app, ["claims", "--json", "--preset", "quick", "--results", str(tmp_path)]).output)
     assert [row["verdict"] for row in rows if row["claim"] == "1a"] == ["holds"]
     assert len(rows) == len(claims.CLAIMS) and len(rows[0]["runs"]) == 6
+    said = invoke(app, ["claims", "--seeds", "1,2", "--results", str(tmp_path)]).output
+    assert "not enough data" in said and "holds" not in said
     for arguments, message in (
+        (["--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
         (["--preset", "fast"], "unknown preset 'fast'; presets: smoke, quick"),
         (["--results", str(tmp_path / "no")], "there are no results in"),
     ):
@@ -280,8 +382,8 @@ def test_command_line(tmp_path, make_run):
 def test_a_schedule_plays_no_part_where_population_based_training_adapts_alpha(tmp_path, make_run):
     make_run("mm", 1, **PBT, alpha=[[0, 0.0]], transfer_cost=1.0)
     make_run("mm", 2, **PBT, alpha=[[100, 0.0], [900, 1.0]], transfer_cost=1.0)
-    (both,) = conditions(tmp_path, "figure3")
+    (both,) = on_disk(tmp_path, "3")
     assert [run.seed for run in both.of(LEVEL, "mm")] == [1, 2]
     make_run("mm", 3, alpha=[[0, 0.0]], transfer_cost=1.0)
     make_run("mm", 4, alpha=[[100, 0.0], [900, 1.0]], transfer_cost=1.0)
-    assert sorted(len(condition.of(LEVEL, "mm")) for condition in conditions(tmp_path, "figure3")) == [1, 1, 2]
+    assert sorted(len(condition.of(LEVEL, "mm")) for condition in on_disk(tmp_path, "3")) == [1, 1, 2]

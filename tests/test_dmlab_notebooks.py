@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mmlib import levels
 from mmlib.cli.main import app
-from mmlib.figures import plots, video
+from mmlib.figures import gallery, video
 from mmlib.levels import dmlab
 from mmlib.runs.reader import find_runs
 
@@ -50,7 +50,7 @@ def results(tmp_path):
     folder.mkdir(parents=True)
     for k, level in enumerate(dmlab.LEVELS):
         score = {"made_by": "a test", "mean": -50.0 - k, "standard_error": 0.1, "episodes": 1000}
-        (folder / f"{level}.json").write_text(json.dumps({"dmlab": {"small": score, "big756": score}}))
+        (folder / f"{level}.json").write_text(json.dumps({"dmlab": {"small": score, "big540": score, "big756": score}}))
     return folder.parent
 
 
@@ -75,7 +75,7 @@ def test_figures_of_one_level(results, figure, folder, methods):
     runs = find_runs(results)
     assert [run.method for run in runs] == sorted(methods)
     assert {run.config["backend_in_force"] for run in runs} == {"dmlab"}
-    assert imread(where / "level.png").shape[:2] == (72 * 4 + 30, 3 * 96 * 4 + 2 * 12)  # views and no map
+    assert imread(where / "level.png").shape[:2] == (72 * 4 + 44, 3 * (96 * 4 + 10))  # views and no map
     assert imread(where / "figure.png").std() > 0.02 and imread(where / "diagnostics.png").std() > 0.02
     assert "random policy" in (where / "figure.svg").read_text()
     if figure != "controls":
@@ -104,9 +104,9 @@ def test_notebook_00_is_played_at_random_and_has_no_maps(results, tmp_path):
 
 def test_the_gallery_of_a_backend_without_maps_has_views_only():
     level = levels.make(NAME, "dmlab", seed=1)
-    figure = plots.level_gallery(level, views=2, agent_steps=20)
+    walk = gallery.walk(level, gallery.wander(), 2.0, views=2, size=gallery.AGENTS)
     level.close()
-    assert [axes.get_title() for axes in figure.axes] == ["the agent's view"] * 2
+    assert walk.overview is None and len(gallery.figure({NAME: walk}).axes) == 2
 
 
 def mmlib(*arguments):

@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from mmlib.cli.main import app
-from mmlib.figures import plots
+from mmlib.figures import style
 from mmlib.levels import LEVELS, foreign
 from mmlib.levels.table import SPECS
 from mmlib.method import methods
@@ -75,7 +75,7 @@ def scratch(tmp_path, monkeypatch):
     for method in ("small", "mm"):
         shutil.copytree(ROOT / "results" / COPIED / method / "seed1", tmp_path / "results" / COPIED / method / "seed1")
     monkeypatch.chdir(tmp_path)
-    tables = (methods.METHODS, plots.LINES, LEVELS, SPECS, foreign.DECLARED)
+    tables = (methods.METHODS, style.LINES, LEVELS, SPECS, foreign.DECLARED)
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, kept in zip(tables, before):

@@ -6,7 +6,7 @@ import pytest
 
 from mmlib.config import ConfigError
 from mmlib.experiments import design
-from mmlib.experiments.design import ExperimentError, collect, finished, plan
+from mmlib.experiments.design import ExperimentError, finished, plan
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.writer import RunWriter
 
@@ -130,28 +130,6 @@ def test_finished_is_done_and_long_enough(tmp_path):
     assert finished(job)
     longer = plan("3", "quick", results=tmp_path, overrides={"agent_steps": job.config.agent_steps + 1})[0]
     assert not finished(longer)
-
-
-def test_collect_takes_whatever_seeds_there_are(tmp_path):
-    for job in plan("3", "quick", seeds=[1, 10, 2], methods=["small"], results=tmp_path):
-        record(job)
-    found = collect(plan("3", "quick", results=tmp_path))
-    assert [run.seed for run in found.runs["small"]] == [1, 2, 10]
-    assert found.runs["mm"] == [] and found.left_out == []
-    assert list(found.runs) == ["small", "big756", "mm"]
-
-
-def test_collect_never_mixes_configurations(tmp_path):
-    for seed, changed in ((1, {}), (2, {"discount": 0.5}), (3, {"backend_in_force": "dmlab"})):
-        record(plan("3", "quick", seeds=[seed], results=tmp_path)[0], **changed)
-    record(plan("3", "quick", seeds=[4], results=tmp_path)[0], state="failed")
-    found = collect(plan("3", "quick", results=tmp_path))
-    assert [run.seed for run in found.runs["small"]] == [1]
-    left_out = "\n".join(sorted(found.left_out))
-    assert "seed2: discount (0.5 there, 0.99 here)" in left_out
-    assert "seed3: backend_in_force ('dmlab' there, 'minilab' here)" in left_out
-    assert "seed4: failed" in left_out
-    assert len(found.left_out) == 3
 
 
 def test_description_names_what_the_runs_share(tmp_path):

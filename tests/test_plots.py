@@ -2,28 +2,37 @@
 
 import re
 
+import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 
 from mmlib import levels
+from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
-from mmlib.analysis.stats import Curve
+from mmlib.analysis.curves import COLUMNS
 from mmlib.experiments.presets import FIGURES
-from mmlib.figures import plots
+from mmlib.figures import gallery, plots, style
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
 
-def curve(*mean, spread=1.0):
-    values = np.array(mean, float)
-    return Curve(np.arange(1.0, len(mean) + 1) * 1e6, values, values - spread, values + spread)
+def curves(*lines, level="a_level"):
+    """A table of curves: (line, seed, mean returns), a point each million frames."""
+    rows = [
+        {"line": line, "level": level, "seed": seed, "x": k * 1e6, "y": float(y)}
+        for line, seed, returns in lines
+        for k, y in enumerate(returns, 1)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def make_panel():
-    curves = {"small": curve(1, 2, 3), "mm": curve(2, 4, 6)}
-    return plots.learning_curves(curves, {"small": 3, "mm": 1}, {"small": Score(1.5, 0.1, 9)}, "a_level")
+    three = [("small", seed, np.array([1, 2, 3]) + seed - 2) for seed in (1, 2, 3)]
+    table = curves(*three, ("mm", 1, (2, 4, 6)))
+    return plots.learning_curves(table, {"small": Score(1.5, 0.1, 9)}, "a_level")
 
 
 @pytest.fixture
@@ -32,9 +41,9 @@ def panel():
 
 
 def test_every_method_has_a_colour_of_its_own():
-    assert set(plots.LINES) == {*METHODS, plots.CENTRAL}
+    assert set(style.LINES) == {*METHODS, style.CENTRAL}
     for figure in FIGURES.values():  # told apart within each figure
-        assert len({plots.LINES[method] for method in figure.methods}) == len(figure.methods)
+        assert len({style.LINES[method] for method in figure.methods}) == len(figure.methods)
 
 
 def test_panel_draws_curves_intervals_and_the_random_policy(panel):
@@ -42,46 +51,51 @@ def test_panel_draws_curves_intervals_and_the_random_policy(panel):
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines) == ["Small action space (3 seeds)", "M&M (1 seed)", "random policy, Small"]
     np.testing.assert_array_equal(lines["M&M (1 seed)"].get_ydata(), [2, 4, 6])
-    assert lines["M&M (1 seed)"].get_color() == plots.LINES["mm"][0]
+    assert lines["M&M (1 seed)"].get_color() == style.LINES["mm"][0]
     assert lines["random policy, Small"].get_ydata()[0] == 1.5
-    assert len(axes.collections) == 2  # two shaded intervals
+    seeds = np.array([[1, 2, 3]] * 3) + np.arange(-1, 2)[:, None]
+    low, high = stats.bootstrap(stats.mean_of_means, [seeds.T])
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {(1e6, low[0]), (1e6, high[0]), (3e6, low[2]), (3e6, high[2])} <= {tuple(point) for point in band}
     assert axes.get_xlabel() == "environment frames" and axes.get_ylabel() == "episode return"
     assert axes.get_xlim()[0] == 0 and axes.get_ylim()[0] == 0
 
 
 def test_seeds_are_stated_once_where_all_have_as_many():
-    same = plots.learning_curves({"small": curve(1), "mm": curve(2)}, {"small": 2, "mm": 2}, title="a_level").axes[0]
+    same = plots.learning_curves(curves(*((m, s, [s]) for m in ("small", "mm") for s in (1, 2))), title="a_level").axes[
+        0
+    ]
     assert same.get_title() == "a_level, 2 seeds"
     assert [line.get_label() for line in same.lines] == ["Small action space", "M&M"]
 
 
 def test_seeds_that_are_populations_are_called_so():
-    counts, lines = {"small": 1, "mm": 2}, {"small": curve(1), "mm": curve(2)}
-    axes = plots.learning_curves(lines, counts, title="a_level", unit="population").axes[0]
+    table = curves(("small", 1, [1]), ("mm", 1, [1]), ("mm", 2, [2]))
+    axes = plots.learning_curves(table, title="a_level", unit="population").axes[0]
     assert [line.get_label() for line in axes.lines] == ["Small action space (1 population)", "M&M (2 populations)"]
 
 
 def test_panel_of_negative_returns_shows_them():
-    axes = plots.learning_curves({"mm": curve(-5, -4)}, {"mm": 1}).axes[0]
+    axes = plots.learning_curves(curves(("mm", 1, (-5, -4)))).axes[0]
     assert axes.get_ylim()[0] < -5
 
 
 def test_panel_without_runs_is_empty_but_drawn(tmp_path):
-    (path,) = plots.save(plots.learning_curves({}, {}, title="a_level"), tmp_path, "empty", ["png"])
+    (path,) = style.save(plots.learning_curves(curves(), title="a_level"), tmp_path, "empty", ["png"])
     assert imread(path).shape[1] > 500
 
 
 def test_saved_files_hold_the_figure_and_repeat_bit_for_bit(panel, tmp_path):
-    first = plots.save(panel, tmp_path / "new" / "place", "figure")
+    first = style.save(panel, tmp_path / "new" / "place", "figure")
     assert [path.name for path in first] == ["figure.png", "figure.svg"]
     picture = imread(first[0])
-    assert picture.shape[1] == round(plots.COLUMN * 220)
+    assert picture.shape[1] == round(style.COLUMN * 220)
     colours = {tuple(colour) for colour in (picture[..., :3].reshape(-1, 3) * 255).round().astype(int)}
     assert {(0x00, 0x72, 0xB2), (0x00, 0x9E, 0x73)} <= colours
     text = first[1].read_text()
     assert "episode return" in text and "M&amp;M (1 seed)" in text  # text, not outlines
     assert not re.search(r"\d{4}-\d\d-\d\dT", text)  # no date
-    again = plots.save(make_panel(), tmp_path / "again", "figure")
+    again = style.save(make_panel(), tmp_path / "again", "figure")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
@@ -113,20 +127,45 @@ def test_diagnostics_average_members_and_leave_out_what_small_has_not(some_runs)
 
 
 def test_diagnostics_of_nothing_are_drawn(tmp_path):
-    (path,) = plots.save(plots.diagnostics({"small": []}), tmp_path, "empty", ["png"])
+    (path,) = style.save(plots.diagnostics({"small": []}), tmp_path, "empty", ["png"])
     assert path.stat().st_size > 0
+
+
+def test_the_mean_and_band_over_levels_are_stratified():
+    """Two levels with other numbers of seeds count alike."""
+    one = curves(*(("mm", seed, [seed]) for seed in (1, 2, 3)), level="one")
+    two = curves(("mm", 1, [10]), ("mm", 2, [20]), level="two")
+    axes = plots.normalised_panel(pd.concat([one, two], ignore_index=True), "0 random, 1 expert").axes[0]
+    assert axes.lines[0].get_ydata() == [(2 + 15) / 2] and axes.get_title() == "mean over 2 levels"
+    low, high = stats.bootstrap(stats.mean_of_means, [[1, 2, 3], [10, 20]])
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (low, high)
+
+
+def test_panels_of_levels_show_each_levels_own():
+    table = pd.concat([curves(("multitask", 1, [y, y]), level=name) for name, y in (("one", 1), ("two", 5))])
+    figure = plots.level_panels(table.reset_index(drop=True), ["one", "two", "three"])
+    assert [[line.get_ydata()[0] for line in axes.lines] for axes in figure.axes] == [[1], [5], []]
+
+
+def test_nothing_of_matplotlib_is_changed_by_drawing():
+    before = dict(mpl.rcParams)
+    make_panel()
+    assert dict(mpl.rcParams) == before
 
 
 def test_gallery_shows_views_and_map_pixel_by_pixel(tmp_path):
     level = levels.make("nav_maze_static_01_mini", seed=1, width=32, height=24)
-    figure = plots.level_gallery(level, views=2, agent_steps=20, scale=4)
-    (path,) = plots.save(figure, tmp_path, "level", ["png"])
-    picture = imread(path)[30:, :, :3]
-    assert picture.shape[0] == 72 * 4
-    view = picture[:, :384]
-    blocks = view.reshape(72, 4, 96, 4, 3)
-    inner = blocks[2:-2, 1:3, 2:-2, 1:3]  # away from the edges, where a picture element may be cut
-    assert np.ptp(inner, axis=(1, 3)).max() < 0.02  # each is a square of one colour
-    assert len(np.unique(inner.reshape(-1, 3), axis=0)) > 20
-    assert [axes.get_title() for axes in figure.axes] == ["the agent's view"] * 2 + ["map"]
+    walk = gallery.walk(level, gallery.wander(), 3.0, views=2, size=gallery.AGENTS, enlarged=4)
     level.close()
+    assert [moment.view.shape for moment in walk.moments] == [(288, 384, 3)] * 2
+    (path,) = style.save(gallery.figure({"a": walk}), tmp_path, "level", ["png"])
+    picture = imread(path)[gallery.TITLE :, :, :3]
+    assert picture.shape[:2] == (72 * 4, 2 * (96 * 4 + gallery.GAP) + walk.overview.shape[1])
+    for k, (view, seconds, _) in enumerate(walk.moments):
+        left = k * (384 + gallery.GAP)
+        shown = picture[2:-2, left + 2 : left + 382]  # away from the edges, where a picture element may be cut
+        assert np.abs(shown * 255 - view[2:-2, 2:-2]).max() < 6
+        assert k * 1.5 < seconds <= 1.5 * (k + 1)
+        assert len(np.unique(view.reshape(-1, 3), axis=0)) > 20
+    assert (walk.moments[0].view.reshape(72, 4, 96, 4, 3).std(axis=(1, 3)) == 0).all()

@@ -24,10 +24,6 @@ def test_learning_curve_refuses_unequal_lengths():
         stats.learning_curve([1, 2], [1.0], [0, 10])
 
 
-def test_mean_return_between_excludes_its_start():
-    assert stats.mean_return_between([10, 20, 30], [1.0, 3.0, 5.0], 10, 30) == 4.0
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 100), st.floats(-5, 5)), min_size=1),
     st.integers(1, 12),
@@ -51,63 +47,69 @@ def test_bins_are_as_wide_as_the_gap_between_batches_of_episodes():
         stats.frame_edges(0, 10)
 
 
-def test_mean_curve_by_hand():
-    curve = stats.mean_curve([[1.0, 2.0, np.nan], [3.0, 2.0, 5.0]], [0, 10, 20, 30])
-    np.testing.assert_array_equal(curve.frames, [10, 20])  # the second seed alone has a point at 30
-    np.testing.assert_array_equal(curve.mean, [2.0, 2.0])
-    np.testing.assert_array_equal(curve.low, [1.0, 2.0])  # two equal draws of two have probability 1/4 > 2.5 %
-    np.testing.assert_array_equal(curve.high, [3.0, 2.0])
-
-
-def test_curves_without_a_common_point_have_an_empty_mean():
-    curve = stats.mean_curve([[1.0, np.nan], [np.nan, 5.0]], [0, 10, 20])
-    assert all(part.shape == (0,) for part in curve)
-
-
 def test_one_seed_has_no_interval():
-    curve = stats.mean_curve([[1.0, 2.0]], [0, 10, 20])
-    np.testing.assert_array_equal(curve.mean, [1.0, 2.0])
-    assert np.isnan(curve.low).all() and np.isnan(curve.high).all()
+    assert all(np.isnan(stats.bootstrap(stats.mean_of_means, [[1.0]])))
+    assert all(np.isnan(stats.bootstrap(stats.mean_of_means, [np.ones((4, 3)), np.ones((4, 1))])[0]))
     assert np.isnan(stats.mean_interval([3.0])[1:]).all()
-    assert np.isnan(stats.difference_interval([3.0], [1.0, 2.0])[1:]).all()
+    assert np.isnan(stats.difference_interval([[3.0]], [[1.0, 2.0]])[1:]).all()
 
 
 def test_bootstrap_agrees_with_scipy():
-    values = np.random.default_rng(1).normal(size=(20, 1))
-    low, high = stats.bootstrap_interval([values], resamples=20_000)
+    values = np.random.default_rng(1).normal(size=20)
+    low, high = stats.bootstrap(stats.mean_of_means, [values], resamples=20_000)
     expected = scipy.stats.bootstrap(
-        (values[:, 0],), np.mean, n_resamples=20_000, method="percentile", random_state=2
+        (values,), np.mean, n_resamples=20_000, method="percentile", random_state=2
     ).confidence_interval
-    assert (low[0], high[0]) == pytest.approx(tuple(expected), abs=0.02)
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.02)
 
 
 def test_bootstrap_draws_within_strata():
     """Two strata without spread have an interval without width, however far apart they are."""
-    low, high = stats.bootstrap_interval([np.zeros((3, 1)), np.full((5, 1), 10.0)])
+    low, high = stats.bootstrap(stats.mean_of_means, [np.zeros(3), np.full(5, 10.0)])
     assert (low, high) == (5.0, 5.0)
 
 
 def test_bootstrap_is_repeatable_and_narrows_with_confidence():
-    values = np.arange(8.0)[:, None]
-    wide, again = stats.bootstrap_interval([values]), stats.bootstrap_interval([values])
-    narrow = stats.bootstrap_interval([values], confidence=0.5)
+    values = np.arange(8.0)
+    wide, again = (stats.bootstrap(stats.mean_of_means, [values]) for _ in range(2))
+    narrow = stats.bootstrap(stats.mean_of_means, [values], confidence=0.5)
     assert wide == again
     assert wide[0] < narrow[0] < 3.5 < narrow[1] < wide[1]
 
 
+def test_bootstrap_of_curves_is_that_of_each_point():
+    values = np.random.default_rng(1).normal(size=(4, 6))  # points, seeds
+    low, high = stats.bootstrap(stats.mean_of_means, [values])
+    each = [stats.bootstrap(stats.mean_of_means, [row]) for row in values]
+    np.testing.assert_allclose(np.stack([low, high], axis=1), each)
+
+
 def test_iqm_by_hand():
-    assert stats.iqm([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -100.0]) == 3.5
-    assert stats.iqm([1.0, 2.0, 6.0]) == 3.0  # of three values nothing is left out
+    assert stats.iqm([[100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -100.0]]) == 3.5
+    assert stats.iqm([[100.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, -100.0]]) == 3.5  # over all levels
+    assert stats.iqm([[1.0, 2.0, 6.0]]) == 3.0  # of three values nothing is left out
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
 def test_iqm_is_scipys_trimmed_mean(values):
-    assert stats.iqm(values) == pytest.approx(scipy.stats.trim_mean(values, 0.25), abs=1e-6)
+    assert stats.iqm([values]) == pytest.approx(scipy.stats.trim_mean(values, 0.25), abs=1e-6)
 
 
-def test_bootstrap_of_the_iqm_uses_it():
-    values = np.array([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 50.0])[:, None]
-    assert stats.bootstrap_interval([values], stats.iqm)[1] < stats.bootstrap_interval([values])[1]
+def test_iqm_difference_leaves_an_outlier_out():
+    first, second = [[0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 50.0]], [[0.5] * 8]
+    found = stats.iqm_difference(first, second)
+    assert found.mean == 0.5 and 0 < found.low < 0.5 < found.high < 15
+
+
+def test_probability_of_improvement_by_hand():
+    """Of six pairs four are above and one is equal, which counts half; on another level all are above."""
+    found = stats.improvement([[1.0, 3.0]], [[0.0, 1.0, 2.0]])
+    assert found.mean == pytest.approx((1 + 0.5 + 0 + 1 + 1 + 1) / 6)
+    assert 0 <= found.low < found.mean < found.high <= 1
+    assert stats.improvement([[1.0, 3.0], [9.0, 9.0]], [[0.0, 1.0, 2.0], [1.0, 1.0]]).mean == pytest.approx(7 / 8)
+    assert stats.improvement([[2.0, 2.0]], [[1.0, 1.0]]) == (1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match="zip"):
+        stats.improvement([[1.0, 3.0], [2.0, 4.0]], [[0.0, 1.0]])
 
 
 def test_mean_interval_by_hand():
@@ -118,5 +120,18 @@ def test_mean_interval_by_hand():
 def test_difference_interval_is_welchs():
     one, two = [5.0, 7.0, 9.0, 6.0], [1.0, 2.5, 2.0]
     expected = scipy.stats.ttest_ind(one, two, equal_var=False).confidence_interval(0.95)
-    assert stats.difference_interval(one, two)[1:] == pytest.approx((expected.low, expected.high))
-    assert stats.difference_interval([2.0, 2.0], [1.0, 1.0]) == (1.0, 1.0, 1.0)
+    assert stats.difference_interval([one], [two])[1:] == pytest.approx((expected.low, expected.high))
+    assert stats.difference_interval([[2.0, 2.0]], [[1.0, 1.0]]) == (1.0, 1.0, 1.0)
+
+
+def test_stratified_intervals_by_hand():
+    both = stats.mean_interval([0.0, 2.0], [10.0, 12.0])
+    # variance 2 each: standard error sqrt(2/2/4 + 2/2/4) = sqrt(1/2); freedom 2: t = 4.3027
+    assert both.mean == 6 and both.high - both.mean == pytest.approx(4.30265 * 0.5**0.5, rel=1e-5)
+    assert np.isnan(stats.mean_interval([1.0], [2.0, 3.0]).low)
+    apart = stats.difference_interval([[0.0, 2.0], [10.0, 12.0]], [[1.0, 3.0]])  # strata of other numbers
+    assert apart.mean == 4 and apart.high > both.high - 2
+
+
+def test_share_interval_is_of_tables():
+    assert stats.share_interval(1, 3) == pytest.approx((1 / 3, 0.0084, 0.9057), abs=1e-4)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from mmlib import levels
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
+from mmlib.method.methods import METHODS
 from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object
@@ -54,10 +55,20 @@ class Scale(NamedTuple):
     one: float
     meaning: str
 
+    @property
+    def absolute(self) -> bool:
+        """Whether it is the same whatever runs are compared."""
+        return self.meaning == EXPERT or self in PUBLISHED.values()
+
+    def normalise(self, returns: ArrayLike) -> NDArray[np.float64]:
+        """Episode returns (or means of them) of any shape on this scale: (return - zero) / (one - zero)."""
+        return (np.asarray(returns, np.float64) - self.zero) / (self.one - self.zero)
+
 
 PUBLISHED = {
     ("dmlab", "explore_object_locations_small"): Scale(3.575, 74.45, "0 random, 1 human, as published"),
 }
+EXPERT = "0 random, 1 expert"
 
 
 def make_policy(name: str, num_envs: int, seed: int = 0) -> Act:
@@ -179,29 +190,37 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
-def random_scores(
-    results: str | Path, level: str, spaces: Sequence[str] = ("small", "big756"), backend: str = "auto"
-) -> dict[str, Score]:
-    """The random policy's score in each of `spaces`; see `scores`."""
-    return scores(results, level, spaces, backend)
+def random_scores(results: str | Path, level: str, methods: Iterable[str], backend: str = "auto") -> dict[str, Score]:
+    """The random policy's score in each action space that `methods` act in; see `scores`."""
+    spaces = dict.fromkeys(METHODS[method].space.name for method in methods)
+    return scores(results, level, tuple(spaces), backend)
 
 
 def scale(results: str | Path, level: str, backend: str = "auto", best: float | None = None) -> Scale:
-    """What is 0 and what is 1 on a level: a published pair if there is one, else measured (see `scores`).
+    """`known_scale` after what it lacks has been measured (see `scores`)."""
+    in_force = levels.resolve_backend(backend, level)
+    if (in_force, level) not in PUBLISHED:
+        scores(results, level, ("small", "expert") if in_force == "minilab" else ("small",), in_force)
+    return known_scale(results, level, in_force, best)
 
-    Where the backend has no scripted expert, 1 is the best of the runs that are compared.
+
+def known_scale(results: str | Path, level: str, backend: str, best: float | None = None) -> Scale:
+    """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
+
+    Where there is no expert's score, 1 is the best of the runs that are compared; 0 is 0 where random play's is not
+    known. Measures nothing.
 
     Args:
-      best: their highest return, see `aggregate.best_end`. None, or one no better than random play: 1 is a reward of 1
-        above random play.
+      best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
+        reward of 1 above random play.
     """
-    in_force = levels.resolve_backend(backend, level)
-    if (in_force, level) in PUBLISHED:
-        return PUBLISHED[in_force, level]
-    if in_force == "minilab":
-        measured = scores(results, level, ("small", "expert"), in_force)
-        return Scale(measured["small"].mean, measured["expert"].mean, "0 random, 1 expert")
-    zero = random_scores(results, level, ("small",), in_force)["small"].mean
+    if (backend, level) in PUBLISHED:
+        return PUBLISHED[backend, level]
+    table = read(Path(results) / "baselines" / f"{file_name(level)}.json").get(backend, {})
+    zero, one = (table.get(name, {}).get("mean") for name in ("small", "expert"))
+    if zero is not None and one is not None and one > zero:
+        return Scale(zero, one, EXPERT)
+    zero = zero or 0.0
     if best is not None and best > zero:
         return Scale(zero, best, "0 random, 1 the best run here")
     return Scale(zero, zero + 1.0, "reward above random, of which no run here has any")
@@ -210,8 +229,3 @@ def scale(results: str | Path, level: str, backend: str = "auto", best: float | 
 def meaning(scales: Mapping[str, Scale]) -> str:
     """What 0 and 1 mean on these levels, for people."""
     return "; ".join(dict.fromkeys(scale.meaning for scale in scales.values()))
-
-
-def normalised_score(returns: ArrayLike, scale: Scale) -> NDArray[np.float64]:
-    """Episode returns (or means of them) of any shape on a level's `Scale`: (return - zero) / (one - zero)."""
-    return (np.asarray(returns, np.float64) - scale.zero) / (scale.one - scale.zero)

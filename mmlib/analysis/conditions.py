@@ -1,101 +1,172 @@
-"""Which runs on disk may be compared: those of one preset and figure that have one configuration.
+"""Which runs may be compared: one rule, for figures and for claims.
 
-Methods are compared at the same settings; alpha's schedule, lambda and what ties policies concern only the agents that
-mix. Runs that differ in anything else, their length included, are in different conditions and never averaged.
+A condition is a set of settings. A run is of it if every setting that plays a part in what the run learns, its length
+included, has the condition's value; so the runs of a method on a level differ in their seed alone, and methods are
+compared at the same settings. Lambda and what ties policies concern only agents of several policies, alpha's schedule
+only those that mix and are not adapted by population based training. Which seeds count is asked for, and never
+whatever lies on disk: without a word, claims use those from 1, the numbers of committed runs, and leave out seed 0,
+which a preset of one seed makes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmlib.config import TIES
+from mmlib.experiments.design import ExperimentError, Job, as_recorded, choose, figure_named, plan
+from mmlib.experiments.presets import PRESETS
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
+from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs, read_run
 
-OF_MIXTURES = frozenset({"alpha", "transfer_cost", *TIES})
 VARIED = frozenset({"level", "method", "seed"})
+OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Runs at one preset and configuration, by level and method, in order of their seeds."""
+    """Runs of one condition, by level and method, in order of their seeds."""
 
     results: Path
-    preset: str
-    figure: str  # the directory of the figure
     label: str
-    config: Mapping[str, Any]  # of the first run
+    settings: Mapping[str, Any]
     runs: Mapping[str, Mapping[str, list[Run]]]  # [level][method]
+    left_out: tuple[str, ...] = ()  # runs that were asked for and are not among them, and why
 
     @property
-    def pbt(self) -> bool:
-        """Whether the hyperparameters, alpha among them, came from population based training."""
-        return self.config.get("pbt") is not None
+    def adapts_alpha(self) -> bool:
+        """Whether population based training moved alpha, rather than a schedule made by hand."""
+        return "alpha" in (self.settings.get("pbt") or {}).get("adapt", ())
+
+    @property
+    def backend(self) -> str:
+        """The backend of the levels that were played."""
+        return str(self.settings.get("backend_in_force", "minilab"))
 
     def of(self, level: str, method: str) -> list[Run]:
         """The runs of a method on a level; none if there are none."""
         return self.runs.get(level, {}).get(method, [])
 
 
-def conditions(results: str | Path, figure: str, preset: str | None = None) -> list[Condition]:
+def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that play a part in what a run learns, but for its level, method and seed."""
+    spec = METHODS[config["method"]]
+    settings = {n: v for n, v in comparable(config).items() if n not in (NOT_COMPARED - {"agent_steps"}) | VARIED}
+    if settings.get("transfer_cost") is None:
+        settings["transfer_cost"] = spec.transfer_weight
+    without = set(OF_MIXTURES) if spec.single else set()
+    if not spec.mixes:
+        without.add("alpha")
+    if (settings.get("transfer") or spec.transfer) == "none":
+        without |= {"transfer_cost", "transfer_normalisation"}
+    return {name: value for name, value in settings.items() if name not in without}
+
+
+def on_disk(
+    results: str | Path, figure: str, preset: str | None = None, seeds: Collection[int] | None = None
+) -> list[Condition]:
     """The conditions of a figure's finished runs under `results`.
 
     Args:
-      figure: the directory of the figure's runs, for instance "figure3".
+      figure: its name, for instance "3".
       preset: or None for all but smoke, at which nothing is learned.
+      seeds: of the runs that count; None: all from 1.
     """
-    common: dict[tuple[str, str], dict[str, list[Run]]] = {}
-    for run in find_runs(results, preset, figure):
-        name = run.directory.relative_to(results).parts[0]
-        if run.done and run.method in METHODS and (preset or name != "smoke"):
-            own = _key(run.config, OF_MIXTURES) if METHODS[run.method].mixes else ""
-            common.setdefault((name, _key(run.config)), {}).setdefault(own, []).append(run)
+    root, wanted = Path(results), figure_named(figure).directory
+    by_preset: dict[str, list[Run]] = {}
+    for run in find_runs(root, preset, wanted):
+        name = run.directory.relative_to(root).parts[0]
+        asked = run.method in METHODS and (run.seed >= 1 if seeds is None else run.seed in seeds)
+        if asked and run.done and (preset or name != "smoke"):
+            by_preset.setdefault(name, []).append(run)
     found = []
-    for (name, _), groups in common.items():
-        plain = groups.pop("", [])
-        for mixing in list(groups.values()) or [[]]:
-            found.append(_condition(Path(results), name, figure, [*plain, *mixing]))
+    for name, runs in by_preset.items():
+        learned = [(run, in_force(run.config)) for run in runs]
+        distinct: list[dict[str, Any]] = []
+        for _, settings in sorted(learned, key=lambda pair: -len(pair[1])):  # a mixture's have a single agent's in them
+            if not any(settings.items() <= other.items() for other in distinct):
+                distinct.append(settings)
+        for settings in distinct:
+            of_it = [run for run, own in learned if own.items() <= settings.items()]
+            found.append(Condition(root, _label(name, settings), settings, _by_level(of_it)))
     return _told_apart(found)
 
 
-def _key(config: Mapping[str, Any], only: frozenset[str] | None = None) -> str:
-    """A configuration's settings as text: `only` some, or all that methods of one condition share."""
-    settings = comparable(config)
-    left_out = (NOT_COMPARED - {"agent_steps"}) | VARIED | OF_MIXTURES
-    names = [name for name in settings if (name not in left_out if only is None else name in only)]
-    return json.dumps({name: settings[name] for name in sorted(names)})
+def planned(jobs: Iterable[Job], results: str | Path = "results") -> Condition:
+    """The finished runs of a plan, and no others: the seeds that are made are those that are drawn.
+
+    `left_out` says which of them are not finished, or have another length than the plan's.
+    """
+    jobs, runs, left_out = list(jobs), list[Run](), list[str]()
+    for job in jobs:
+        if not (job.directory / "config.json").exists():
+            continue
+        run = read_run(job.directory, Path(results))
+        if run.broken or not run.done:
+            left_out.append(run.broken or f"{run.directory}: {run.state}")
+        elif different := _different(in_force(run.config), in_force(as_recorded(job.config))):
+            left_out.append(f"{run.directory}: {different}")
+        else:
+            runs.append(run)
+    settings = max((in_force(as_recorded(job.config)) for job in jobs), key=len, default={})
+    table: dict[str, dict[str, list[Run]]] = {job.config.level: {} for job in jobs}
+    for job in jobs:
+        table[job.config.level].setdefault(job.config.method, [])
+    for level, methods in _by_level(runs).items():
+        table[level] |= methods
+    return Condition(Path(results), "", settings, table, tuple(left_out))
 
 
-def _condition(results: Path, preset: str, figure: str, runs: list[Run]) -> Condition:
+def planned_everywhere(
+    figure: str,
+    preset: str,
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+) -> Condition:
+    """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`).
+
+    With backend dmlab in `overrides` the full levels are looked at whatever the preset: it has no miniatures.
+    """
+    jobs = list[Job]()
+    miniature = choose("preset", preset, PRESETS).miniature and (overrides or {}).get("backend") != "dmlab"
+    for level in figure_named(figure).level_names(miniature):
+        try:
+            jobs += plan(figure, preset, [level], methods, seeds, overrides, results)
+        except ExperimentError:  # a run of another configuration lies where one of these would
+            continue
+    found = planned(jobs, results)
+    runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}
+    return replace(found, runs={level: row for level, row in runs.items() if row})
+
+
+def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
     table: dict[str, dict[str, list[Run]]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         table.setdefault(run.config["level"], {}).setdefault(run.method, []).append(run)
-    mixing = [run for run in runs if METHODS[run.method].mixes]
-    config = comparable((mixing or runs)[0].config)
-    label = preset
-    if config.get("pbt") is not None:
-        label += f", PBT, populations of {config['population']}"
-    elif mixing:
-        label += ", α by hand"
-    return Condition(results, preset, figure, label, config, table)
+    return table
+
+
+def _different(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+    return ", ".join(f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names)
+
+
+def _label(preset: str, settings: Mapping[str, Any]) -> str:
+    pbt = f", PBT, populations of {settings['population']}" if settings.get("pbt") is not None else ""
+    return f"{preset}{pbt}{', α by hand' if 'alpha' in settings else ''}"
 
 
 def _told_apart(found: list[Condition]) -> list[Condition]:
     """The conditions with what differs added to labels that are the same."""
     told = []
     for condition in found:
-        alike = [other for other in found if other.label == condition.label and other is not condition]
-        names = sorted(
-            name
-            for name in condition.config
-            if name not in NOT_COMPARED - {"agent_steps"} | VARIED
-            and any(other.config.get(name) != condition.config[name] for other in alike)
-        )
-        said = ", ".join(f"{name} {json.dumps(condition.config[name])}" for name in names)
-        label = f"{condition.label} ({said})" if said else condition.label
-        told.append(Condition(**{**vars(condition), "label": label}))
+        alike = [c.settings for c in found if c.label == condition.label and c is not condition]
+        names = [n for n, value in sorted(condition.settings.items()) if any(o.get(n) != value for o in alike)]
+        said = ", ".join(f"{name} {json.dumps(condition.settings[name])}" for name in names)
+        told.append(replace(condition, label=f"{condition.label} ({said})" if said else condition.label))
     return told

@@ -1,6 +1,7 @@
-"""Statistics of learning curves: pure functions on arrays.
+"""Statistics of learning curves and of a few independent runs: pure functions on arrays.
 
-Shape letters: S seeds (independent runs), G points of a curve, E episodes.
+Shape letters: S seeds (independent runs), G points of a curve, E episodes, R resamples. A group of runs is given as
+strata, usually the levels: one array `[..., S_i]` each, seeds last, and a stratum's mean counts as much as another's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Strata = Sequence[ArrayLike]
 
 
 class Interval(NamedTuple):
@@ -21,15 +23,6 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-
-
-class Curve(NamedTuple):
-    """A learning curve: environment frames, mean over seeds, and its interval, each float [G]."""
-
-    frames: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
 
 
 def frame_edges(total_frames: int, points: int, frames: Sequence[ArrayLike] = ()) -> Floats:
@@ -65,105 +58,24 @@ def learning_curve(frames: ArrayLike, returns: ArrayLike, edges: ArrayLike) -> F
     return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
 
-def mean_curve(curves: ArrayLike, edges: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Curve:
-    """The mean over seeds of curves `[S, G]` with its bootstrap interval, at the right edges of the bins.
+# --- Student's and Welch's t ------------------------------------------------------------------------------------------
 
-    A point exists only where every seed has one, so that the mean is over the same seeds everywhere.
-    With one seed there is no interval: its bounds are NaN.
+
+def mean_interval(*strata: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean over strata of the means of one number a seed, each `[S_i]`, with Student's t interval.
+
+    Stated choice for tables and verdicts: with the few seeds of a run on one machine a bootstrap's interval is too
+    narrow, and this one is not. The strata are fixed, their seeds are drawn; the freedom is Welch's and
+    Satterthwaite's. NaN bounds if a stratum has fewer than two values.
     """
-    values, right = np.asarray(curves, float), np.asarray(edges, float)[1:]
-    complete = ~np.isnan(values).any(axis=0)
-    values = values[:, complete]
-    low, high = bootstrap_interval([values], confidence=confidence, seed=seed)
-    return Curve(right[complete], values.mean(axis=0), low, high)
+    return difference_interval(strata, (), confidence=confidence)
 
 
-def bootstrap_interval(
-    strata: Sequence[ArrayLike],
-    statistic: Callable[[Floats], Floats] = lambda values: values.mean(axis=0),
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[Floats, Floats]:
-    """Percentile interval of the mean over strata of `statistic`, by a stratified bootstrap over seeds.
-
-    Seeds are drawn with replacement within each stratum (for instance a level), never across, as in "Deep
-    Reinforcement Learning at the Edge of the Statistical Precipice" by Agarwal et al. (2021). The interval
-    cannot leave the range of the seeds' values, so with three seeds it is little more than that range.
-
-    Args:
-      strata: arrays `[S_i, ...]`, each with its own number of seeds.
-      statistic: from `[S_i, ...]` to `[...]`.
-      confidence: between 0 and 1.
-      resamples: number of bootstrap samples.
-      seed: of the resampling; the same seed gives the same interval.
-
-    Returns:
-      low and high, each `[...]`; NaN if a stratum has fewer than two seeds.
-    """
-    arrays = [np.asarray(stratum, float) for stratum in strata]
-    shape = arrays[0].shape[1:]
-    if min(len(array) for array in arrays) < 2:
-        return np.full(shape, np.nan), np.full(shape, np.nan)
-    generator = np.random.default_rng(seed)
-    samples = np.zeros((resamples, *shape))
-    for array in arrays:
-        drawn = generator.integers(len(array), size=(resamples, len(array)))
-        samples += np.stack([statistic(array[rows]) for rows in drawn]) / len(arrays)
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(samples, [tail, 1.0 - tail], axis=0)
-    return low, high
-
-
-def iqm(values: ArrayLike) -> Floats:
-    """Interquartile mean over the first axis: the mean of the middle half, `[S, ...]` to `[...]`.
-
-    A quarter of the values, rounded down, is left out at each end, as scipy.stats.trim_mean does at 0.25.
-    """
-    ordered = np.sort(np.asarray(values, float), axis=0)
-    cut = len(ordered) // 4
-    return ordered[cut : len(ordered) - cut].mean(axis=0)
-
-
-def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Mean of one number a seed, `[S]`, with Student's t interval (stated choice for tables).
-
-    With the few seeds of a run on one machine the bootstrap's interval is too narrow and this one is not.
-    """
-    numbers = np.asarray(values, float)
-    mean = float(numbers.mean())
-    if len(numbers) < 2:
-        return Interval(mean, float("nan"), float("nan"))
-    half = float(scipy.stats.sem(numbers) * scipy.stats.t.ppf(0.5 + confidence / 2.0, len(numbers) - 1))
-    return Interval(mean, mean - half, mean + half)
-
-
-def stratified_mean(strata: Sequence[ArrayLike], *, confidence: float = 0.95) -> Interval:
-    """Mean over strata (levels) of their means, each `[S_i]`, with Student's t interval.
-
-    The strata are fixed, their seeds are drawn; the freedom is Welch's and Satterthwaite's. NaN bounds if a stratum
-    has fewer than two values.
-    """
-    arrays = [np.asarray(stratum, float) for stratum in strata]
-    mean = float(np.mean([array.mean() for array in arrays]))
-    return _welch(mean, [(array, 1.0 / len(arrays)) for array in arrays], confidence)
-
-
-def stratified_difference(
-    first: Sequence[ArrayLike], second: Sequence[ArrayLike], *, confidence: float = 0.95
-) -> Interval:
-    """Mean over strata of mean(first) - mean(second), with the interval of `stratified_mean`.
-
-    With one stratum it is `difference_interval`.
-    """
-    ones, twos = ([np.asarray(stratum, float) for stratum in strata] for strata in (first, second))
-    mean = float(np.mean([one.mean() - two.mean() for one, two in zip(ones, twos, strict=True)]))
-    return _welch(mean, [(array, 1.0 / len(ones)) for array in (*ones, *twos)], confidence)
-
-
-def _welch(mean: float, parts: Sequence[tuple[Floats, float]], confidence: float) -> Interval:
-    """The t interval of a weighted sum of independent means: (values, weight) of each."""
+def difference_interval(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+    """`mean_interval`'s mean of `first` less that of `second`, with Welch's t interval."""
+    parts = [(np.asarray(values, float), 1.0 / len(first)) for values in first]
+    parts += [(np.asarray(values, float), -1.0 / len(second)) for values in second]
+    mean = float(sum(weight * values.mean() for values, weight in parts))
     if min(len(values) for values, _ in parts) < 2:
         return Interval(mean, float("nan"), float("nan"))
     variances = [weight**2 * values.var(ddof=1) / len(values) for values, weight in parts]
@@ -175,11 +87,90 @@ def _welch(mean: float, parts: Sequence[tuple[Floats, float]], confidence: float
     return Interval(mean, mean - half, mean + half)
 
 
-def difference_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Mean of `first` `[S_1]` minus mean of `second` `[S_2]` with Welch's t interval (two seeds of each)."""
-    return stratified_difference([first], [second], confidence=confidence)
+def share_interval(count: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """The share `count` of `n` with the exact binomial interval of Clopper and Pearson."""
+    limits = scipy.stats.binomtest(count, n).proportion_ci(confidence, method="exact")
+    return Interval(count / n, float(limits.low), float(limits.high))
 
 
-def mean_return_between(frames: ArrayLike, returns: ArrayLike, start: float, stop: float) -> float:
-    """Mean return of the episodes that ended in (start, stop] environment frames; NaN if none did."""
-    return float(learning_curve(frames, returns, [start, stop])[0])
+# --- "Deep Reinforcement Learning at the Edge of the Statistical Precipice", Agarwal et al. (2021) -------------------
+
+
+def bootstrap(
+    statistic: Callable[[list[Floats]], Floats],
+    strata: Strata,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """Percentile interval of a statistic by a stratified bootstrap: seeds are drawn within each stratum, never across.
+
+    It cannot leave the range of the seeds' values, so with three seeds it is little more than that range.
+
+    Args:
+      statistic: from arrays `[..., S_i]` to `[...]`.
+      strata: of all groups that the statistic takes, `[..., S_i]`, each with its own number of seeds.
+      confidence: between 0 and 1.
+      resamples: R.
+      seed: of the resampling; the same seed gives the same interval.
+
+    Returns:
+      low and high, each `[...]`; NaN if a stratum has fewer than two seeds.
+    """
+    arrays = [np.asarray(stratum, float) for stratum in strata]
+    if min(array.shape[-1] for array in arrays) < 2:
+        nothing = np.full(arrays[0].shape[:-1], np.nan)
+        return nothing, nothing
+    generator = np.random.default_rng(seed)
+    drawn = [array[..., generator.integers(n, size=(resamples, n))] for array in arrays if (n := array.shape[-1])]
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(statistic(drawn), [tail, 1.0 - tail], axis=-1)
+    return low, high
+
+
+def mean_of_means(strata: Strata) -> Floats:
+    """The mean over strata `[..., S_i]` of their means over seeds, `[...]`."""
+    return np.mean([np.asarray(stratum, float).mean(axis=-1) for stratum in strata], axis=0)
+
+
+def iqm(strata: Strata) -> Floats:
+    """Interquartile mean over all seeds of all strata: the mean of the middle half, `[..., S_i]` to `[...]`.
+
+    A quarter of the values, rounded down, is left out at each end, as scipy.stats.trim_mean does at 0.25.
+    """
+    ordered = np.sort(np.concatenate(strata, axis=-1), axis=-1)
+    cut = ordered.shape[-1] // 4
+    middle: Floats = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
+    return middle
+
+
+def iqm_difference(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+    """`iqm` of `first` less that of `second`, strata `[S_i]`, with its stratified bootstrap interval."""
+    return _of_two(lambda one, two: iqm(one) - iqm(two), first, second, confidence)
+
+
+def improvement(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+    """The probability that a run of `first` is above one of `second`, averaged over strata; ties count as a half.
+
+    Strata `[S_i]`, the same ones in both. The interval is a stratified bootstrap's.
+    """
+
+    def better(one: list[Floats], two: list[Floats]) -> Floats:
+        gaps = [a[..., :, None] - b[..., None, :] for a, b in zip(one, two, strict=True)]
+        return np.mean([((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-1, -2)) for gap in gaps], axis=0)
+
+    return _of_two(better, first, second, confidence)
+
+
+def _of_two(
+    statistic: Callable[[list[Floats], list[Floats]], Floats], first: Strata, second: Strata, confidence: float
+) -> Interval:
+    """A statistic of two groups with its bootstrap interval."""
+    both = [np.asarray(values, float) for values in (*first, *second)]
+
+    def of_both(strata: list[Floats]) -> Floats:
+        return statistic(strata[: len(first)], strata[len(first) :])
+
+    low, high = bootstrap(of_both, both, confidence=confidence)
+    return Interval(float(of_both(both)), float(low), float(high))

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def claims(
     preset: Annotated[str | None, typer.Option(help="This preset's runs only; else all but smoke's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")] = None,
     results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the runs of each claim included.")] = False,
 ) -> None:
@@ -29,7 +30,7 @@ def claims(
       mmlib claims --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.cli.common import UsageError, bad_input
+    from mmlib.cli.common import UsageError, bad_input, read_seeds
     from mmlib.experiments.design import PRESETS, choose
 
     with bad_input():
@@ -37,15 +38,13 @@ def claims(
             choose("preset", preset, PRESETS)
         if not results.is_dir():
             raise UsageError(f"there are no results in {results}; name their root with --results")
-        findings = tests.evaluate(results, preset)
+        findings = tests.evaluate(results, preset, read_seeds(seeds))
     if as_json:
         print(json.dumps(tests.rows(findings), indent=2, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, show_lines=False)
-    for column in ("", "the paper says", "where", "effect [95 %]", "verdict"):
+    for column in ("", "verdict", "the paper says", "where", "effect [95 %]"):
         table.add_column(column, overflow="fold")
-    for finding in findings:
-        effect = finding.effect
-        cells = (tests.place(finding), tests.effect_text(effect), effect.verdict)
-        table.add_row(finding.claim.number, finding.claim.says, *cells)
+    for f in findings:
+        table.add_row(f.claim.number, f.verdict, f.claim.says, f.place, f.effect)
     Console().print(table)

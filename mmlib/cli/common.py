@@ -34,3 +34,13 @@ def fail(message: str, code: int) -> NoReturn:
     """Ends the command with a message on standard error."""
     print(f"mmlib: {message}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def read_seeds(text: str | None) -> list[int] | None:
+    """Comma-separated seeds as integers."""
+    if text is None:
+        return None
+    parts = text.replace(" ", "").split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3")
+    return [int(part) for part in parts]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmlib.cli import claims, info, levels, runs
-from mmlib.cli.common import UsageError, bad_input, fail
+from mmlib.cli.common import UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -270,16 +270,6 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
     path = Path(source)
     recorded = AlphaSchedule.recorded(Run(path)) if path.is_dir() else AlphaSchedule.load(path)
     return [[step, alpha] for step, alpha in recorded.knots_for(method)]
-
-
-def read_seeds(text: str | None) -> list[int] | None:
-    """Comma-separated seeds as integers."""
-    if text is None:
-        return None
-    parts = text.replace(" ", "").split(",")
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3")
-    return [int(part) for part in parts]
 
 
 def read_config(path: str) -> RunConfig:

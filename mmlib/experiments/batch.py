@@ -61,7 +61,7 @@ def tasks(
     if "backend" in overrides:
         common["backend"] = overrides["backend"]
     if figure in OTHER_NOTEBOOKS:
-        found = _other(figure, root, results, common, [*levels, *(methods or ()), *(seeds or ())])
+        found = _other(figure, root, results, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:
         plan = design.plan(figure, preset, levels, methods, seeds, overrides, results)
         found = [_level(figure, level, plan, root, results, common) for level in _levels(plan)]
@@ -96,13 +96,14 @@ def _level(figure: str, level: str, plan: Sequence[Job], root: Path, results: Pa
 def _other(figure: str, root: Path, results: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
     design.choose("preset", common["preset"], PRESETS)
     if extra:
-        raise ExperimentError(
-            f"figure {figure} takes no levels, methods or seeds: it is drawn from what other figures ran"
-        )
+        raise ExperimentError(f"figure {figure} takes no levels or methods: it is drawn from what other figures ran")
     found = []
     for name in OTHER_NOTEBOOKS[figure]:
         where, notebook = results / common["preset"] / Path(name).stem, root / "notebooks" / name
-        found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", _taken(notebook, common)))
+        parameters = _taken(notebook, common)
+        if common["seeds"] and "seeds" not in parameters:
+            raise ExperimentError(f"figure {figure} takes no seeds")
+        found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", parameters))
     return found
 
 

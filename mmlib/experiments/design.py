@@ -1,14 +1,13 @@
 """A figure's runs: planned, checked, found again.
 
 `plan` turns names into runs and checks all of them before any work; `mmlib.experiments.jobs.run` makes those that are
-missing; `collect` finds what can be drawn together. Results lie under `<results>/<preset>/<figure>/<level>/`.
+missing. Results lie under `<results>/<preset>/<figure>/<level>/`.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +15,7 @@ from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
 from mmlib.method.fitting import backend_in_force, check
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import Run, check_inside, config_differences, file_name, read_run, run_directory
+from mmlib.runs.reader import Run, check_inside, config_differences, file_name, run_directory
 
 
 class ExperimentError(ValueError):
@@ -157,7 +156,7 @@ def check_free(job: Job) -> None:
     """Raises ExperimentError if the job's directory holds a run of another configuration."""
     if (job.directory / "config.json").exists():
         run = Run(job.directory)
-        wanted = _as_recorded(job.config)
+        wanted = as_recorded(job.config)
         different = config_differences(run.config, wanted)
         if different:
             raise ExperimentError(
@@ -174,65 +173,7 @@ def finished(job: Job) -> bool:
     return run.done and run.config.get("agent_steps", 0) >= job.config.agent_steps
 
 
-@dataclass
-class Collection:
-    """The runs that a figure draws, by method in the order of its legend, and what was left out and why."""
-
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-
-
-def collect(jobs: Iterable[Job]) -> Collection:
-    """The finished runs of each method of a plan, whatever their seeds, that have the plan's configuration.
-
-    Runs beside the planned ones whose configuration differs in more than the seed are never averaged with
-    them: `left_out` names them and the fields.
-    """
-    found = Collection()
-    for job in jobs:
-        if job.config.method in found.runs:
-            continue  # another seed of the same method: its siblings have been read
-        wanted = _as_recorded(job.config)
-        runs = found.runs.setdefault(job.config.method, [])
-        for path in job.directory.parent.glob("seed*/config.json"):
-            run = read_run(path.parent, job.directory.parent)
-            different = config_differences(run.config, wanted, ignore=["seed"])
-            if run.broken:
-                found.left_out.append(run.broken)
-            elif different:
-                found.left_out.append(f"{run.directory}: {_differences(run, wanted, different)}")
-            elif not run.done:
-                found.left_out.append(f"{run.directory}: {run.state}")
-            else:
-                runs.append(run)
-        runs.sort(key=lambda run: run.seed)
-    return found
-
-
-def collect_levels(
-    figure: str,
-    preset: str,
-    methods: Iterable[str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    results: str | Path = "results",
-) -> dict[str, dict[str, list[Run]]]:
-    """The finished runs of every level of a figure at a preset that has any: level, then method. Starts nothing.
-
-    With backend dmlab in `overrides` the full levels are looked at whatever the preset: it has no miniatures.
-    """
-    found = {}
-    miniature = choose("preset", preset, PRESETS).miniature and (overrides or {}).get("backend") != "dmlab"
-    for level in figure_named(figure).level_names(miniature):
-        try:
-            runs = collect(plan(figure, preset, [level], methods, None, overrides, results)).runs
-        except ExperimentError:  # a run of another configuration lies where one of these would
-            continue
-        if any(runs.values()):
-            found[level] = {method: group for method, group in runs.items() if group}
-    return found
-
-
-def _as_recorded(config: RunConfig) -> dict[str, Any]:
+def as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
     return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
 

@@ -4,49 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from mmlib.analysis.claim_tests import FAILS, HOLDS, OPEN
-from mmlib.analysis.claims import Finding
-from mmlib.figures.plots import COLUMN, STYLE
+from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
+from mmlib.figures.style import COLUMN, FINE, GREEN, GREY, ORANGE, RULE, VERMILLION, sheet, styled
 
-# Colour and marker of a verdict: told apart in grey by the marker.
-MARKS = {HOLDS: ("#009E73", "o"), FAILS: ("#D55E00", "X"), OPEN: ("#777777", "o")}
+# Colour, marker and its fill of a verdict: told apart in grey by the marker.
+MARKS = {
+    HOLDS: (GREEN, "o", GREEN),
+    FAILS: (VERMILLION, "X", VERMILLION),
+    UNDECIDED: (ORANGE, "D", "#ffffff"),
+    TOO_FEW: (GREY, "o", "#ffffff"),
+}
+UNITS = ("normalised score", "share of the best", "return")
+CUT = 3.0  # times the largest estimate: where the axis ends, so that the interval of two runs does not flatten the rest
 
 
+@styled
 def forest(findings: Sequence[Finding]) -> Figure:
-    """Effects that compare returns, a row a claim and condition; one without an interval is a marker alone."""
-    units = ("return", "normalised score", "share of the best")
-    shown = [f for f in findings if f.effect.unit in units and np.isfinite(f.effect.estimate)]
-    with mpl.rc_context(STYLE):
-        height = 0.9 + 0.24 * max(1, len(shown))
-        figure = Figure(figsize=(2 * COLUMN, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axvline(0, color="#888888", lw=0.8, ls=(0, (1, 1.5)))
-        for row, finding in enumerate(reversed(shown)):
-            _row(axes, row, finding)
-        labels = [f"{f.claim.number}  {f.claim.says}  ({f.where})" for f in reversed(shown)]
-        axes.set_yticks(range(len(shown)), labels, fontsize=6.2)
-        axes.set(xlabel="difference in the claim's direction (units of the table), 95 % interval")
-        axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
-        handles = [
-            Line2D([], [], color=colour, marker=marker, mfc=_fill(verdict, colour), ls="-", markersize=4, label=verdict)
-            for verdict, (colour, marker) in MARKS.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
-        return figure
+    """Effects that compare returns, a panel a unit, a row a claim and condition.
+
+    One without an interval is a marker alone; an interval that is longer than the axis ends in an arrow.
+    """
+    shown = [f for f in findings if f.claim.second and np.isfinite(f.evidence.effect.mean)]
+    panels = {unit: rows for unit in UNITS if (rows := [f for f in shown if f.evidence.unit == unit])} or {UNITS[0]: []}
+    heights = [max(1, len(rows)) for rows in panels.values()]
+    figure = sheet(2 * COLUMN, 0.5 + 0.45 * len(panels) + 0.3 * sum(heights))
+    grid = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (unit, rows) in zip(grid, panels.items()):
+        _panel(axes, rows)
+        axes.set_xlabel(f"difference of {unit}s in the claim's direction, 95 % interval")
+    for verdict, (colour, marker, fill) in MARKS.items():
+        grid[0].plot([], [], color=colour, marker=marker, mfc=fill, markersize=4, label=verdict)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
 
 
-def _row(axes: Axes, row: int, finding: Finding) -> None:
-    effect, (colour, marker) = finding.effect, MARKS[finding.effect.verdict]
-    if np.isfinite(effect.low):
-        axes.plot([effect.low, effect.high], [row, row], color=colour, lw=1.2)
-    axes.plot(effect.estimate, row, color=colour, marker=marker, mfc=_fill(effect.verdict, colour), markersize=4.5)
-
-
-def _fill(verdict: str, colour: str) -> str:
-    return "#ffffff" if verdict == OPEN else colour
+def _panel(axes: Axes, findings: Sequence[Finding]) -> None:
+    effects = [finding.evidence.effect for finding in findings]
+    end = CUT * max((abs(effect.mean) for effect in effects), default=1.0)
+    axes.axvline(0, color=RULE, **FINE)
+    for row, (finding, effect) in enumerate(zip(findings, effects)):
+        colour, marker, fill = MARKS[finding.verdict]
+        if np.isfinite(effect.low):
+            axes.plot([max(effect.low, -end), min(effect.high, end)], [row, row], color=colour, lw=1.2)
+            for beyond, bound, arrow in ((effect.low < -end, -end, "<"), (effect.high > end, end, ">")):
+                axes.plot([bound] * beyond, [row] * beyond, arrow, color=colour, markersize=4)
+        axes.plot(effect.mean, row, color=colour, marker=marker, mfc=fill, markersize=4.5)
+    labels = [f"{finding.claim.number}  {finding.claim.says}\n({finding.where})" for finding in findings]
+    axes.set_yticks(range(len(findings)), labels, fontsize=6)
+    axes.set(ylim=(max(len(findings), 1) - 0.3, -0.7), xlim=(-1.05 * end, 1.05 * end))
+    axes.grid(axis="y", visible=False)

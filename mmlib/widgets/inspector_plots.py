@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmlib.figures.plots import GREEN, STYLE
+from mmlib.figures.style import GREEN, STYLE
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspector_view import colours
 from mmlib.widgets.recording import Recording

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from mmlib.figures.plots import BLUE, GREEN, LINES, ORANGE, PURPLE, VERMILLION
+from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, VERMILLION
 from mmlib.method.agent import MixMatchAgent
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.remix import Bars, Mixed

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from mmlib.figures.plots import COLUMN, STYLE, save
+from mmlib.figures.style import COLUMN, STYLE, save
 from mmlib.method.methods import METHODS, AgentSpec
 from tools.schemes.layout import GAP, HEIGHT, Box, Scheme, curriculum, scheme
 

@@ -1,0 +1,126 @@
+"""One style for all figures: a method has the same colour everywhere, told apart without seeing colours.
+
+Functions that draw are decorated with `styled`, so that no setting of Matplotlib's is changed outside of them. Curves,
+bands and heat maps are seaborn's, drawn into axes of one figure with a constrained layout; its grids of facets are not
+used, since they make their figures through pyplot, which keeps them, and lay them out and their legends in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from mmlib.method.methods import METHODS
+
+# Okabe and Ito's palette, and a dash pattern each, so that prints in grey can be read too.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"),
+)
+GREY, RULE = "#777777", "#888888"  # of words, arrows, verdicts; of reference lines
+SOLID, LONG, SHORT, DOTTED = "-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1))
+FINE: Any = {"lw": 0.8, "ls": (0, (1, 1.5))}  # of reference lines
+CENTRAL = "mm_multitask/target"  # a line beside the methods: M&M's central policy alone
+LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
+    "small": (BLUE, SOLID),
+    "big756": (VERMILLION, SOLID),
+    "mm": (GREEN, SOLID),
+    "mm_masked_kl": (PURPLE, LONG),
+    "mm_shared_head": (ORANGE, SHORT),
+    "mm_three": (BLACK, SHORT),
+    "mm_stop_gradient": (SKY, LONG),
+    "small_kl": (BLACK, LONG),
+    "mm_no_kl": (PURPLE, SHORT),
+    "kl_no_mixing": (ORANGE, LONG),
+    "mm_sampled": (SKY, DOTTED),
+    "mm_mixture_kl": (BLACK, DOTTED),
+    "mm_cross_entropy": (ORANGE, DOTTED),
+    "ff": (BLUE, SOLID),
+    "lstm": (VERMILLION, SOLID),
+    "ff_lstm": (ORANGE, SHORT),
+    "mm_ff_lstm": (GREEN, SOLID),
+    "mm_lstm_lstm": (PURPLE, LONG),
+    "multitask": (VERMILLION, SOLID),
+    "mm_multitask": (GREEN, SOLID),
+    CENTRAL: (SKY, LONG),
+}
+SPACES = {"small": ("Small", BLUE), "big540": ("Big", VERMILLION), "big756": ("Big", VERMILLION)}
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "figure.dpi": 100,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mmlib",
+}
+COLUMN = 3.5  # inches: the width of a column of a paper
+
+styled = mpl.rc_context(STYLE)
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure, inches, whose axes and legends make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def style(method: str) -> dict[str, Any]:
+    """A method's colour and dashes, the same in every figure."""
+    colour, dashes = LINES[method]
+    return {"color": colour, "linestyle": dashes}
+
+
+def hues(lines: Sequence[str]) -> dict[str, Any]:
+    """`style` of several lines as seaborn takes it."""
+    dashes = {line: "" if LINES[line][1] == SOLID else LINES[line][1][1] for line in lines}
+    return {"palette": {line: LINES[line][0] for line in lines}, "dashes": dashes, "hue_order": lines}
+
+
+def label(method: str) -> str:
+    """A method's name in a legend."""
+    return "M&M, central policy alone" if method == CENTRAL else METHODS[method].label
+
+
+def frame_axis(axes: Axes, labelled: bool = True) -> None:
+    """An x axis of environment frames from 0, with ticks such as 500 k and 1 M."""
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("environment frames" if labelled else "")
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """The figure's legend, of what the axes have, if they have anything."""
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
+
+
+@styled
+def save(figure: Figure, directory: str | Path, name: str, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Writes the figure as `<directory>/<name>.<format>` and returns the paths.
+
+    The same data give the same bytes.
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in formats]
+    dpi = figure.dpi if figure.get_axes() and figure.get_axes()[0].images else 220
+    for path in paths:
+        metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+        figure.savefig(path, dpi=dpi, metadata=metadata)
+    return paths
