@@ -26,8 +26,8 @@ from mmlib.figures.style import (
     hues,
     label,
     legend_below,
-    style,
     sheet,
+    style,
     styled,
 )
 from mmlib.method.methods import METHODS
@@ -133,6 +133,7 @@ def action_heat_map(run: Run, member: int | None = None) -> Figure:
     axes = figure.add_subplot()
     bar = {"label": "share of the group", "shrink": 0.8}
     sns.heatmap(shares, vmin=0, vmax=1, cmap="Blues", cbar_kws=bar, yticklabels=True, rasterized=True, ax=axes)
+    axes.grid(False)
     axes.tick_params(axis="y", length=0, labelsize=6, labelrotation=0)
     axes.hlines(np.cumsum(space.group_sizes)[:-1], *axes.get_xlim(), color=RULE, lw=0.6)
     end = float(grouped.index.max())

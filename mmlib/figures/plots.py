@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
-from mmlib.figures.style import COLUMN, FINE, SPACES, frame_axis, hues, label, legend_below, style, sheet, styled
+from mmlib.figures.style import COLUMN, FINE, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 

@@ -22,8 +22,8 @@ from mmlib.figures.style import (
     VERMILLION,
     frame_axis,
     legend_below,
-    style,
     sheet,
+    style,
     styled,
 )
 from mmlib.method.methods import METHODS

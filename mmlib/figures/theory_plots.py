@@ -131,5 +131,5 @@ def mixing(enumerated: Facts, networks: Sequence[Facts]) -> Figure:
 def _band(axes: Axes, x: Sequence[float], values: Any, label: str, style: Mapping[str, Any]) -> None:
     """The mean over seeds of `[points, seeds]` and the range of the seeds."""
     table = pd.DataFrame(np.asarray(values), index=pd.Index(x, name="x")).melt(ignore_index=False, value_name="y")
-    band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.18, "lw": 0}}
+    band = {"errorbar": ("pi", 100), "err_kws": {"alpha": 0.18, "lw": 0}, "markeredgewidth": 0}
     sns.lineplot(table.reset_index(), x="x", y="y", label=label, ax=axes, legend=False, **band, **style)
