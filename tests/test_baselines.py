@@ -98,7 +98,8 @@ def test_scores_are_measured_once_and_kept(tmp_path, monkeypatch):
     assert "scripted expert" in recorded["minilab"]["expert"]["made_by"]
     assert scores(tmp_path, MINI, ["small"], episodes=500)["small"] == Score(4, 0.5, 500)  # too few were kept
     assert scores(tmp_path, MINI, ["small"], again=True)["small"].mean == 5
-    assert scale(tmp_path, MINI)[:2] == (5, 3)
+    assert scores(tmp_path, MINI, ["expert"], again=True)["expert"].mean == 6
+    assert scale(tmp_path, MINI)[:2] == (5, 6)
 
 
 def test_scores_that_cannot_be_kept_are_not_measured(tmp_path, monkeypatch):
