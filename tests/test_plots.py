@@ -17,6 +17,7 @@ from mmlib.figures import gallery, plots, style
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
+from mmlib.spaces import SMALL
 
 
 def curves(*lines, level="a_level"):
@@ -152,6 +153,14 @@ def test_nothing_of_matplotlib_is_changed_by_drawing():
     before = dict(mpl.rcParams)
     make_panel()
     assert dict(mpl.rcParams) == before
+
+
+def test_a_walk_ends_before_its_episode_so_that_map_and_way_are_of_one():
+    level = levels.make("nav_maze_static_01_mini", seed=1, width=32, height=24, episode_seconds=2)
+    walk = gallery.walk(level, gallery.wander(), 30.0, views=1)
+    assert walk.moments[0].seconds < 2
+    assert level.step(SMALL.encode(np.zeros(1, int))).done[0]  # the step after the walk is the episode's last
+    level.close()
 
 
 def test_gallery_shows_views_and_map_pixel_by_pixel(tmp_path):

@@ -63,14 +63,15 @@ def walk(
     Args:
       level: it is reset and stepped; DeepMind Lab's must have been made with frames of `size`.
       act: see `baselines.make_policy`.
-      seconds: of play, 60 environment frames each.
+      seconds: of play, 60 environment frames each; at most what is left of the first episode.
       views: pictures kept: of each equal part of the walk the one with the most colours (others tend to be a wall
         from close by).
       size: width and height in which the views are drawn.
       enlarged: picture elements a side of each of a view's.
     """
     level.reset()
-    steps, total, way = max(views, round(seconds * 60 / level.action_repeat)), 0.0, list[tuple[float, float]]()
+    frames = min(seconds * 60, level.episode_frames - level.action_repeat) if level.episode_frames else seconds * 60
+    steps, total, way = max(views, round(frames / level.action_repeat)), 0.0, list[tuple[float, float]]()
     moments: list[Moment] = []
     for part in np.array_split(np.arange(1, steps + 1), views):
         seen = []
