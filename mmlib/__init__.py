@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; the same names as in _HOMES
     from mmlib.config import PBTConfig, RunConfig, make_config
+    from mmlib.experiments.parameters import parameters
     from mmlib.experiments.presets import FIGURES, PRESETS
+    from mmlib.figures.figure import Figure
     from mmlib.levels import LEVELS
     from mmlib.levels import make as make_level
     from mmlib.method.agent import MixMatchAgent
@@ -32,6 +34,8 @@ __version__ = "0.1.0"
 _HOMES = {  # where each name lives: its module, and its name there if that is another
     "mmlib.config": ("PBTConfig", "RunConfig", "make_config"),
     "mmlib.experiments.presets": ("FIGURES", "PRESETS"),
+    "mmlib.experiments.parameters": ("parameters",),
+    "mmlib.figures.figure": ("Figure",),
     "mmlib.levels": ("LEVELS", "make as make_level"),
     "mmlib.method.agent": ("MixMatchAgent",),
     "mmlib.method.learner": ("Learner",),

@@ -11,8 +11,8 @@ FAILING = """{"cells": [{"cell_type": "code", "execution_count": null, "id": "a"
  "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}"""
 
 
-def plan(figure="3", preset="smoke", levels=(), methods=None, seeds=None, results="results", **overrides):
-    return batch.tasks(figure, preset, levels, methods, seeds, overrides, results, 1)
+def plan(figure="3", preset="smoke", levels=(), methods=None, seeds=None, results="results", **settings):
+    return batch.tasks(figure, preset, levels, methods, seeds, settings, results, 1)
 
 
 def test_a_figure_is_a_notebook_a_level(tmp_path):

@@ -289,7 +289,7 @@ def test_controls_are_compared_with_mm_by_the_same_evaluator(tmp_path, make_run)
 
 def test_a_figures_table_is_of_the_seeds_and_lengths_that_were_planned(tmp_path):
     settings = {"agent_steps": 1000}
-    jobs = plan("3", "quick", methods=["small"], seeds=[1, 2, 3], overrides=settings, results=tmp_path)
+    jobs = plan("3", "quick", methods=["small"], seeds=[1, 2, 3], settings=settings, results=tmp_path)
     longer = {job.config.seed: job for job in plan("3", "quick", methods=["small"], seeds=[3], results=tmp_path)}
     for job in jobs:
         config = longer.get(job.config.seed, job).config.model_dump(mode="json")

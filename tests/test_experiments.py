@@ -43,7 +43,7 @@ def test_all_levels_and_the_weights_of_the_transfer_cost(tmp_path):
     assert len({job.config.level for job in jobs}) == 4
     assert {job.config.transfer_cost for job in jobs} == {100.0}
     assert {job.config.transfer_cost for job in plan("3", "quick", results=tmp_path)} == {1.0}
-    (one,) = plan("6", "quick", None, ["lstm"], overrides={"transfer_cost": 3}, results=tmp_path)
+    (one,) = plan("6", "quick", None, ["lstm"], settings={"transfer_cost": 3}, results=tmp_path)
     assert one.config.transfer_cost == 3.0
 
 
@@ -113,7 +113,7 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
 
 
 def test_a_directory_with_another_configuration_is_refused(tmp_path):
-    record(plan("3", "quick", results=tmp_path, overrides={"discount": 0.5})[0])
+    record(plan("3", "quick", results=tmp_path, settings={"discount": 0.5})[0])
     with pytest.raises(
         ExperimentError, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"
     ):
@@ -128,7 +128,7 @@ def test_finished_is_done_and_long_enough(tmp_path):
     assert not finished(job)
     record(job)
     assert finished(job)
-    longer = plan("3", "quick", results=tmp_path, overrides={"agent_steps": job.config.agent_steps + 1})[0]
+    longer = plan("3", "quick", results=tmp_path, settings={"agent_steps": job.config.agent_steps + 1})[0]
     assert not finished(longer)
 
 
@@ -147,7 +147,7 @@ def test_repository_is_found_from_below_and_else_the_start(tmp_path):
 
 
 def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):
-    jobs = plan("6", "quick", overrides={"transfer": "cross_entropy", "stop_gradient": True}, results=tmp_path)
+    jobs = plan("6", "quick", settings={"transfer": "cross_entropy", "stop_gradient": True}, results=tmp_path)
     given = {job.config.method: job.config.ties for job in jobs}
     assert given == {"ff": {}, "lstm": {}, "mm_ff_lstm": {"transfer": "cross_entropy", "stop_gradient": True}}
 
@@ -155,5 +155,5 @@ def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):
 def test_a_preset_may_set_a_single_figure_apart(tmp_path):
     windows = {name: plan(name, "population", results=tmp_path)[0].config.pbt.window for name in ("3", "6", "9")}
     assert windows == {"3": 8, "6": 8, "9": 4}
-    part = plan("9", "population", overrides={"pbt": {"p_value": 0.1}}, results=tmp_path)[0].config.pbt
+    part = plan("9", "population", settings={"pbt": {"p_value": 0.1}}, results=tmp_path)[0].config.pbt
     assert (part.p_value, part.window, part.ready) == (0.1, 4, 32)

@@ -31,7 +31,7 @@ with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as wri
 
 @pytest.fixture
 def the_plan(tmp_path):
-    return plan("3", "smoke", overrides=OVERRIDES, results=tmp_path)
+    return plan("3", "smoke", settings=OVERRIDES, results=tmp_path)
 
 
 def pretend(monkeypatch, script):
@@ -130,14 +130,14 @@ from mmlib.experiments import jobs
 from mmlib.experiments.design import plan
 signal.signal(signal.SIGINT, signal.default_int_handler)
 jobs.command = lambda job: [sys.executable, "-c", sys.argv[2]]
-jobs.run(plan("3", "smoke", overrides={overrides!r}, results=Path(sys.argv[1]))[:1], 1, poll_seconds=0.05)
+jobs.run(plan("3", "smoke", settings={settings!r}, results=Path(sys.argv[1]))[:1], 1, poll_seconds=0.05)
 """
 
 
 def test_ctrl_c_at_a_terminal_reaches_a_run_once(tmp_path):
     """A terminal sends it to every process of the group; a second one would end a run without a checkpoint."""
     ready = tmp_path / "ready"
-    command = [sys.executable, "-c", TERMINAL.format(overrides=OVERRIDES), str(tmp_path / "results")]
+    command = [sys.executable, "-c", TERMINAL.format(settings=OVERRIDES), str(tmp_path / "results")]
     command.append(COUNTING.format(ready=str(ready)))
     parent = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     while not ready.exists():
@@ -177,7 +177,7 @@ def test_bad_numbers_of_jobs_and_directories_are_refused(the_plan, tmp_path):
 def test_default_jobs_counts_the_threads_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(5)), raising=False)
     one = plan("3", "smoke", results=tmp_path)
-    two = plan("3", "smoke", overrides={"lag": 1}, results=tmp_path)
+    two = plan("3", "smoke", settings={"lag": 1}, results=tmp_path)
     assert (jobs.default_jobs(one), jobs.default_jobs(two), jobs.default_jobs([])) == (5, 2, 5)
 
 

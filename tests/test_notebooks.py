@@ -12,6 +12,7 @@ import pandas as pd
 import papermill
 import pytest
 from matplotlib.image import imread
+from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
 
@@ -39,6 +40,8 @@ def test_notebooks_are_committed_clean(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
     assert notebook.cells[0].source.startswith(("# Figure", "# Controls"))
+    assert not any("chdir" in cell.source for cell in code)
+    assert sum("parameters(globals())" in cell.source for cell in code) == 1
 
 
 @pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
@@ -52,8 +55,24 @@ def test_parameters_are_typed_and_explained(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_of_runs_have_the_same_parameters(path):
     assert set(papermill.inspect_notebook(str(path))) == {
-        *("level", "preset", "backend", "methods", "seeds", "results", "jobs", "train", "overrides")
+        *("level", "preset", "backend", "methods", "seeds", "results", "jobs", "train", "settings")
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"presett": "smoke"}, "unknown parameter 'presett'; parameters: level, preset.*; did you mean 'preset'"),
+        ({"methods": "mmm"}, "figure 3 has no method 'mmm'; its methods: small, .*; did you mean 'mm'"),
+        ({"level": "nav_maze"}, "figure 3 has no level 'nav_maze'; its levels: "),
+    ],
+)
+def test_what_papermill_passes_wrongly_ends_the_notebook_before_any_work(given, message, tmp_path):
+    with pytest.raises(PapermillExecutionError, match=message):
+        papermill.execute_notebook(
+            str(NOTEBOOKS[0]), None, {"results": str(tmp_path), **given}, cwd=str(tmp_path), progress_bar=False
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +140,7 @@ def test_notebook_01_loads_what_it_was_asked_for_and_no_other_seed(executed, tmp
     shutil.copytree(where / "mm" / "seed0", foreign)
     config = json.loads((foreign / "config.json").read_text())
     (foreign / "config.json").write_text(json.dumps({**config, "seed": 1}))
-    parameters = {"preset": "smoke", "overrides": SHORT, "results": str(where.parents[2])}
+    parameters = {"preset": "smoke", "settings": SHORT, "results": str(where.parents[2])}
     out = tmp_path / "out.ipynb"
     papermill.execute_notebook(str(NOTEBOOKS[0]), str(out), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False)
     text = printed(out)

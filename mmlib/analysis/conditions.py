@@ -125,18 +125,18 @@ def planned_everywhere(
     preset: str,
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     results: str | Path = "results",
 ) -> Condition:
     """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`).
 
-    With backend dmlab in `overrides` the full levels are looked at whatever the preset: it has no miniatures.
+    With backend dmlab in `settings` the full levels are looked at whatever the preset: it has no miniatures.
     """
     jobs = list[Job]()
-    miniature = choose("preset", preset, PRESETS).miniature and (overrides or {}).get("backend") != "dmlab"
+    miniature = choose("preset", preset, PRESETS).miniature and (settings or {}).get("backend") != "dmlab"
     for level in figure_named(figure).level_names(miniature):
         try:
-            jobs += plan(figure, preset, [level], methods, seeds, overrides, results)
+            jobs += plan(figure, preset, [level], methods, seeds, settings, results)
         except ExperimentError:  # a run of another configuration lies where one of these would
             continue
     found = planned(jobs, results)

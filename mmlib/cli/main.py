@@ -82,10 +82,10 @@ def train(
 
     with bad_input():
         if config is None:
-            overrides = read_settings(settings, device, backend)
+            given = read_settings(settings, device, backend)
             if replay is not None:
-                overrides["alpha"] = read_schedule(replay, method)
-            chosen, place = _preset_run(preset, level, method, seed, overrides, results)
+                given["alpha"] = read_schedule(replay, method)
+            chosen, place = _preset_run(preset, level, method, seed, given, results)
             where = directory or place
         elif directory is None:
             raise UsageError("--config needs --directory, where to put the run")
@@ -163,8 +163,8 @@ def figure(
     with bad_input():
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
-        overrides = read_settings(settings, device, backend)
-        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), overrides, results, jobs, train)
+        given = read_settings(settings, device, backend)
+        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train)
     outcomes = []
     for task in tasks:
         try:

@@ -44,7 +44,7 @@ def tasks(
     levels: Sequence[str],
     methods: Iterable[str] | None,
     seeds: Iterable[int] | None,
-    overrides: Mapping[str, Any],
+    settings: Mapping[str, Any],
     results: Path,
     jobs: int | None,
     train: bool = True,
@@ -57,13 +57,13 @@ def tasks(
     """
     root = design.repository_root()
     common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
-    common["overrides"] = {name: value for name, value in overrides.items() if name != "backend"}
-    if "backend" in overrides:
-        common["backend"] = overrides["backend"]
+    common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
+    if "backend" in settings:
+        common["backend"] = settings["backend"]
     if figure in OTHER_NOTEBOOKS:
         found = _other(figure, root, results, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:
-        plan = design.plan(figure, preset, levels, methods, seeds, overrides, results)
+        plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
         found = [_level(figure, level, plan, root, results, common) for level in _levels(plan)]
     else:
         names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}

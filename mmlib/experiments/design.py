@@ -6,13 +6,14 @@ missing. Results lie under `<results>/<preset>/<figure>/<level>/`.
 
 from __future__ import annotations
 
+import difflib
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mmlib.config import TIES, RunConfig, make_config
-from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, Figure, Preset
+from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, FigureSpec, Preset
 from mmlib.method.fitting import backend_in_force, check
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run, check_inside, config_differences, file_name, run_directory
@@ -41,11 +42,17 @@ Value = TypeVar("Value")
 def choose(kind: str, name: str, choices: Mapping[str, Value]) -> Value:
     """`choices[name]`. Raises ExperimentError that names the kind of thing, the value and the choices."""
     if name not in choices:
-        raise ExperimentError(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}")
+        raise ExperimentError(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}{suggestion(name, choices)}")
     return choices[name]
 
 
-def figure_named(name: str) -> Figure:
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """What was probably meant, to end a sentence with; nothing if no choice is like it."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def figure_named(name: str) -> FigureSpec:
     """The figure of a name, or the one that it is drawn with. Raises ExperimentError."""
     return choose("figure", DRAWN_WITH.get(name, name), FIGURES)
 
@@ -56,7 +63,7 @@ def plan(
     levels: Iterable[str] | None = None,
     methods: Iterable[str] | None = None,
     seeds: Iterable[int] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     results: str | Path = "results",
 ) -> list[Job]:
     """The runs of a figure, seed by seed and method by method, checked before any work.
@@ -64,7 +71,7 @@ def plan(
     Args:
       figure: a key of `FIGURES`.
       preset: a key of `PRESETS`; None or nothing for `levels`, `methods` and `seeds` means the preset's.
-      overrides: settings of `RunConfig` that replace the preset's, for every run.
+      settings: of `RunConfig`, that replace the preset's, for every run.
       results: the root of the results.
 
     Raises:
@@ -78,10 +85,13 @@ def plan(
     for method in wanted:
         if method not in chosen_figure.methods:
             its = ", ".join(chosen_figure.methods)
-            raise ExperimentError(f"figure {figure} has no method {method!r}; its methods: {its}")
+            raise ExperimentError(
+                f"figure {figure} has no method {method!r}; its methods: {its}"
+                f"{suggestion(method, chosen_figure.methods)}"
+            )
     jobs = [
         Job(
-            configure(chosen, level, method, seed, _of_method(method, overrides), chosen_figure),
+            configure(chosen, level, method, seed, _of_method(method, settings), chosen_figure),
             run_directory(results, preset, chosen_figure.directory, level, method, seed),
         )
         for level in here
@@ -94,13 +104,13 @@ def plan(
     return jobs
 
 
-def _of_method(method: str, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The overrides of a figure that concern a method: what ties policies is nothing to one that has a single one."""
+def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of a figure that concern a method: what ties policies is nothing to one that has a single one."""
     single = METHODS[method].single
-    return {name: value for name, value in (overrides or {}).items() if not (single and name in TIES)}
+    return {name: value for name, value in (settings or {}).items() if not (single and name in TIES)}
 
 
-def _levels(figure: Figure, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
+def _levels(figure: FigureSpec, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
     """The named levels, all of the preset's size for "all", the preset's choice for none; the figure must have them."""
     wanted = tuple(names or ())
     if wanted == ("all",):
@@ -108,7 +118,8 @@ def _levels(figure: Figure, preset: Preset, names: Iterable[str] | None) -> tupl
     has = (*figure.level_names(False), *figure.level_names(True))
     for name in wanted:
         if name not in has:
-            raise ExperimentError(f"figure {figure.name} has no level {name!r}; its levels: {', '.join(has)}, or all")
+            its = f"its levels: {', '.join(has)}, or all{suggestion(name, has)}"
+            raise ExperimentError(f"figure {figure.name} has no level {name!r}; {its}")
     return wanted or preset.levels(figure)
 
 
@@ -123,30 +134,30 @@ def configure(
     level: str,
     method: str,
     seed: int,
-    overrides: Mapping[str, Any] | None = None,
-    figure: Figure | None = None,
+    settings: Mapping[str, Any] | None = None,
+    figure: FigureSpec | None = None,
 ) -> RunConfig:
     """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does.
 
-    lambda is the method's (appendix C) and alpha the preset's schedule, unless `overrides` has them or alpha is adapted
+    lambda is the method's (appendix C) and alpha the preset's schedule, unless `settings` has them or alpha is adapted
     by population based training.
     """
-    overrides = dict(overrides or {})
+    settings = dict(settings or {})
     for name in ("level", "method", "seed"):
-        if name in overrides:
+        if name in settings:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
     given = dict(preset.settings)
     if figure is not None:
         given |= {**figure.settings, **preset.by_figure.get(figure.name, {})}
-    values = {**given, **overrides}
-    if isinstance(overrides.get("pbt"), Mapping):  # a part of them
-        values["pbt"] = {**(given.get("pbt") or {}), **overrides["pbt"]}
-    if "transfer_cost" not in overrides and method in METHODS:
+    values = {**given, **settings}
+    if isinstance(settings.get("pbt"), Mapping):  # a part of them
+        values["pbt"] = {**(given.get("pbt") or {}), **settings["pbt"]}
+    if "transfer_cost" not in settings and method in METHODS:
         values["transfer_cost"] = METHODS[method].transfer_weight
     values |= {"level": level, "method": method, "seed": seed}
     config = check(make_config(values))  # checks every setting before the schedule is made from them
     adapted = config.pbt is not None and "alpha" in config.pbt.adapt
-    if METHODS[method].mixes and not adapted and "alpha" not in overrides:
+    if METHODS[method].mixes and not adapted and "alpha" not in settings:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config

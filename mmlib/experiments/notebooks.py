@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmlib.experiments.design import Job
+from mmlib.experiments.design import Job, repository_root
 
 OUTPUTS = {
     "notebook.ipynb": "executed notebook",
@@ -51,6 +51,11 @@ def shortest(path: Path, base: Path | None = None) -> str:
     """The path as it is read from `base` (the working directory), if it lies below; else the whole of it."""
     whole, base = path.resolve(), (base or Path()).resolve()
     return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
+
+
+def from_repository(path: str) -> str:
+    """A path relative to the repository, so that notebooks work in any directory: see `shortest`."""
+    return shortest(repository_root() / path)
 
 
 def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:

@@ -12,7 +12,7 @@ MINIATURE = "_mini"  # ends the name of a level's miniature sibling
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureSpec:
     """One comparison of the paper (or of ours): its notebook, its methods in the order of its legend, its levels."""
 
     name: str
@@ -45,11 +45,11 @@ class Preset:
     seeds: tuple[int, ...] = (0,)
     by_figure: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings of single figures, over these
 
-    def methods(self, figure: Figure) -> tuple[str, ...]:
+    def methods(self, figure: FigureSpec) -> tuple[str, ...]:
         """The methods of `figure` that this preset runs unless told otherwise."""
         return figure.methods if self.ablations else figure.main_methods
 
-    def levels(self, figure: Figure) -> tuple[str, ...]:
+    def levels(self, figure: FigureSpec) -> tuple[str, ...]:
         """The levels of `figure` that this preset runs unless told otherwise."""
         names = figure.level_names(self.miniature)
         return names if self.all_levels else names[:1]
@@ -62,7 +62,7 @@ _ABLATED = tuple(name for name in CONTROL_METHODS if name not in ("mm_mixture_kl
 FIGURES = {
     figure.name: figure
     for figure in (
-        Figure(
+        FigureSpec(
             name="3",
             title="Action curricula",
             notebook="01_action_curricula.ipynb",
@@ -71,7 +71,7 @@ FIGURES = {
             main_methods=("small", "big756", "mm"),
             levels=_FOUR_LEVELS,
         ),
-        Figure(
+        FigureSpec(
             name="6",
             title="Core curricula",
             notebook="02_core_curricula.ipynb",
@@ -80,7 +80,7 @@ FIGURES = {
             main_methods=("ff", "lstm", "mm_ff_lstm"),
             levels=_FOUR_LEVELS,
         ),
-        Figure(
+        FigureSpec(
             name="9",
             title="Multitask",
             notebook="03_multitask.ipynb",
@@ -90,7 +90,7 @@ FIGURES = {
             levels=(f"{_EXPLORE}+{_HORSESHOE}+lt_chasm",),
             settings={"evaluation_envs": 4},
         ),
-        Figure(
+        FigureSpec(
             name="controls",
             title="Where the gain comes from",
             notebook="09_controls.ipynb",

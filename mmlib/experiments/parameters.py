@@ -1,0 +1,125 @@
+"""The parameters of all notebooks as one model, which the first cell after them checks.
+
+papermill takes any name and guesses types, so that `-p seeds 3` is a number and `-p train false` a text; JupyterLab
+takes whatever the cell says. What can be understood is, and what cannot ends the notebook before any work.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from mmlib.experiments.design import ExperimentError, choose, suggestion
+from mmlib.experiments.notebooks import from_repository
+from mmlib.experiments.presets import PRESETS
+from mmlib.levels import BACKENDS
+
+
+def _read(value: Any) -> Any:
+    """A text as what it says: `[1, 2]`, `{"unroll": 50}`."""
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    """A list, or the text of one (`[1, 2]`, `1,2`, `mm`), or a single value in place of one."""
+    read = _read(value)
+    if isinstance(read, str):
+        return [part.strip() for part in read.split(",") if part.strip()]
+    return list(read or ()) if read is None or isinstance(read, list | tuple) else [read]
+
+
+PLACES = ("results", "run")
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Parameters(BaseModel):
+    """Every parameter that a notebook may have; each takes some of them, and says there what they are."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+
+    preset: str = ""
+    level: str = ""
+    levels: Names = []
+    backend: str = "auto"
+    method: str = ""
+    methods: Names = []
+    seed: Count = 0
+    seeds: Annotated[list[Count], BeforeValidator(_as_list)] = []
+    results: str = "results"
+    jobs: Count = 0
+    train: bool = True
+    settings: Annotated[dict[str, Any], BeforeValidator(_read)] = {}
+    run: str = ""
+    member: Count = 0
+    seconds: float = Field(15.0, gt=0)
+    episodes: int = Field(8, ge=1)
+    sweep: bool = False
+
+    @field_validator("preset")
+    @classmethod
+    def _preset_exists(cls, name: str) -> str:
+        return name and choose("preset", name, PRESETS).name  # "" is all of them, in notebook 08
+
+    @field_validator("backend")
+    @classmethod
+    def _backend_exists(cls, name: str) -> str:
+        return choose("backend", name, {each: each for each in BACKENDS})
+
+
+def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook's parameters, checked, by name; paths, relative to the repository, as from the working directory.
+
+    Args:
+      scope: `globals()` of the notebook. Its parameters are the annotated assignments of the last cell that has any;
+        what papermill put after it takes their place.
+
+    Raises ExperimentError, which names the parameter, what was given and what is allowed.
+    """
+    declared, given = _names(list(scope["In"]))
+    known = [name for name in declared if name in Parameters.model_fields]
+    for name in (*given, *declared):
+        if name not in known:
+            meant = suggestion(name, Parameters.model_fields if name in declared else known)
+            raise ExperimentError(f"unknown parameter {name!r}; parameters: {', '.join(known)}{meant}")
+    try:
+        checked = Parameters(**{name: scope[name] for name in declared}).model_dump(include=set(declared))
+    except ValidationError as error:
+        raise ExperimentError("; ".join(_sentence(item) for item in error.errors())) from None
+    return {name: from_repository(value) if name in PLACES and value else value for name, value in checked.items()}
+
+
+def _names(cells: list[str]) -> tuple[list[str], list[str]]:
+    """The names that the last cell with annotated assignments declares, and those that papermill's after it sets."""
+    given: list[str] = []
+    for cell in reversed(cells):
+        body = list(_statements(cell))
+        declared = [
+            each.target.id for each in body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        ]
+        if declared:
+            return declared, given
+        if cell.lstrip().startswith("# Parameters"):  # papermill's mark
+            given = [
+                t.id for each in body if isinstance(each, ast.Assign) for t in each.targets if isinstance(t, ast.Name)
+            ]
+    return [], given
+
+
+def _statements(cell: str) -> Iterator[ast.stmt]:
+    try:
+        yield from ast.parse(cell).body
+    except SyntaxError:  # a cell of magics
+        return
+
+
+def _sentence(item: Any) -> str:
+    """One pydantic error as a sentence."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    return f"parameter {'.'.join(map(str, item['loc']))} = {item['input']!r}: {message[0].lower()}{message[1:]}"

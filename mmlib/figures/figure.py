@@ -1,0 +1,230 @@
+"""A figure of the paper from its runs: planned, made where they are missing, drawn, and tabled. What notebooks call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from IPython.display import Image, display
+from matplotlib.figure import Figure as Drawing
+from pandas.io.formats.style import Styler
+
+from mmlib import levels
+from mmlib.analysis import baselines, claims, conditions, curves
+from mmlib.experiments import design
+from mmlib.experiments.jobs import Progress, check, default_jobs
+from mmlib.experiments.jobs import run as make_runs
+from mmlib.experiments.presets import PRESETS
+from mmlib.experiments.reports import LineReport
+from mmlib.figures import curriculum_plots, gallery, plots
+from mmlib.figures.style import save
+from mmlib.figures.tables import shown
+from mmlib.runs import lineage
+from mmlib.runs.reader import Run
+from mmlib.runs.schedules import AlphaSchedule
+
+NARROW, WIDE = 560, 980  # pixels of a picture on a page
+
+
+class Figure:
+    """A figure at a preset: `run` makes the runs that are missing, everything else draws what is on disk.
+
+        figure = Figure("3", preset="smoke")
+        figure.run()
+        figure.panel()
+        figure.table()
+
+    Pictures and tables are for a notebook to show, and are written into `directory`.
+
+    Args:
+      name: a figure of runs: a key of `FIGURES` or of `DRAWN_WITH`.
+      preset: a key of `PRESETS`.
+      level: one of the figure's levels; "" is the preset's first, None all that the preset has.
+      methods: some of the figure's methods; none is the preset's choice.
+      seeds: of the runs that are made and drawn; none is the preset's choice.
+      backend: of the levels: auto, dmlab or minilab.
+      settings: of `RunConfig`, in place of the preset's.
+      results: the root of the results.
+      jobs: runs at once; 0 is as many as the machine's cores carry.
+      train: whether `run` makes runs.
+      folder: of pictures and tables, below the preset's; "" is the folder of the figure and level.
+
+    Raises ExperimentError, ResultsError or ConfigError, as `design.plan` does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        preset: str = "quick",
+        level: str | None = "",
+        methods: Sequence[str] = (),
+        seeds: Iterable[int] = (),
+        backend: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        results: str | Path = "results",
+        jobs: int = 0,
+        train: bool = True,
+        folder: str = "",
+    ) -> None:
+        self.spec = design.figure_named(name)
+        its_levels = design.choose("preset", preset, PRESETS).levels(self.spec)
+        its_levels = its_levels if level is None else (level or its_levels[0],)
+        self.preset, self.level, self.methods, self.seeds, self.train = (
+            preset,
+            its_levels[0],
+            methods,
+            list(seeds),
+            train,
+        )
+        self.settings = {"backend": backend, **(settings or {})}
+        self.results = Path(results)
+        self.plan = design.plan(name, preset, its_levels, methods, self.seeds, self.settings, self.results)
+        self.backend = design.backend_in_force(self.plan[0].config)
+        self.jobs = jobs or default_jobs(self.plan)
+        own = design.figure_directory(self.results, preset, name, self.level)
+        self.directory = self.results / preset / folder if folder else own
+        self.outcome: list[Progress] = []
+
+    def __str__(self) -> str:
+        return design.describe(self.plan)
+
+    def run(self) -> None:
+        """Makes the runs that are missing, if it may, and says which of those on disk are not drawn.
+
+        A run that fails is an error at the end, see `files`, once the others have been drawn.
+        """
+        self.outcome = make_runs(self.plan if self.train else [], self.jobs, LineReport(self.jobs))
+        self.__dict__.pop("found", None)  # what was looked up before
+        for line in self.found.left_out:
+            print("not shown:", line)
+
+    @cached_property
+    def found(self) -> conditions.Condition:
+        """The finished runs of the plan."""
+        return conditions.planned(self.plan, self.results)
+
+    @cached_property
+    def everywhere(self) -> conditions.Condition:
+        """The finished runs like the plan's on every level that has any."""
+        settings = {**self.settings, "backend": self.backend}
+        return conditions.planned_everywhere(
+            self.spec.name, self.preset, self.methods, self.seeds, settings, self.results
+        )
+
+    @property
+    def runs(self) -> Mapping[str, list[Run]]:
+        """The finished runs on the figure's level, by method."""
+        return self.found.runs[self.level]
+
+    # --- Figures 3, 4, 6, 7, 9 and the controls ---
+
+    def picture(self) -> Image:
+        """The level as its agent sees it, and from above where the backend draws maps."""
+        env = levels.make(self.level, self.backend, seed=1)
+        try:
+            print(f"{self.level} ({env.backend}): {levels.interface(self.level, self.backend).info.description}")
+            walk = gallery.walk(env, gallery.wander(), views=3, size=gallery.AGENTS, enlarged=4)
+        finally:
+            env.close()
+        return self._shown(gallery.figure({self.level: walk}), "level", ["png"], width=None)
+
+    def panel(self) -> Image:
+        """Learning curves: one panel, or one a level where the agents have several."""
+        tasks, learned = self.level.split("+"), curves.learning(self.runs)
+        random = {name: baselines.random_scores(self.results, name, self.runs, self.backend) for name in tasks}
+        if len(tasks) > 1:
+            return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
+        unit = "population" if self.plan[0].config.pbt else "seed"
+        drawing = plots.learning_curves(learned, random[self.level], title=self.level, unit=unit)
+        return self._shown(drawing, "figure")
+
+    def table(self, *claim: str) -> Styler:
+        """What the paper says beside what was measured: the claims about this figure, or those of these numbers."""
+        if "+" in self.level:
+            print(baselines.meaning(self._scales(self.level.split("+"), self.found)))
+        where = self.everywhere if claim else self.found
+        findings = [f for f in claims.findings_of(where, self.spec.name) if not claim or f.claim.number in claim]
+        table = claims.table(findings)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        table.to_csv(self.directory / "claims.csv", index=False)
+        return shown(table)
+
+    def average(self) -> Image:
+        """Figures 4 and 7: normalised return, averaged over the levels that have runs, each counting alike."""
+        found = self.everywhere.runs
+        scales = self._scales(found, self.everywhere)
+        print("levels:", ", ".join(found))
+        normalised = curves.normalised(found, lambda name, returns: scales[name].normalise(returns))
+        return self._shown(plots.normalised_panel(normalised, baselines.meaning(scales)), "average")
+
+    def diagnostics(self) -> Image:
+        """How the learning went: entropy, transfer cost, alpha, V-trace's weight, gradient, error of the value."""
+        return self._shown(plots.diagnostics(self.runs), "diagnostics", ["png"], width=WIDE)
+
+    def files(self) -> None:
+        """Shows where pictures and records are. Raises RunError if a run failed."""
+        display(shown(curves.summary_of_runs(self.runs)))
+        for path in sorted(self.directory.glob("*.*")):
+            print(path)
+        check(self.outcome)
+
+    # --- Figures 5 and 8: through time ---
+
+    def alpha(self, name: str, title: str) -> Image:
+        """alpha along the ancestry of each final member of the runs that mix, the best one's thick."""
+        lines, ends = {}, {}
+        for level, runs in self.everywhere.runs.items():
+            for each in (run for group in runs.values() for run in group):
+                best = lineage.best_member(each)
+                members = sorted(set(each.metrics()["member"]), key=lambda member: member != best)
+                key = level, f"{'population' if each.config['pbt'] else 'seed'} {each.seed}"
+                lines[key] = [lineage.trajectory(each, member, "alpha") for member in members]
+                ends[key] = float(each.metrics()["frames"].max())
+        return self._shown(curriculum_plots.alpha_trajectories(lines, ends, title), name)
+
+    def populations(self, of: Sequence[str]) -> None:
+        """Shows hyperparameters and ancestries of the populations of the methods `of`; the others' are written only."""
+        drawings = {"hyperparameters": curriculum_plots.hyperparameters, "lineage": curriculum_plots.lineage_graph}
+        for level, runs in self.everywhere.runs.items():
+            for each in (run for group in runs.values() for run in group if run.config["pbt"]):
+                name = f"{each.method}_{level}_seed{each.seed}"
+                pictures = [self._shown(draw(each), f"{what}_{name}", ["png"], 900) for what, draw in drawings.items()]
+                if each.method in of:
+                    print(f"{level}, {each.method}, population {each.seed}")
+                    display(*pictures)
+
+    def schedules(self) -> None:
+        """Writes the alpha trajectory of each finished run of the plan, to be replayed. Raises RunError."""
+        for job in filter(design.finished, self.plan):
+            recorded = AlphaSchedule.recorded(Run(job.directory))
+            recorded.save(self.directory / f"alpha_{job.config.method}_{job.config.level}_seed{job.config.seed}.json")
+            print(recorded.source, recorded.knots[:4], "…" if len(recorded.knots) > 4 else "")
+        check(self.outcome)
+
+    def actions(self, methods: Sequence[str]) -> None:
+        """Shows the actions taken through time by the first run of each of `methods` on each level."""
+        for level, runs in self.everywhere.runs.items():
+            for method in methods:
+                for each in runs.get(method, [])[:1]:
+                    display(self._shown(curriculum_plots.action_heat_map(each), f"actions_{method}_{level}", width=620))
+
+    def collision_entropy(self) -> None:
+        """Shows the collision entropy of every run, a picture a level."""
+        for level, runs in self.everywhere.runs.items():
+            drawing = curriculum_plots.collision_entropies(runs, title=level)
+            display(self._shown(drawing, f"collision_entropy_{level}"))
+
+    # --- For these ---
+
+    def _scales(self, names: Iterable[str], found: conditions.Condition) -> dict[str, baselines.Scale]:
+        """What is 0 and what is 1 on each level."""
+        best = curves.best_ends(found.runs)
+        return {name: baselines.scale(self.results, name, self.backend, best.get(name)) for name in names}
+
+    def _shown(
+        self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW
+    ) -> Image:
+        return Image(save(drawing, self.directory, name, formats)[0], width=width)
