@@ -91,9 +91,9 @@ def test_figure_9(results):
     assert "0 random, 1 human, as published; 0 random, 1 the best run here" in notebook
 
 
-def test_notebook_00_is_played_at_random_and_has_no_maps(results, tmp_path):
+def test_notebook_11_is_played_at_random_and_has_no_maps(results, tmp_path):
     parameters = {"levels": [NAME, "lt_chasm"], "preset": "smoke", "backend": "dmlab", "results": str(results)}
-    notebook = ROOT / "notebooks" / "00_levels.ipynb"
+    notebook = ROOT / "notebooks" / "11_levels.ipynb"
     papermill.execute_notebook(
         str(notebook), str(tmp_path / "out.ipynb"), parameters, cwd=str(notebook.parent), progress_bar=False
     )

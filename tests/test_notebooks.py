@@ -21,7 +21,8 @@ from mmlib.runs.reader import find_runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [ROOT / "notebooks" / figure.notebook for figure in FIGURES.values()]
-LEVELS_NOTEBOOK = ROOT / "notebooks" / "00_levels.ipynb"
+LEVELS_NOTEBOOK = ROOT / "notebooks" / "11_levels.ipynb"
+METHOD_NOTEBOOK = ROOT / "notebooks" / "00_mix_and_match.ipynb"
 LEVEL = "explore_object_locations_small_mini"
 SHORT = {  # an episode of each environment, whatever the preset
     "agent_steps": 1_000,
@@ -33,18 +34,18 @@ SHORT = {  # an episode of each environment, whatever the preset
 }
 
 
-@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, METHOD_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_notebooks_are_committed_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
-    assert notebook.cells[0].source.startswith(("# Figure", "# Controls"))
+    assert notebook.cells[0].source.startswith(("# Figure", "# Controls", "# Mix & Match"))
     assert not any("chdir" in cell.source for cell in code)
     assert sum("parameters(globals())" in cell.source for cell in code) == 1
 
 
-@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [LEVELS_NOTEBOOK, METHOD_NOTEBOOK, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_parameters_are_typed_and_explained(path):
     notebook = load_notebook_node(str(path))
     cell = notebook.cells[find_first_tagged_cell_index(notebook, "parameters")]
@@ -149,7 +150,7 @@ def test_notebook_01_loads_what_it_was_asked_for_and_no_other_seed(executed, tmp
     assert (where / "figure.png").read_bytes() == before
 
 
-def test_notebook_00_shows_every_level_asked_for(tmp_path):
+def test_notebook_11_shows_every_level_asked_for(tmp_path):
     names = [LEVEL, "nav_maze_static_02_mini"]
     out = tmp_path / "out.ipynb"
     parameters = {"levels": names, "preset": "smoke", "results": str(tmp_path)}
@@ -163,3 +164,17 @@ def test_notebook_00_shows_every_level_asked_for(tmp_path):
     where = tmp_path / "smoke" / "figure10"
     assert imread(where / "levels.png").shape[0] == 2 * (168 + 44)
     assert all((where / name / "expert.mp4").stat().st_size > 10_000 for name in names)
+
+
+def test_notebook_00_agrees_with_hand_arithmetic_and_learns(tmp_path):
+    """Its own assertions compare with hand arithmetic; here: what it prints and draws, at the smallest scale."""
+    out = tmp_path / "out.ipynb"
+    parameters = {"preset": "smoke", "settings": {"agent_steps": 2_000, "log_every": 400}}
+    papermill.execute_notebook(str(METHOD_NOTEBOOK), str(out), parameters, cwd=str(tmp_path), progress_bar=False)
+    text = printed(out)
+    assert "log 0.55 = -0.597837" in text and "transfer_cost = 0.631819" in text
+    assert "π_mm(go ahead) = 0.550, the product of its marginals" in text
+    assert "update 2" in text and "episodes; mean return" in text
+    cells = [cell for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "code"]
+    assert sum("image/png" in o.get("data", {}) for cell in cells for o in cell.outputs) == 2
+    assert list(tmp_path.iterdir()) == [out]

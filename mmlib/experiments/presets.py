@@ -107,7 +107,8 @@ DRAWN_WITH = {"4": "3", "7": "6"}
 OTHER_NOTEBOOKS = {
     "5": ("04_alpha_trajectories.ipynb", "05_action_entropy.ipynb"),
     "8": ("04_alpha_trajectories.ipynb",),
-    "10": ("00_levels.ipynb",),
+    "10": ("11_levels.ipynb",),
+    "method": ("00_mix_and_match.ipynb",),
     "inspect": ("06_inspect_mixture.ipynb",),
     "theory": ("07_theory.ipynb",),
     "claims": ("08_claims.ipynb",),

@@ -72,13 +72,8 @@ class Figure:
         self.spec = design.figure_named(name)
         its_levels = design.choose("preset", preset, PRESETS).levels(self.spec)
         its_levels = its_levels if level is None else (level or its_levels[0],)
-        self.preset, self.level, self.methods, self.seeds, self.train = (
-            preset,
-            its_levels[0],
-            methods,
-            list(seeds),
-            train,
-        )
+        self.preset, self.level, self.train = preset, its_levels[0], train
+        self.methods, self.seeds = methods, list(seeds)
         self.settings = {"backend": backend, **(settings or {})}
         self.results = Path(results)
         self.plan = design.plan(name, preset, its_levels, methods, self.seeds, self.settings, self.results)
@@ -97,7 +92,8 @@ class Figure:
         A run that fails is an error at the end, see `files`, once the others have been drawn.
         """
         self.outcome = make_runs(self.plan if self.train else [], self.jobs, LineReport(self.jobs))
-        self.__dict__.pop("found", None)  # what was looked up before
+        for looked_up in ("found", "everywhere"):
+            self.__dict__.pop(looked_up, None)
         for line in self.found.left_out:
             print("not shown:", line)
 
@@ -180,7 +176,7 @@ class Figure:
             for each in (run for group in runs.values() for run in group):
                 best = lineage.best_member(each)
                 members = sorted(set(each.metrics()["member"]), key=lambda member: member != best)
-                key = level, f"{'population' if each.config['pbt'] else 'seed'} {each.seed}"
+                key = level, f"{'population' if each.config.get('pbt') else 'seed'} {each.seed}"
                 lines[key] = [lineage.trajectory(each, member, "alpha") for member in members]
                 ends[key] = float(each.metrics()["frames"].max())
         return self._shown(curriculum_plots.alpha_trajectories(lines, ends, title), name)
@@ -189,7 +185,7 @@ class Figure:
         """Shows hyperparameters and ancestries of the populations of the methods `of`; the others' are written only."""
         drawings = {"hyperparameters": curriculum_plots.hyperparameters, "lineage": curriculum_plots.lineage_graph}
         for level, runs in self.everywhere.runs.items():
-            for each in (run for group in runs.values() for run in group if run.config["pbt"]):
+            for each in (run for group in runs.values() for run in group if run.config.get("pbt")):
                 name = f"{each.method}_{level}_seed{each.seed}"
                 pictures = [self._shown(draw(each), f"{what}_{name}", ["png"], 900) for what, draw in drawings.items()]
                 if each.method in of:

@@ -85,12 +85,12 @@ def loaded_pictures(page):
     return page.evaluate("[...document.querySelectorAll('.jp-OutputArea img')].map(e => e.naturalWidth)")
 
 
-def test_notebook_00(lab, page, pictures):
-    opened(lab, page, "00_levels.ipynb", levels=LEVELS, seconds=6.0 if PICTURES else 1.0)
+def test_notebook_11(lab, page, pictures):
+    opened(lab, page, "11_levels.ipynb", levels=LEVELS, seconds=6.0 if PICTURES else 1.0)
     films = "[...document.querySelectorAll('.jp-OutputArea video')].map(e => e.videoWidth)"
     wait(lambda: all(page.evaluate(films)), 30, "the films")
     assert len(page.evaluate(films)) == len(LEVELS) and min(loaded_pictures(page)) > 300
-    photograph_all(page, pictures / "notebook_00.png")
+    photograph_all(page, pictures / "notebook_11.png")
 
 
 def test_notebook_01_of_the_runs_on_disk(lab, page, pictures):

@@ -1,0 +1,155 @@
+"""Campaigns: the order of a file's runs, what is refused, what is done, and two arms made for real."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mmlib.cli.main import app
+from mmlib.config import ConfigError
+from mmlib.experiments import campaign
+from mmlib.experiments.design import ExperimentError
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
+
+LEVEL, OTHER = "explore_object_locations_small_mini", "nav_maze_static_02_mini"
+BLOCK = {"levels": [LEVEL], "methods": ["small", "mm"], "seeds": [1, 2]}
+FILE = {
+    "name": "trial",
+    "preset": "smoke",
+    "settings": {"unroll": 10, "entropy_cost": 0.01},
+    "arms": {"fast": {"learning_rate": 0.01}, "cheap": {"entropy_cost": 0.001}},
+    "blocks": [BLOCK],
+}
+
+
+def written(tmp_path, **changed):
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump({**FILE, **changed}, sort_keys=False))
+    return path
+
+
+def planned(tmp_path, **changed):
+    return campaign.plan(campaign.read(written(tmp_path, **changed)), tmp_path / "results")
+
+
+def test_seeds_come_first_so_that_every_arm_and_method_has_as_many(tmp_path):
+    jobs = planned(tmp_path, blocks=[{**BLOCK, "levels": [LEVEL, OTHER]}])
+    parts = [job.directory.relative_to(tmp_path / "results").parts for job in jobs]
+    assert parts == [
+        ("trial", arm, level, method, f"seed{seed}")
+        for seed in (1, 2)
+        for level in (LEVEL, OTHER)
+        for arm in ("fast", "cheap")
+        for method in ("small", "mm")
+    ]
+    assert jobs[0].name == f"fast {LEVEL} small seed 1"
+
+
+def test_an_arm_is_over_the_campaigns_settings_and_these_over_the_presets(tmp_path):
+    fast, _, cheap, _ = planned(tmp_path, blocks=[{**BLOCK, "seeds": [1]}])
+    assert (fast.config.learning_rate, fast.config.entropy_cost) == (0.01, 0.01)
+    assert (cheap.config.learning_rate, cheap.config.entropy_cost) == (0.0015, 0.001)
+    assert {job.config.unroll for job in (fast, cheap)} == {10}
+    assert {job.config.width for job in (fast, cheap)} == {48}  # the preset's
+
+
+def test_blocks_follow_one_another_and_a_run_named_twice_is_made_once_where_it_comes_first(tmp_path):
+    blocks = [{**BLOCK, "arms": ["cheap"], "seeds": [2], "methods": ["mm"]}, BLOCK]
+    jobs = planned(tmp_path, blocks=blocks)
+    assert len(jobs) == 8 == len({job.directory for job in jobs})
+    assert jobs[0].directory.parts[-4:] == ("cheap", LEVEL, "mm", "seed2")
+    assert [job.config.seed for job in jobs[1:]] == [1, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"preset": "fast"}, ExperimentError, "unknown preset 'fast'; presets: smoke"),
+        ({"name": "a/b"}, ExperimentError, "name: .*pattern"),
+        ({"arms": {}}, ExperimentError, "arms: "),
+        ({"blocks": []}, ExperimentError, "blocks: "),
+        ({"block": [BLOCK]}, ExperimentError, "block: Extra inputs"),
+        ({"blocks": [{**BLOCK, "seeds": ["one"]}]}, ExperimentError, "blocks.0.seeds.0: "),
+        ({"blocks": [{**BLOCK, "levels": []}]}, ExperimentError, "blocks.0.levels: "),
+        ({"blocks": [{**BLOCK, "arms": ["fsat"]}]}, ExperimentError, "unknown arm 'fsat'; arms: .*did you mean 'fast'"),
+        ({"blocks": [{**BLOCK, "methods": ["mmm"]}]}, ConfigError, "unknown method 'mmm'"),
+        ({"blocks": [{**BLOCK, "levels": ["nowhere"]}]}, ConfigError, "unknown level 'nowhere'"),
+        ({"settings": {"lr": 1}}, ConfigError, "unknown setting 'lr'"),
+        ({"arms": {"slow": {"unroll": 0}}}, ConfigError, "unroll = 0"),
+        ({"arms": {"seeded": {"seed": 3}}}, ExperimentError, "'seed' cannot be overridden"),
+    ],
+)
+def test_a_bad_file_names_what_is_wrong_before_any_work(changed, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        planned(tmp_path, **changed)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("text", ["name: [", "- a list\n", "", "\x00"])
+def test_a_file_that_is_no_campaign_is_named(text, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ExperimentError, match=r"bad\.yaml (cannot be read|is no campaign)"):
+        campaign.read(path)
+    with pytest.raises(ExperimentError, match="cannot be read"):
+        campaign.read(tmp_path / "none.yaml")
+
+
+def test_the_committed_campaigns_can_be_planned(tmp_path):
+    for path in (Path(__file__).parents[1] / "campaigns").glob("*.yaml"):
+        assert campaign.plan(campaign.read(path), tmp_path)
+
+
+def record(job, state, frames):
+    """A run on disk as training would leave it."""
+    with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"}) as writer:
+        writer.timing({"frames": frames, "seconds": 1.0, "agent_steps_per_second": 1000.0})
+        writer.finish(state)
+
+
+def test_another_configuration_in_a_runs_place_is_refused(tmp_path):
+    record(planned(tmp_path)[0], "done", 100)
+    with pytest.raises(ExperimentError, match=r"small/seed1 holds a run of another .*learning_rate \(0.01 there, 0.02"):
+        planned(tmp_path, arms={"fast": {"learning_rate": 0.02}})
+
+
+def test_status_counts_what_is_done_and_what_is_left(tmp_path):
+    jobs = planned(tmp_path)
+    record(jobs[0], "done", jobs[0].config.frames)
+    record(jobs[1], "stopped", jobs[1].config.frames // 2)
+    lines = campaign.status(jobs, workers=2).splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["fast", LEVEL, "small", "1", "done,", "1", "waiting"],
+        ["fast", LEVEL, "mm", "1", "stopped,", "1", "waiting"],
+    ]
+    steps = jobs[0].config.agent_steps * 6.5
+    assert lines[-1] == f"1 of 8 runs done, {steps / 1e6:.1f} M agent steps left, about {steps / 7.2e6:.1f} hours on 2"
+
+
+def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
+    short = {"agent_steps": 200, "num_envs": 2, "unroll": 10, "learner_batches": 1, "log_every": 100}
+    file = written(tmp_path, settings=short, blocks=[{**BLOCK, "methods": ["small"], "seeds": [1]}])
+    command = ["campaign", str(file), "--workers", "1", "--results", str(tmp_path / "results")]
+    made = CliRunner().invoke(app, command)
+    assert made.exit_code == 0, made.output
+    assert "2 of 2 runs done, 0.0 M agent steps left" in made.stdout and made.stdout.count("started") == 2
+    runs = {
+        job.directory.parts[-4]: Run(job.directory)
+        for job in planned(tmp_path, settings=short)
+        if job.directory.exists()
+    }
+    assert {arm: (run.state, run.config["learning_rate"]) for arm, run in runs.items()} == {
+        "fast": ("done", 0.01),
+        "cheap": ("done", 0.0015),
+    }
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0 and "started" not in again.stdout and again.stdout.count("on disk") == 2
+    status = CliRunner().invoke(app, [*command, "--status"])
+    assert status.exit_code == 0 and "on disk" not in status.stdout and "2 of 2 runs done" in status.stdout
+
+
+def test_the_command_names_what_is_wrong(tmp_path):
+    result = CliRunner().invoke(app, ["campaign", str(written(tmp_path, preset="fast"))])
+    assert result.exit_code == 2 and "unknown preset 'fast'" in result.stderr
