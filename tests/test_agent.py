@@ -41,7 +41,7 @@ def test_step_and_unroll_agree(method, task):
         with torch.no_grad():
             acted = agent.step(observation[t], first[t], state, weights, generator, task)
         rows.append((state.last_action, state.last_reward, acted.action, acted.log_prob, acted.selected))
-        state = AgentState(acted.action, torch.randn(2, N, generator=generator), acted.cores)
+        state = AgentState(acted.action, torch.randn(2, N, generator=generator), acted.outputs.cores)
     last_action, last_reward, actions, stored, selected = (torch.stack(column) for column in zip(*rows, strict=True))
     out = agent.unroll(observation, last_action, last_reward, first, start.cores, task)
     log_probs = agent.control_log_probs(out.policies, weights, actions, selected)

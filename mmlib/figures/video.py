@@ -26,42 +26,25 @@ class VideoError(ValueError):
     """A film that cannot be made; the message names the value, the choices and what to do."""
 
 
-class Watched:
-    """A level that remembers the last reward of its first environment."""
-
-    def __init__(self, level: Level):
-        self.level, self.reward = level, 0.0
-
-    def step(self, actions: NDArray[np.int32]) -> Step:
-        """See `Level.step`."""
-        step = self.level.step(actions)
-        self.reward = float(step.reward[0])
-        return step
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.level, name)
-
-
 class Film:
-    """Play under way: a level, what plays one agent step of it, and a title."""
+    """Play under way: a level that has begun, what plays one agent step of it, and a title."""
 
-    def __init__(self, env: Watched, act: Callable[[], object], title: str):
-        self.env, self.act, self.title = env, act, title
+    def __init__(self, level: Level, act: Callable[[], Step], title: str):
+        self.level, self.act, self.title = level, act, title
 
     @property
     def rate(self) -> float:
         """Agent steps, and so pictures, a second."""
-        return FRAMES_PER_SECOND / self.env.action_repeat
+        return FRAMES_PER_SECOND / self.level.action_repeat
 
     def pictures(self, seconds: float) -> Iterator[tuple[Frame, float]]:
         """A picture `[264, W, 3]` an agent step, the first before any, with the reward so far; closes the level."""
         total = 0.0
         for step in range(1 + max(1, round(seconds * self.rate))):
             if step:
-                self.act()
-                total += self.env.reward
-            yield picture(self.env.level, f"{self.title}   {step / self.rate:.1f} s   reward {total:g}"), total
-        self.env.close()
+                total += float(self.act().reward[0])
+            yield picture(self.level, f"{self.title}   {step / self.rate:.1f} s   reward {total:g}"), total
+        self.level.close()
 
 
 def record(
@@ -119,10 +102,10 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
         has = {"minilab": "random and expert", "dmlab": "random", "gymnasium": "none"}[in_force]
         raise VideoError(f"{in_force} has no policy {policy!r} for films; its policies: {has}, or a run's directory")
     size = dict(zip(("width", "height"), VIEW)) if in_force == "dmlab" else {}  # it draws in the size it is made with
-    env = Watched(levels.make(level, in_force, seed=seed, **size))
-    env.reset()
+    made = levels.make(level, in_force, seed=seed, **size)
+    made.reset()
     chosen = baselines.make_policy("small" if policy == "random" else policy, 1, seed)
-    return Film(env, lambda: env.step(chosen(env.level)), f"{level}, {policy}")
+    return Film(made, lambda: made.step(chosen(made)), f"{level}, {policy}")
 
 
 def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
@@ -148,16 +131,16 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     weights = agent.control_weights(population.hyper.alpha)
     size = {"width": config.width, "height": config.height}
     try:
-        env = Watched(levels.make(level, in_force, config.population, seed, config.action_repeat, **size))
+        made = levels.make(level, in_force, config.population, seed, config.action_repeat, **size)
     except ValueError as error:
         raise VideoError(f"the run {directory} cannot be played here: {error}") from error
-    if pictures.view(env.level, 0, *VIEW) is None:
-        env.close()
+    if pictures.view(made, 0, *VIEW) is None:
+        made.close()
         raise VideoError(f"{level} of backend {in_force} has no pictures to film")
     task = config.levels.index(level)
-    actor = Actor(env, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
+    actor = Actor(made, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
     timer = StageTimer()
-    return Film(env, lambda: actor.rollout(weights, timer), f"{level}, {config.method} seed {config.seed}")
+    return Film(made, lambda: actor.act(weights, timer)[1], f"{level}, {config.method} seed {config.seed}")
 
 
 def picture(level: Level, caption: str) -> Frame:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib.levels.base import Level
-from mmlib.method.agent import AgentState, MixMatchAgent
+from mmlib.levels.base import Level, Step
+from mmlib.method.agent import Acted, AgentState, MixMatchAgent
 from mmlib.method.networks import State
 from mmlib.timing import StageTimer
 
@@ -104,6 +104,25 @@ class Actor:
         return self.steps * self.shape[1]
 
     @torch.no_grad()
+    def act(self, weights: Tensor, timer: StageTimer) -> tuple[Acted, Step]:
+        """One agent step in every environment with the control policy's `weights` `[P, K]`."""
+        with timer("act"):
+            observation, first = self.observation.to(self.device), self.first.to(self.device)
+            acted = self.agent.step(
+                observation, first, self.state, weights, self.generator, self.task
+            )
+            joint = acted.action.cpu().numpy()
+            vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
+        with timer("engine"):
+            step = self.level.step(vectors)
+        self.steps += 1
+        reward = torch.from_numpy(step.reward.reshape(self.shape))
+        reward = reward.clamp(-self.reward_clip, self.reward_clip).to(self.device)
+        self.state = AgentState(acted.action, reward, acted.outputs.cores)
+        self.observation = self._frames(step.observation)
+        self.first = torch.from_numpy(step.done.reshape(self.shape).copy())
+        return acted, step
+
     def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
         """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
 
@@ -114,27 +133,11 @@ class Actor:
         cores, episodes = self.state.cores, []
         for t in range(self.unroll):
             self._record(buffers, t)
-            with timer("act"):
-                observation = buffers["observation"][t].to(self.device)
-                first = self.first.to(self.device)
-                acted = self.agent.step(
-                    observation, first, self.state, weights, self.generator, self.task
-                )
-                joint = acted.action.cpu().numpy()
-                vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
-            with timer("engine"):
-                step = self.level.step(vectors)
-            self.steps += 1
+            acted, step = self.act(weights, timer)
             episodes += self._finished(step.episode_return, step.episode_frames, step.done)
-            reward = torch.from_numpy(step.reward.reshape(self.shape))
-            reward = reward.clamp(-self.reward_clip, self.reward_clip)
-            buffers["action"][t], buffers["reward"][t] = acted.action, reward
+            buffers["action"][t], buffers["reward"][t] = acted.action, self.state.last_reward
             buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
-            self.state = AgentState(acted.action, reward.to(self.device), acted.cores)
-            self.observation = self._frames(step.observation)
-            self.first = torch.from_numpy(step.done.reshape(self.shape).copy())
         self._record(buffers, self.unroll)
-        self.observation = buffers["observation"][self.unroll]
         return Trajectory(**buffers, weights=weights, cores=cores), episodes
 
     def forget(self, member: int) -> None:
@@ -147,8 +150,9 @@ class Actor:
         return torch.from_numpy(observation).unflatten(0, self.shape)
 
     def _record(self, buffers: dict[str, Tensor], t: int) -> None:
-        """Writes what the agent sees before step t."""
+        """Writes what the agent sees before step t, and keeps it: the level overwrites its own."""
         buffers["observation"][t] = self.observation
+        self.observation = buffers["observation"][t]
         buffers["last_action"][t] = self.state.last_action
         buffers["last_reward"][t] = self.state.last_reward
         buffers["first"][t] = self.first

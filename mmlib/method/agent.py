@@ -6,7 +6,7 @@ Shape letters: T time, P population, N environments of a member, A joint actions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, cast
 
@@ -28,6 +28,7 @@ from mmlib.method.networks import (
     unflatten_time,
 )
 from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy
+from mmlib.numerics.logspace import gumbel
 from mmlib.numerics.precision import DTYPES
 from mmlib.spaces import ActionSpace, embedding
 
@@ -46,7 +47,7 @@ class Acted(NamedTuple):
     action: Tensor  # int64 [P, N]
     log_prob: Tensor  # [P, N], of the action under the policy that the RL loss is on
     selected: Tensor  # int64 [P, N], the constituent that acted under sampled mixing, else 0
-    cores: dict[str, State | None]  # the cores' new state
+    outputs: Outputs  # of the forward pass that it came from, T = 1
 
 
 class Outputs(NamedTuple):
@@ -192,19 +193,15 @@ class MixMatchAgent(nn.Module):
         seen = (observation[None], last_action, last_reward, first[None])  # T = 1
         out = self.unroll(*seen, state.cores, task)
         if self.spec.mixing == "sampled":
-            shape = (*first.shape, weights.shape[-1])
-            noise = torch.rand(shape, generator=generator, device=weights.device)
-            gumbel = -(-noise.log()).log()
-            selected = (weights[:, None].log() + gumbel).argmax(-1)[
-                None
-            ]  # (1, P, N), c ~ Cat(alpha)
+            log_weights = weights.log()[:, None].expand(*first.shape, -1)  # (P, N, K)
+            selected = gumbel(log_weights, generator).argmax(-1)[None]  # (1, P, N), c ~ Cat(alpha)
             actions = torch.stack([policy.sample(generator=generator) for policy in out.policies])
             action = actions.gather(0, selected[None])[0]
         else:
             selected = torch.zeros_like(last_action)
             action = mix(out.policies, weights).sample(generator=generator)
         log_prob = self.control_log_probs(out.policies, weights, action, selected)
-        return Acted(action[0], log_prob[0], selected[0], out.cores)
+        return Acted(action[0], log_prob[0], selected[0], out)
 
     def control_log_probs(
         self, policies: list[Policy], weights: Tensor, action: Tensor, selected: Tensor
@@ -239,11 +236,18 @@ class MixMatchAgent(nn.Module):
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)
 
 
-def mix(policies: list[Policy], weights: Tensor) -> Policy:
-    """pi_mm = sum_i alpha_i pi_i (section 3) of policies `[T, P, N]` with weights `[P, K]`."""
+def mix(policies: Sequence[Policy], weights: Tensor) -> Policy:
+    """pi_mm = sum_i alpha_i pi_i (section 3); pi_1 alone if K = 1.
+
+    Args:
+      policies: K of them, batch shape `[T, P, N]`, or any.
+      weights: `[P, K]`, or `[K]`: the same everywhere.
+    """
     if len(policies) == 1:
         return policies[0]
-    return Mixture(weights[:, None], policies, validate_args=False)
+    return Mixture(
+        weights if weights.ndim == 1 else weights[:, None], policies, validate_args=False
+    )
 
 
 def mix_values(values: Tensor, weights: Tensor) -> Tensor:

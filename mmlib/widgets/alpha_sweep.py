@@ -13,20 +13,25 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmlib.analysis.stats import mean_interval
 from mmlib.errors import Stopped
-from mmlib.method.policies import Mixture
+from mmlib.method.agent import mix
+from mmlib.method.policies import Policy
+from mmlib.timing import StageTimer
 from mmlib.training.signals import PARENT, StopRequests
-from mmlib.widgets.inspection import InspectionError, Play, Subject, open_subject
+from mmlib.widgets.inspection import InspectionError, Subject, open_subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
@@ -76,25 +81,28 @@ def measure(
     """
     if not 0 <= alpha <= 1 or episodes < 1:
         raise ValueError(f"alpha {alpha} and {episodes} episodes cannot be measured: 0 <= alpha <= 1, 1 or more")
-    weights, returns = subject.weights(alpha), np.full(episodes, np.nan)
-    sums, states = np.zeros(3), 0
-    with contextlib.closing(Play(subject, episodes, seed)) as play:
-        if not play.level.episode_frames:
+    weights, returns = torch.tensor([subject.weights(alpha)]), np.full(episodes, np.nan)
+    actor, timer = play(subject, episodes, seed), StageTimer()
+    sums: NDArray[np.float64] = np.zeros(3)
+    states = 0
+    with contextlib.closing(actor.level):
+        if not actor.level.episode_frames:
             raise InspectionError(f"episodes of {subject.level} have no end; alpha is not swept there")
-        while np.isnan(returns).any():
+        while (playing := np.isnan(returns)).any():
             go_on()
-            out, playing = play.look(), torch.from_numpy(np.isnan(returns))
-            mixed = out.policies[0]
-            if len(out.policies) > 1:
-                mixed = Mixture(torch.tensor(weights), out.policies, validate_args=False)
-            kl = sum((kl_divergence(p, q) for p, q in zip(out.policies, out.policies[1:])), torch.zeros(1, 1, episodes))
-            nats = torch.stack([mixed.entropy(), mixed.collision_entropy(), kl])[:, 0, 0, playing]
-            sums, states = sums + nats.double().sum(-1).numpy(), states + int(playing.sum())
-            _, step = play.act(out, weights)
-            ended = step.done & np.isnan(returns)
-            returns[ended] = step.episode_return[ended]
+            acted, step = actor.act(weights, timer)
+            sums, states = sums + _nats(acted.outputs.policies, weights, playing), states + int(playing.sum())
+            returns[playing & step.done] = step.episode_return[playing & step.done]
     entropy, collision, divergence = (sums / states).tolist()
     return Point(alpha, tuple(returns.tolist()), entropy, collision, divergence)
+
+
+def _nats(policies: Sequence[Policy], weights: Tensor, playing: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Entropy and collision entropy of the mixture, and the chain's KLs, each added up over environments at play."""
+    mixed = mix(policies, weights)
+    kl = sum((kl_divergence(p, q) for p, q in pairwise(policies)), torch.zeros(mixed.batch_shape))
+    nats = torch.stack([mixed.entropy(), mixed.collision_entropy(), kl])[:, 0, 0, torch.from_numpy(playing)]
+    return nats.double().sum(-1).numpy()
 
 
 def cache_files(subject: Subject, episodes: int = EPISODES) -> tuple[Path, Path]:

@@ -1,26 +1,23 @@
 """One member of a run at a checkpoint, taken out of its population: found, opened, and put to play.
 
-Shape letters: N environments, K constituents. P is 1 throughout.
+Shape letter: K constituents. P is 1 throughout.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from mmlib import levels
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
-from mmlib.levels.base import Level, Step
-from mmlib.method.agent import AgentState, MixMatchAgent, Outputs, mixture_weights
-from mmlib.method.policies import Mixture
+from mmlib.method.actors import Actor
+from mmlib.method.agent import MixMatchAgent, mixture_weights
+from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 from mmlib.training import trained
 from mmlib.training.loop import make_agent
@@ -36,10 +33,11 @@ class Choice(NamedTuple):
     label: str
     directory: Path
     problem: str  # "" for none
+    single: bool  # it has one policy: nothing to mix
 
 
 def find_choices(root: str | Path) -> list[Choice]:
-    """The runs at or below `root`, those that can be inspected first, broken ones among them.
+    """The runs at or below `root`: first those with a mixture to inspect, last those that cannot be inspected.
 
     Raises:
       InspectionError: there is no such directory, or no run in it.
@@ -50,22 +48,23 @@ def find_choices(root: str | Path) -> list[Choice]:
     files = sorted(root.rglob("config.json"))
     if not files:
         raise InspectionError(f"{root} holds no run; `mmlib train` makes one")
-    found = [Choice(_label(path.parent, root), path.parent, _problem(path.parent)) for path in files]
-    return sorted(found, key=lambda choice: bool(choice.problem))
+    found = [Choice(_label(path.parent, root), path.parent, *_problem(path.parent)) for path in files]
+    return sorted(found, key=lambda choice: (bool(choice.problem), choice.single))
 
 
 def _label(directory: Path, root: Path) -> str:
     return " / ".join(directory.relative_to(root).parts) or directory.name
 
 
-def _problem(directory: Path) -> str:
+def _problem(directory: Path) -> tuple[str, bool]:
     try:
         config = Run(directory).config
     except (ResultsError, ValueError):
-        return "broken"
+        return "broken", False
     if not isinstance(config, dict) or "method" not in config:
-        return "broken"
-    return "" if trained.checkpoint_names(directory) else "no checkpoint"
+        return "broken", False
+    single = config["method"] in METHODS and METHODS[config["method"]].single
+    return ("" if trained.checkpoint_names(directory) else "no checkpoint"), single
 
 
 @dataclass(frozen=True)
@@ -152,60 +151,20 @@ def _alone(population: trained.Trained, member: int) -> MixMatchAgent:
     return agent.eval()
 
 
-class Play:
-    """A subject at play in N environments, one decision at a time, with weights that may change at every one.
+def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
+    """The subject at play in N = `num_envs` environments; environment i of a seed is the same whatever N is.
 
     Args:
-      num_envs: N.
-      seed: of the level and of the action sampling; environment i of a seed is the same whatever N is.
+      seed: of the level and of the action sampling.
 
     Raises:
       InspectionError: the level cannot be made here.
     """
-
-    def __init__(self, subject: Subject, num_envs: int = 1, seed: int = 0):
-        config, self.subject = subject.config, subject
-        try:
-            self.level: Level = levels.make(
-                subject.level,
-                str(Run(subject.directory).config.get("backend_in_force", config.backend)),
-                num_envs,
-                seed,
-                config.action_repeat,
-                config.width,
-                config.height,
-            )
-        except (ValueError, OSError, RuntimeError) as error:
-            raise InspectionError(f"{subject.level} cannot be played here: {error}") from error
-        self.generator = torch.Generator().manual_seed(seed)
-        self.observation = self.level.reset()
-        self.first = torch.ones(1, num_envs, dtype=torch.bool)
-        self.state = subject.agent.initial_state(num_envs, subject.task)
-
-    @torch.no_grad()
-    def look(self) -> Outputs:
-        """The policies, batch shape [1, 1, N], and values [K, 1, 1, N] of the state that it is in."""
-        seen, state = torch.from_numpy(self.observation)[None, None], self.state
-        return self.subject.agent.unroll(
-            seen, state.last_action[None], state.last_reward[None], self.first[None], state.cores, self.subject.task
-        )
-
-    @torch.no_grad()
-    def act(self, out: Outputs, weights: Sequence[float]) -> tuple[Tensor, Step]:
-        """Draws joint actions [N] from the mixture with `weights` [K] and plays them for one agent step."""
-        policies, clip = out.policies, self.subject.config.reward_clip
-        mixed = policies[0]
-        if len(policies) > 1:
-            mixed = Mixture(torch.tensor(weights), policies, validate_args=False)
-        action = mixed.sample(generator=self.generator)[0]  # (1, N)
-        vectors = self.subject.agent.space.encode(action.numpy()).reshape(self.level.num_envs, -1)
-        step = self.level.step(vectors)
-        reward = torch.from_numpy(np.array(step.reward))[None].clamp(-clip, clip)
-        self.state = AgentState(action, reward, out.cores)
-        self.observation = step.observation
-        self.first = torch.from_numpy(step.done.copy())[None]
-        return action[0], step
-
-    def close(self) -> None:
-        """Releases the level."""
-        self.level.close()
+    config = subject.config
+    backend = str(Run(subject.directory).config.get("backend_in_force", config.backend))
+    size = (config.action_repeat, config.width, config.height)
+    try:
+        level = levels.make(subject.level, backend, num_envs, seed, *size)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InspectionError(f"{subject.level} cannot be played here: {error}") from error
+    return Actor(level, subject.agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=subject.task)

@@ -5,19 +5,24 @@ Shapes: T agent steps, K constituents.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mmlib.levels import pictures
 from mmlib.levels.base import FRAMES_PER_SECOND, Level
+from mmlib.method.agent import Acted, mix
 from mmlib.method.policies import Policy
+from mmlib.timing import StageTimer
 from mmlib.widgets import remix
-from mmlib.widgets.inspection import Play, Subject
+from mmlib.widgets.inspection import Subject, play
 from mmlib.widgets.remix import Mixed
 
 VIEW = (384, 288)  # pixels, of the agent's view
@@ -25,6 +30,8 @@ MAP = 384  # pixels, the longer side
 SECONDS = 60.0  # recorded at most, of 60 environment frames each
 TRAIL, TRAIL_BEFORE = (30, 70, 220), (150, 170, 225)  # of this life, and before a restart or respawn
 AGENT_RADIUS = 9  # pixels of the map that the way keeps off the agent
+
+TIMER = StageTimer()  # that an actor asks for; nobody reads it
 
 Progress = Callable[[float], object]
 
@@ -60,7 +67,7 @@ class Recording:
 
     def entropies(self, weights: tuple[float, ...]) -> NDArray[np.float64]:
         """[T], of the mixture with these weights in every step's state."""
-        return remix.mix(self.policies, weights).entropy().numpy()
+        return mix(self.policies, torch.tensor(weights, dtype=torch.float64)).entropy().numpy()
 
     def seconds(self, step: int) -> float:
         """Time of play at which a step begins."""
@@ -102,53 +109,57 @@ def record(
     """
     weights = subject.acting_weights if weights is None else weights
     remix.check_weights(weights, subject.constituents)
+    actor, acting = play(subject, 1, seed), torch.tensor([weights])
     limit = max(1, round(seconds * FRAMES_PER_SECOND / subject.config.action_repeat))
-    play = Play(subject, 1, seed)
-    camera, looks, actions, rewards, done = _Camera(play.level), [], list[int](), list[float](), False
-    expected = min(limit, play.level.episode_frames // subject.config.action_repeat or limit)
-    while not done and len(actions) < limit:
-        camera.shoot()
-        out = play.look()
-        looks.append(([remix.logits(policy)[0, 0, 0] for policy in out.policies], out.values[:, 0, 0, 0]))
-        kinds = out.policies
-        action, step = play.act(out, weights)
-        actions.append(int(action[0]))
-        rewards.append(float(step.reward[0]))
-        done = bool(step.done[0])
-        if progress is not None and len(actions) % 10 == 0:
-            progress(min(1.0, len(actions) / expected))
-    play.close()
+    expected = min(limit, actor.level.episode_frames // subject.config.action_repeat or limit)
+    acts, rewards, done = list[Acted](), list[float](), False
+    with contextlib.closing(actor.level), _Camera(actor.level) as camera:
+        while not done and len(acts) < limit:
+            camera.shoot()
+            acted, step = actor.act(acting, TIMER)
+            acts.append(acted)
+            rewards.append(float(step.reward[0]))
+            done = bool(step.done[0])
+            if progress is not None and len(acts) % 10 == 0:
+                progress(min(1.0, len(acts) / expected))
+    policies = zip(*(acted.outputs.policies for acted in acts))
     return Recording(
         subject=subject,
         seed=seed,
         weights=tuple(weights),
-        policies=tuple(remix.stacked(kind, [logits[k] for logits, _ in looks]) for k, kind in enumerate(kinds)),
-        values=np.stack([values.numpy() for _, values in looks], axis=-1).astype(float),
-        actions=np.array(actions),
+        policies=tuple(remix.stacked(of_one) for of_one in policies),
+        values=torch.stack([acted.outputs.values[:, 0, 0, 0] for acted in acts], dim=-1).double().numpy(),
+        actions=np.array([acted.action.item() for acted in acts]),
         rewards=np.array(rewards),
         finished=done,
-        views=tuple(camera.views),
-        maps=tuple(camera.maps),
+        views=tuple(picture.result() for picture in camera.views),
+        maps=tuple(picture.result() for picture in camera.maps),
         places=np.array(camera.places).reshape(-1, 2),
     )
 
 
 class _Camera:
-    """Takes the pictures of a level's first environment that the level can give."""
+    """Takes the pictures of a level's first environment that the level can give; a thread encodes them."""
 
     def __init__(self, level: Level):
-        self.level = level
-        self.views, self.maps, self.places = list[bytes](), list[bytes](), list[tuple[float, float]]()
+        self.level, self.encoder = level, ThreadPoolExecutor(1)
+        self.views, self.maps, self.places = list[Future[bytes]](), list[Future[bytes]](), list[tuple[float, float]]()
         self.extent: tuple[float, float] | None = getattr(level, "extent", None)
+
+    def __enter__(self) -> _Camera:
+        return self
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        self.encoder.shutdown(cancel_futures=error is not None)
 
     def shoot(self) -> None:
         """One picture of each kind."""
         view = pictures.view(self.level, 0, *VIEW)
         if view is not None:
-            self.views.append(_encoded(Image.fromarray(view), "JPEG", quality=88))
+            self.views.append(self.encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88))
         if self.extent is not None:
             overview = Image.fromarray(self.level.map_image(0, MAP))
-            self.maps.append(_encoded(overview, "PNG", compress_level=1))
+            self.maps.append(self.encoder.submit(_encoded, overview, "PNG", compress_level=1))
             pose = self.level.pose(0)
             self.places.append((pose.x / self.extent[0], pose.y / self.extent[1]))
 

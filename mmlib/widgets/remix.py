@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmlib.method.policies import Factorised, Mixture, OnSupport, Policy, marginals
+from mmlib.method.agent import mix
+from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
 from mmlib.spaces import SMALL, ActionSpace, embedding
 
 TOP = 10  # joint actions shown
@@ -59,8 +60,7 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
       ValueError: the weights are not K numbers on the simplex.
     """
     check_weights(weights, len(policies))
-    mixture = mix(policies, weights)
-    everyone = [*policies, mixture]
+    everyone = [*policies, mix(policies, torch.tensor(weights, dtype=torch.float64))]
     probs = torch.stack([policy.probs for policy in everyone]).numpy()  # (K + 1, A)
     best = np.argsort(-probs[-1], kind="stable")[:TOP]
     small = few_actions(policies, space)
@@ -78,24 +78,17 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
     )
 
 
-def mix(policies: Sequence[Policy], weights: Sequence[float]) -> Policy:
-    """pi_mm of policies of any batch shape, the same weights [K] in every state; pi_1 alone if K = 1."""
-    if len(policies) == 1:
-        return policies[0]
-    return Mixture(torch.tensor(weights, dtype=torch.float64), policies, validate_args=False)
-
-
-def stacked(kind: Policy, states: Sequence[Tensor]) -> Policy:
-    """A policy of batch shape [T], of the kind of `kind`, from its logits [S] or [C] in T states; double precision."""
-    return _like(kind, torch.stack(tuple(states)).double())
+def stacked(states: Sequence[Policy]) -> Policy:
+    """One policy's T states, each of batch shape [1, 1, 1], as a policy of batch shape [T] in double precision."""
+    return _like(states[0], torch.cat([_logits(policy)[0, 0] for policy in states]).double())
 
 
 def at(policy: Policy, t: int) -> Policy:
     """The policy of state t of one of batch shape [T]: batch shape []."""
-    return _like(policy, logits(policy)[t])
+    return _like(policy, _logits(policy)[t])
 
 
-def logits(policy: Policy) -> Tensor:
+def _logits(policy: Policy) -> Tensor:
     """What a constituent's policy is made from: [..., S] of its support, or [..., C] of its groups."""
     assert isinstance(policy, OnSupport | Factorised)
     return policy.logits

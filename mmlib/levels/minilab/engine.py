@@ -273,7 +273,7 @@ class MiniLab:
         self._check_index(i)
         out = np.zeros((1, 3, height, width), np.uint8)
         self._draw(out, self._agents.pose[i : i + 1], i, 0, 1)
-        return np.ascontiguousarray(out[0].transpose(1, 2, 0))
+        return np.stack(out[0], axis=-1)
 
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
         """See `Level.map_image`."""

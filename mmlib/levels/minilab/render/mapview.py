@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,22 @@ SPRITE_COLOURS = {APPLE: (222, 26, 34), GOAL: (255, 222, 40)}
 BOT_COLOUR = (255, 120, 190)
 OTHER_SPRITE = (60, 220, 235)
 MIN_PIXELS = 16
+KEPT = 8  # grounds
 
 Image = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+
+
+class Ground(NamedTuple):
+    """A map without what moves on it."""
+
+    picture: Picture  # [h, w, 3]
+    x: Image  # [h, w] places of the pixels, in cells
+    y: Image
+    art: Art  # kept alive: its id is part of the key
+
+
+_GROUNDS: dict[tuple, Ground] = {}
 
 
 def map_image(
@@ -52,13 +67,10 @@ def map_image(
     """
     if pixels < MIN_PIXELS:
         raise ValueError(f"a map of {pixels} pixels is too small; at least {MIN_PIXELS}")
-    cy, cx = floor_z.shape
-    scale = pixels / max(cx, cy)  # pixels a cell
-    height, width = max(1, round(cy * scale)), max(1, round(cx * scale))
-    y, x = np.mgrid[0:height, 0:width]
-    x, y = (x + 0.5) / scale, (height - y - 0.5) / scale  # cells
-    image = _floors(x, y, _reachable(wall_x, wall_y, pose), floor_z, floor_texture, int(theme), art)
-    _draw_walls(image, x, y, wall_x, wall_y, int(theme), art, scale)
+    scale = pixels / max(floor_z.shape)  # pixels a cell
+    still = (wall_x, wall_y, floor_z, floor_texture, _reachable(wall_x, wall_y, pose))
+    ground = _ground(*still, int(theme), art, pixels)
+    image, x, y = ground.picture.copy(), ground.x, ground.y
     if trail is not None and len(trail):
         _draw_trail(image, x, y, np.asarray(trail, float) / CELL, scale)
     for sprite_x, sprite_y, _, kind, _ in sprites:
@@ -70,7 +82,35 @@ def map_image(
             away = np.abs(east) + np.abs(north) if int(kind) == GOAL else np.hypot(east, north)
             _blob(image[part], away, size, scale, colour)
     _draw_agent(image, x, y, pose, scale)
-    return np.round(image).astype(np.uint8)
+    return image
+
+
+def _ground(
+    wall_x: NDArray,
+    wall_y: NDArray,
+    floor_z: NDArray,
+    slots: NDArray,
+    reachable: NDArray,
+    theme: int,
+    art: Art,
+    pixels: int,
+) -> Ground:
+    """Floors and walls, which stay as they are while things move on them: the last few are kept."""
+    key = (pixels, theme, id(art), *(part.tobytes() for part in (wall_x, wall_y, floor_z, slots, reachable)))
+    if (kept := _GROUNDS.get(key)) is not None:
+        return kept
+    cy, cx = floor_z.shape
+    scale = pixels / max(cx, cy)
+    height, width = max(1, round(cy * scale)), max(1, round(cx * scale))
+    y, x = np.mgrid[0:height, 0:width]
+    x, y = (x + 0.5) / scale, (height - y - 0.5) / scale
+    image = _floors(x, y, reachable, floor_z, slots, theme, art)
+    _draw_walls(image, x, y, wall_x, wall_y, theme, art, scale)
+    made = Ground(np.rint(image).astype(np.uint8), x, y, art)
+    for oldest in list(_GROUNDS)[: 1 - KEPT]:
+        _GROUNDS.pop(oldest, None)
+    _GROUNDS[key] = made
+    return made
 
 
 def _reachable(wall_x: NDArray, wall_y: NDArray, pose: NDArray) -> NDArray[np.bool_]:
@@ -136,20 +176,20 @@ def _around(x: Image, y: Image, east: float, north: float, reach: float) -> tupl
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _cover(image: Image, distance: Image, colour: tuple[int, int, int]) -> None:
+def _cover(image: Picture, distance: Image, colour: tuple[int, int, int]) -> None:
     """Paints where `distance` (pixels, negative inside) is below zero, with a soft pixel at the border."""
     alpha = np.clip(0.5 - distance, 0.0, 1.0)[..., None]
-    image += (np.array(colour, float) - image) * alpha
+    image[:] = np.rint(image + (np.array(colour, float) - image) * alpha)
 
 
-def _blob(image: Image, away: Image, size: float, scale: float, colour: tuple[int, int, int]) -> None:
+def _blob(image: Picture, away: Image, size: float, scale: float, colour: tuple[int, int, int]) -> None:
     """An outlined shape: `away` is the distance from its centre, and `size` its radius, in cells."""
     edge = max(1.0, 0.04 * scale)
     _cover(image, (away - size) * scale - edge, OUTLINE)
     _cover(image, (away - size) * scale, colour)
 
 
-def _draw_trail(image: Image, x: Image, y: Image, trail: Image, scale: float) -> None:
+def _draw_trail(image: Picture, x: Image, y: Image, trail: Image, scale: float) -> None:
     """A line through the places of `trail` (cells); jumps of more than a cell are left out."""
     width = max(0.6, 0.03 * scale)
     for (x0, y0), (x1, y1) in pairwise(trail):
@@ -168,17 +208,16 @@ def _draw_trail(image: Image, x: Image, y: Image, trail: Image, scale: float) ->
         _cover(image[part], away * scale - width, TRAIL)
 
 
-def _draw_agent(image: Image, x: Image, y: Image, pose: NDArray, scale: float) -> None:
+def _draw_agent(image: Picture, x: Image, y: Image, pose: NDArray, scale: float) -> None:
     """An arrowhead that points where the agent looks."""
     yaw = np.radians(pose[3])
-    part = _around(x, y, pose[0] / CELL, pose[1] / CELL, 1.0 + 4.0 / scale)
+    size, edge = max(0.34, 4.0 / scale), max(1.0, 0.045 * scale)
+    part = _around(x, y, pose[0] / CELL, pose[1] / CELL, size + (3 * edge + 1) / scale)
     image, x, y = image[part], x[part], y[part]
     ahead = (x - pose[0] / CELL) * np.cos(yaw) + (y - pose[1] / CELL) * np.sin(yaw)
     aside = np.abs((y - pose[1] / CELL) * np.cos(yaw) - (x - pose[0] / CELL) * np.sin(yaw))
-    size = max(0.34, 4.0 / scale)
     front = (ahead + 2.2 * aside - size) / np.hypot(1, 2.2)
     notch = (-ahead - 0.55 * size + 0.6 * aside) / np.hypot(1, 0.6)
-    edge = max(1.0, 0.045 * scale)
     away = np.maximum(front, notch) * scale
     _cover(image, away - edge, OUTLINE)
     _cover(image, away, AGENT)
