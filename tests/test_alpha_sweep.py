@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from inspected import train_run
 
-from mmlib.widgets import alpha_sweep, inspector_plots
+from mmlib.widgets import alpha_sweep, charts
 from mmlib.widgets.inspection import open_subject
 from mmlib.widgets.sweep_panel import SweepPanel
 
@@ -44,7 +44,7 @@ def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monke
     path.parent.write_text("")  # nothing can be put beside the run now
     where = alpha_sweep.store(subject, points, 1)
     assert where is not None and where.is_relative_to(tmp_path / "cache") and alpha_sweep.cached(subject, 1) == points
-    assert len(inspector_plots.sweep_figure(points).axes) == 3
+    assert len(charts.sweep_figure(points).axes) == 3
 
 
 def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(results, tmp_path):

@@ -1,8 +1,10 @@
 """The inspector: its numbers against brute force, its widgets driven from Python, and what it says of bad runs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import numpy as np
@@ -16,7 +18,8 @@ from inspected import METHODS, train_run
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training.checkpoint import VERSION
-from mmlib.widgets import inspector_plots, remix
+from mmlib.widgets import charts, remix
+from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspection import InspectionError, find_choices, open_subject
 from mmlib.widgets.inspector import MixtureInspector
 from mmlib.widgets.recording import record
@@ -121,7 +124,7 @@ def test_a_member_alone_acts_as_in_its_population(results):
 @pytest.mark.parametrize("method", ["mm", "small"])
 def test_the_static_twin_shows_the_state(recorded, method):
     made = recorded[method]
-    figure = inspector_plots.state_figure(made, inspector_plots.telling_step(made))
+    figure = charts.state_figure(made, charts.telling_step(made))
     titles = [axes.get_title() for axes in figure.axes]
     for alpha in ("α = 0:", "α = 0.5:", "α = 1:"):
         assert any(alpha in title for title in titles) == (method == "mm")
@@ -158,6 +161,41 @@ def test_the_alpha_slider_mixes_at_once_without_playing(inspector):
     assert inspector.picture.value == made.views[4] and "step <b>4</b>" in inspector.clock.value
     inspector.on.click()
     assert inspector.step.value == 5 and inspector.picture.value == made.views[5]
+
+
+def test_it_opens_on_a_run_with_a_mixture_and_its_follower_sees_what_is_chosen(results, inspector):
+    found = find_choices(results)
+    assert [choice.single for choice in found] == [False] * (len(METHODS) - 1) + [True]
+    assert inspector.run.options[0][1] == found[0].directory and "small" not in found[0].label
+    seen = []
+    inspector.follow(seen.append)
+    choose(inspector, "mm_three")
+    choose(inspector, "mm")
+    assert [made.subject.directory.parent.name for made in seen[-2:]] == ["mm_three", "mm"]
+    assert seen[-1] is inspector.recording
+
+
+def test_the_strip_keeps_its_scale_and_lies_under_the_slider(recorded):
+    made = recorded["mm"]
+    strip = charts.Strip(made)
+    for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
+        strip.mix(weights)
+        *_, entropy, cursor = re.findall(r'<polyline points="([^"]+)"', strip.html(3))
+        points = np.array([[float(n) for n in pair.split(",")] for pair in entropy.split()])
+        shares = points[:, 0] / strip.drawn.width
+        assert np.allclose(shares, np.arange(len(made)) / (len(made) - 1), atol=1e-3)
+        assert {pair.split(",")[0] for pair in cursor.split()} == {f"{points[3, 0]:.1f}"}
+        heights = 1.03 - points[:, 1] / strip.drawn.height * 1.28  # of the axes' -0.25 ... 1.03, the upper end on top
+        assert np.allclose(heights * strip.most, made.entropies(weights), atol=0.05)
+
+
+def test_charts_in_a_page_have_the_page_s_colours(recorded):
+    points = [Point(alpha, (1.0, 2.0 + alpha), 1.0, 0.5, 3.0) for alpha in (0.0, 0.5, 1.0)]
+    for chart in charts.sweep_charts(points, 0.3):
+        drawn = chart.svg(charts.upright(0.5))
+        assert "var(--jp-ui-font-color1" in drawn and not any(code in drawn for code in charts.PAGE_COLOURS)
+        assert "#ffffff" not in drawn.lower()  # no background of its own
+        ElementTree.fromstring(drawn.replace("xlink:href", "href"))
 
 
 def test_members_levels_and_three_weights(inspector):

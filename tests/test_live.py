@@ -21,6 +21,7 @@ from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint
 from mmlib.widgets import live
 from mmlib.widgets.live import Experiment, LiveError
+from mmlib.widgets.live_widget import LiveWidget
 
 SHORT = {"agent_steps": 400, "num_envs": 2, "unroll": 20, "learner_batches": 1, "log_every": 100, "width": 32}
 SHORT |= {"height": 24, "conv1": (4, 2)}
@@ -85,15 +86,20 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     directory = endless.start().directory
     until(lambda: endless.status().frames > 0)
     assert endless.status().state == "running" and "agent steps/s" in str(endless.status())
-    with pytest.raises(LiveError, match="being trained already"):
+    with pytest.raises(LiveError, match=f"being trained already; live.attach..{directory}.. shows it"):
         endless.start()
+    assert "mm-silent" in LiveWidget(endless).words.value  # what its page says when the kernel is gone
     other = live.attach(directory)  # as another notebook would
     with pytest.raises(LiveError, match="being trained already"):
         other.start()
     pid = pid_of(directory)
     other.stop()
     assert other.status().state in ("stopping", "stopped")
-    assert other.wait().state == "stopped" and endless.status().state == "stopped"
+    assert (other.wait().state, other.status().reason) == ("stopped", "stopped by you")
+    assert (endless.status().state, endless.status().reason) == (
+        "stopped",
+        "stopped by SIGINT",
+    )  # it did not ask for it
     until(lambda: gone(pid))
     assert checkpoint.exists(directory)
     steps = Run(directory).metrics()["agent_steps"].max()

@@ -14,7 +14,7 @@ from mmlib.experiments import run_table
 from mmlib.runs import packing
 from mmlib.runs.reader import Run, run_directory
 from mmlib.runs.writer import RunWriter
-from mmlib.widgets import run_browser
+from mmlib.widgets import interactive, run_browser
 from mmlib.widgets.live import Experiment
 from mmlib.widgets.live_widget import LiveWidget
 from mmlib.widgets.run_browser import RunBrowser
@@ -127,18 +127,18 @@ def test_one_run_in_every_view(root):
     seen = []
     for view in ("Curves", "Hyperparameters", "Lineage"):
         browser.view.value = view
-        assert browser.picture.layout.display == "" and drawn(browser.picture)
+        assert drawn(browser.picture)
         seen.append(bytes(browser.picture.value))
     assert len(set(seen)) == 3
     assert "without a checkpoint" in browser.words.value
     browser.view.value = "Configuration"
-    assert browser.picture.layout.display == "none" and "<td>entropy_cost</td>" in browser.words.value
+    assert not drawn(browser.picture) and "<td>entropy_cost</td>" in browser.words.value
 
 
 def test_a_run_without_a_population_has_no_lineage(root):
     browser = browse(root, ("mm", "2"))
     browser.view.value = "Lineage"
-    assert "nothing to draw" in browser.words.value and browser.picture.layout.display == "none"
+    assert "nothing to draw" in browser.words.value and not drawn(browser.picture)
 
 
 def test_two_runs_are_compared(root):
@@ -150,9 +150,9 @@ def test_two_runs_are_compared(root):
 
 def test_a_broken_run_says_why_and_the_others_work(root):
     browser = browse(root, ("big756", "2"))
-    assert "is damaged: line 7" in browser.words.value and browser.picture.layout.display == "none"
+    assert "is damaged: line 7" in browser.words.value and not drawn(browser.picture)
     browser.select.value = [browser.table["directory"][browser.table["state"] == "done"].iloc[0]]
-    assert browser.picture.layout.display == ""
+    assert drawn(browser.picture)
 
 
 def test_a_run_deleted_behind_its_back_is_said_in_words(root):
@@ -177,7 +177,8 @@ def test_the_list_follows_the_filters_and_keeps_what_is_selected(root):
 
 def test_without_anybody_at_a_browser_tables_and_pictures_are_shown(root, monkeypatch):
     shown = []
-    monkeypatch.setattr(run_browser, "display", shown.append)
+    for module in (run_browser, interactive):
+        monkeypatch.setattr(module, "display", lambda what, **_: shown.append(what))
     RunBrowser(root).show()
     assert "mm" in shown[0].to_html() and "broken" in shown[0].to_html()
     assert len(shown) > 1 and all(image.data.startswith(PNG) for image in shown[1:])
@@ -187,8 +188,9 @@ def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):
     directory = root / "quick" / "figure3" / LEVEL / "small" / "seed2"
     widget = LiveWidget(Experiment(Run(directory).config, directory=directory))
     assert widget.bar.value == 1.0 and widget.words.value.startswith("killed, 4,000 of 4,000 frames")
-    assert drawn(widget.picture) and widget.picture.layout.display == ""
+    assert drawn(widget.picture)
     assert widget.stop.disabled and not widget.resume.disabled
+    assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.widget.children[0].value
     widget.picture.value = b""
     widget.refresh(final=True)
     assert bytes(widget.picture.value) == b""  # nothing is new, so nothing is drawn

@@ -9,20 +9,67 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import torch
-from torch.distributions import kl_divergence
+from IPython.display import display
 
+from mmlib.figures import style
 from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.training import trained
+from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
-from mmlib.widgets import recording
 from mmlib.widgets.alpha_sweep import EPISODES
 from mmlib.widgets.inspection import InspectionError, Subject, find_choices, open_subject
-from mmlib.widgets.recording import MAP, VIEW, Cancelled, Recording
+from mmlib.widgets.interactive import Picture, widgets_shown
+from mmlib.widgets.recording import SECONDS, VIEW, Cancelled, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
 from mmlib.widgets.weight_sliders import WeightSliders
 
 CHECKPOINTS = {"checkpoint.pt": "newest", "checkpoint.previous.pt": "the one before"}
-WIDTH = 1090  # pixels
+PICTURE: Any = {"flex": "1 1 240px", "min_width": "0", "max_width": f"{VIEW[0]}px", "height": "auto"}
+STRIP_MARGIN = "0 8px"  # half the step slider's handle: a step of the strip lies under that of the slider
+BESIDE: Any = {"flex_flow": "row wrap", "grid_gap": "6px 8px", "align_items": "center", "width": "100%"}
+
+
+def inspect(
+    root: str | Path,
+    pictures: Path,
+    *,
+    member: int = 0,
+    seed: int = 1,
+    seconds: float = SECONDS,
+    episodes: int = EPISODES,
+) -> MixtureInspector | Recording | None:
+    """Displays the inspector, and below it a picture of a telling state, which follows what is chosen in it.
+
+    Where there is nobody to use a widget, the picture alone: of the first run with a mixture. The picture is kept as
+    `<pictures>/state.png`.
+
+    Returns:
+      What knows the `subject` and its `recording`; None if nothing can be inspected, which is then said in words.
+    """
+    picture = Picture()
+
+    def draw(made: Recording) -> None:
+        figure = charts.state_figure(made, charts.telling_step(made))
+        style.save(figure, pictures, "state", ["png"])
+        picture.draw(figure)
+
+    if widgets_shown():
+        inspector = MixtureInspector(root, member=member, seed=seed, seconds=seconds, episodes=episodes)
+        display(inspector)
+        picture.show()
+        inspector.follow(draw)
+        return inspector
+    try:
+        subject = open_subject(find_choices(root)[0].directory, member=member)
+    except InspectionError as error:
+        print(error)
+        return None
+    made = recording.record(subject, seed, seconds=seconds)
+    print(f"{subject.directory}, member {member}: {view.sentence(subject)}")
+    print(f"return {made.rewards.sum():g} in {made.seconds(len(made)):g} s")
+    draw(made)
+    picture.show()
+    return made
 
 
 class MixtureInspector(widgets.VBox):
@@ -32,6 +79,7 @@ class MixtureInspector(widgets.VBox):
 
     Args:
       root: a run's directory, or one that holds runs (the root of the results).
+      member: of the population that is opened first.
       seed: of the recorded episode: the level's maps and the actions.
       seconds: of play recorded at most.
       episodes: played at each alpha of the sweep.
@@ -41,38 +89,37 @@ class MixtureInspector(widgets.VBox):
         self,
         root: str | Path = "results",
         *,
+        member: int = 0,
         seed: int = 1,
-        seconds: float = recording.SECONDS,
+        seconds: float = SECONDS,
         episodes: int = EPISODES,
     ):
         self.root, self.seconds = Path(root), seconds
         self.subject: Subject | None = None
         self.recording: Recording | None = None
-        self._strip: view.Strip | None = None
+        self._strip: charts.Strip | None = None
+        self._follower: Callable[[Recording], object] = lambda _: None
         self._wanted: object = None  # the recording under way
         self._thread: threading.Thread | None = None
         self._choosing = False
         self._make_choosers(seed)
         self._make_player()
         self._make_panels(episodes)
-        super().__init__(self._arranged(), layout={"width": f"{WIDTH}px", "grid_gap": "6px"})
-        self._find()
+        super().__init__(self._arranged(), layout={"width": "100%", "max_width": "1400px", "grid_gap": "6px"})
+        self._find(member)
 
     def _make_choosers(self, seed: int) -> None:
-        def drop(title: str, width: str) -> Any:
+        def drop(title: str, flex: str) -> Any:
             style = {"description_width": "initial"}
-            return widgets.Dropdown(description=title, layout={"width": width}, style=style)
+            return widgets.Dropdown(description=title, layout={"flex": flex, "width": "auto"}, style=style)
 
-        self.run = drop("run", "auto")
-        self.run.layout.flex = "1 1 300px"  # what the others leave
-        self.checkpoint, self.member, self.level = (
-            drop("checkpoint", "215px"),
-            drop("member", "120px"),
-            drop("level", "auto"),
-        )
+        self.run, self.level = drop("run", "1 1 280px"), drop("level", "0 1 auto")
+        self.checkpoint, self.member = drop("checkpoint", "0 0 215px"), drop("member", "0 0 120px")
         self.seed = widgets.BoundedIntText(seed, 0, 2**31 - 1, description="seed", layout={"width": "130px"})
         self.seed.style.description_width = "initial"
-        self.again = widgets.Button(description="record with these weights", icon="circle", layout={"width": "210px"})
+        self.again = widgets.Button(
+            description="record with these weights", icon="circle", tooltip="Play it again", layout={"width": "210px"}
+        )
         self.run.observe(self._guarded(self._choose_run), "value")
         for chooser in (self.checkpoint, self.member, self.level):
             chooser.observe(self._guarded(self._open), "value")
@@ -80,18 +127,18 @@ class MixtureInspector(widgets.VBox):
         self.again.on_click(lambda _: self._record(weights=self.weights.weights))
 
     def _make_player(self) -> None:
-        self.step = widgets.IntSlider(min=0, max=0, readout=False, layout={"flex": "1"})
+        self.step = widgets.IntSlider(min=0, max=0, readout=False, layout={"width": "100%", "margin": "2px 0"})
         self.play = widgets.Play(min=0, max=0, show_repeat=False)
         widgets.jslink((self.play, "value"), (self.step, "value"))
         self.back, self.on = (
-            widgets.Button(icon=icon, layout={"width": "36px"}) for icon in ("step-backward", "step-forward")
+            widgets.Button(description=words, tooltip=f"one step {words}", icon=icon, layout={"width": "76px"})
+            for words, icon in (("back", "step-backward"), ("on", "step-forward"))
         )
-        self.back.tooltip, self.on.tooltip = "one step back", "one step on"
         self.back.on_click(lambda _: self._go(-1))
         self.on.on_click(lambda _: self._go(1))
-        self.clock, self.strip = widgets.HTML(), widgets.HTML()
-        self.picture = widgets.Image(format="jpeg", width=VIEW[0], height=VIEW[1])
-        self.map = widgets.Image(format="png")
+        self.clock, self.strip = widgets.HTML(), widgets.HTML(layout={"width": "auto", "margin": STRIP_MARGIN})
+        self.picture = widgets.Image(format="jpeg", layout=PICTURE)
+        self.map = widgets.Image(format="png", layout=PICTURE)
         self.step.observe(lambda _: self._show_step(), "value")
 
     def _make_panels(self, episodes: int) -> None:
@@ -102,25 +149,38 @@ class MixtureInspector(widgets.VBox):
         self.sweep = SweepPanel(episodes)
 
     def _arranged(self) -> list[Any]:
-        """The parts in their places."""
-        column: Any = {"grid_gap": "8px", "flex": "none"}
-        pictures = widgets.VBox([self.picture, self.map], layout={**column, "width": f"{VIEW[0]}px"})
-        middle = widgets.VBox([self.weights, self.table, self.joint], layout={**column, "width": "390px"})
-        right = widgets.VBox([self.groups], layout={**column, "width": "270px"})
+        """The parts in their places; what does not fit beside the others goes below them."""
+
+        def column(parts: list[Any], flex: str, flow: str = "column") -> Any:
+            layout = {"flex": flex, "flex_flow": flow, "grid_gap": "8px", "min_width": "0"}
+            return widgets.Box(parts, layout={**layout, "align_items": "stretch" if flow == "column" else "flex-start"})
+
+        panels = [
+            column([self.picture, self.map], "3 1 300px", "row wrap"),
+            column([self.weights, self.table, self.joint], "4 1 360px"),
+            column([self.groups], "2 1 250px"),
+        ]
         self.body = widgets.VBox(
             [
-                widgets.HBox([self.play, self.back, self.on, self.step, self.clock]),
+                widgets.HBox([self.play, self.back, self.on, self.clock], layout=BESIDE),
+                self.step,
                 self.strip,
-                widgets.HBox([pictures, middle, right], layout={"grid_gap": "22px", "align_items": "flex-start"}),
+                widgets.HBox(panels, layout={**BESIDE, "grid_gap": "10px 22px", "align_items": "flex-start"}),
                 self.sweep,
             ],
-            layout={"width": "100%", "grid_gap": "6px", "display": "none"},
+            layout={"width": "100%", "grid_gap": "4px", "display": "none"},
         )
         choosers = [
-            widgets.HBox([self.run, self.checkpoint, self.member, self.level]),
-            widgets.HBox([self.seed, self.again, self.about], layout={"align_items": "center", "grid_gap": "8px"}),
+            widgets.HBox([self.run, self.checkpoint, self.member, self.level], layout=BESIDE),
+            widgets.HBox([self.seed, self.again, self.about], layout=BESIDE),
         ]
         return [widgets.HTML(view.STYLE), *choosers, self.busy, self.message, self.body]
+
+    def follow(self, shown: Callable[[Recording], object]) -> None:
+        """Calls `shown` with every recording that is shown from now on, and with the one that is there."""
+        self._follower = shown
+        if self.recording is not None:
+            shown(self.recording)
 
     def wait(self, timeout: float | None = None) -> None:
         """Waits for the recording that is under way."""
@@ -138,17 +198,17 @@ class MixtureInspector(widgets.VBox):
 
         return observer
 
-    def _fill(self, chooser: Any, options: list[tuple[str, Any]]) -> None:
+    def _fill(self, chooser: Any, options: list[tuple[str, Any]], chosen: int = 0) -> None:
         self._choosing = True
         try:
             chooser.options = options
             if options:
-                chooser.value = options[0][1]
+                chooser.value = options[chosen][1]
         finally:
             self._choosing = False
 
-    def _find(self) -> None:
-        """Fills the list of runs."""
+    def _find(self, member: int) -> None:
+        """Fills the list of runs, and opens a member of the first."""
         try:
             found = find_choices(self.root)
         except InspectionError as error:
@@ -156,13 +216,13 @@ class MixtureInspector(widgets.VBox):
             return
         named = [(f"{c.label}  ({c.problem})" if c.problem else c.label, c.directory) for c in found]
         self._fill(self.run, named)
-        self._choose_run()
+        self._choose_run(member)
 
-    def _choose_run(self) -> None:
+    def _choose_run(self, member: int = 0) -> None:
         """Another run: its checkpoints, members and levels; then opens it."""
         directory = self.run.value
         self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in trained.checkpoint_names(directory)])
-        self._fill(self.member, [("0", 0)])
+        self._fill(self.member, [(str(member), member)])
         self._fill(self.level, [])
         self._open(fresh=True)
 
@@ -174,17 +234,14 @@ class MixtureInspector(widgets.VBox):
             self._say(str(error))
             return
         if fresh:
-            self._fill(self.member, [(str(m), m) for m in range(subject.members)])
+            self._fill(self.member, [(str(m), m) for m in range(subject.members)], subject.member)
             self._fill(self.level, [(name, task) for task, name in enumerate(subject.config.levels)])
         self.member.layout.display = "" if subject.members > 1 else "none"
         self.level.layout.display = "" if len(subject.config.levels) > 1 else "none"
         self.subject = subject
         self.weights.begin(subject.acting_weights)
         self.sweep.begin(subject, self.weights.alpha)
-        method = subject.agent.spec.label
-        self.about.value = view.note(
-            f"{method} on {subject.level}, after {subject.agent_steps:,} agent steps, α in force {subject.alpha:.2f}"
-        )
+        self.about.value = view.note(view.sentence(subject))
         self._record()
 
     # recording
@@ -236,9 +293,11 @@ class MixtureInspector(widgets.VBox):
         self.step.max = self.play.max = last
         self.picture.layout.display = "" if made.views else "none"
         self.map.layout.display = "" if made.maps else "none"
+        self._strip = charts.Strip(made)
         self._show_mixture(moved=True)
         self._show_step()
         self.body.layout.display = ""
+        self._follower(made)
 
     def _go(self, steps: int) -> None:
         self.step.value = min(self.step.max, max(0, self.step.value + steps))
@@ -252,11 +311,10 @@ class MixtureInspector(widgets.VBox):
             self.picture.value = made.views[t]
         if made.maps:
             self.map.value = made.map_with_trail(t)
-            self.map.width = min(VIEW[0], MAP)
         label = made.subject.agent.space.labels[made.actions[t]]
         reward, total = made.rewards[t], made.rewards[: t + 1].sum()
         self.clock.value = (
-            f'<div class="mmi" style="width:330px">step <b>{t}</b> of {len(made) - 1}, {made.seconds(t):.1f} s; '
+            f'<div class="mmi">step <b>{t}</b> of {len(made) - 1}, {made.seconds(t):.1f} s; '
             f"return {total:g}{f' (<b>{reward:+g}</b>)' if reward else ''}<br>takes <b>{label}</b></div>"
         )
         self._show_mixture()
@@ -274,9 +332,8 @@ class MixtureInspector(widgets.VBox):
         self.table.value = view.table(mixed, method, view.names(subject.agent, task))
         self.joint.value = view.joint_panels(mixed, method, int(made.actions[t]))
         self.groups.value = view.group_panels(mixed, method)
-        if moved or self._strip is None:
-            first = made.policies[:2]
-            kl = kl_divergence(*first).numpy() if len(first) == 2 else made.values[0, :0]
-            self._strip = view.Strip(made.entropies(weights), kl, made.rewards)
+        assert self._strip is not None
+        if moved:
+            self._strip.mix(weights)
             self.sweep.at(self.weights.alpha)
         self.strip.value = self._strip.html(t)

@@ -1,23 +1,18 @@
-"""What the inspector shows, as small pieces of HTML and SVG: quick to make, quick to draw, sharp at any size."""
+"""What the inspector says of a state, as HTML in the page's own colours: a table, and a bar for each probability."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, VERMILLION
 from mmlib.method.agent import MixMatchAgent
-from mmlib.widgets.alpha_sweep import Point
+from mmlib.widgets.inspection import Subject
 from mmlib.widgets.remix import Bars, Mixed
 
 CONSTITUENT_COLOURS = (BLUE, VERMILLION, PURPLE, ORANGE)  # pi_1, pi_2, ...
 MIXTURE_COLOUR = GREEN
 SUBSCRIPTS = "₁₂₃₄₅₆₇₈₉"
-STRIP = (1000, 54)  # units of the strip's drawing
-CHART = (344, 178)  # pixels
 
 STYLE = """<style>
 .mmi, .mmi * {box-sizing: border-box}
@@ -25,8 +20,7 @@ STYLE = """<style>
   color: var(--jp-ui-font-color1, #222); font-variant-numeric: tabular-nums}
 .mmi h4 {margin: 0 0 3px; font-size: 11.5px; font-weight: 600; display: flex; justify-content: space-between}
 .mmi h4 small, .mmi-dim {font-weight: 400; font-size: 11px; color: var(--jp-ui-font-color2, #666)}
-.mmi-row {display: grid; grid-template-columns: var(--label, 122px) 1fr 38px; gap: 6px; align-items: center;
-  height: 20px}
+.mmi-row {display: grid; grid-template-columns: var(--label) 1fr 38px; gap: 6px; align-items: center; height: 20px}
 .mmi-row.taken > :first-child {font-weight: 700}
 .mmi-row > :first-child {text-align: right; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
 .mmi-row > :last-child {text-align: right; font-size: 11px}
@@ -34,15 +28,20 @@ STYLE = """<style>
 .mmi-bars i {display: block; height: 4px; margin: 1px 0; border-radius: 0 2px 2px 0; min-width: 1px}
 .mmi-bars i:last-child {height: 6px}
 .mmi-group {margin-bottom: 7px}
-.mmi table {border-collapse: collapse; width: 100%}
+.mmi table {border-collapse: collapse; width: 100%; font: inherit; color: inherit}
 .mmi th, .mmi td {padding: 1px 6px; text-align: right; font-weight: 400; white-space: nowrap}
-.mmi th:first-child, .mmi td:first-child {text-align: left; padding-left: 0}
+.mmi th:first-child, .mmi td:first-child {text-align: left; padding-left: 0; white-space: normal}
 .mmi thead th {border-bottom: 1px solid var(--jp-border-color2, #ddd); font-weight: 600}
 .mmi td:last-child {font-weight: 600}
 .mmi-chip {display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 4px}
 .mmi-say {padding: 8px 12px; border-left: 4px solid #D55E00; background: rgba(213, 94, 0, .09)}
-.mmi svg text {font: 11px system-ui, "Segoe UI", Roboto, Arial, sans-serif; fill: var(--jp-ui-font-color1, #222)}
-.mmi svg .dim {fill: var(--jp-ui-font-color2, #666)}
+.mmi svg {display: block; width: 100%}
+.mmi svg text {font-family: inherit !important}
+.mmi-charts {display: flex; flex-wrap: wrap; gap: 4px 12px}
+.mmi-charts > * {flex: 1 1 280px; max-width: 460px}
+.mmi-strip svg {height: 56px; overflow: visible; background: rgba(128, 128, 128, .08)}
+.mmi-strip svg * {vector-effect: non-scaling-stroke}
+.mmi-keys > * {margin-right: 12px; white-space: nowrap}
 </style>"""
 
 
@@ -60,7 +59,7 @@ def names(agent: MixMatchAgent, task: int = 0) -> list[str]:
 
 def symbols(count: int) -> list[str]:
     """π₁ … π_K, and π_mm if there is more than one."""
-    return [f"π{SUBSCRIPTS[k]}" for k in range(count)] + (["π<sub>mm</sub>"] if count > 1 else [])
+    return [f"π{SUBSCRIPTS[k]}" for k in range(count)] + (["πₘₘ"] if count > 1 else [])
 
 
 def colours(count: int, method: str) -> list[str]:
@@ -76,6 +75,12 @@ def say(text: str) -> str:
 def note(text: str) -> str:
     """A quiet line."""
     return f'{STYLE}<div class="mmi"><span class="mmi-dim">{text}</span></div>'
+
+
+def sentence(subject: Subject) -> str:
+    """What is inspected."""
+    method, steps = subject.agent.spec.label, f"{subject.agent_steps:,} agent steps"
+    return f"{method} on {subject.level}, after {steps}, α in force {subject.alpha:.2f}"
 
 
 def table(mixed: Mixed, method: str, called: Sequence[str]) -> str:
@@ -109,9 +114,9 @@ def joint_panels(mixed: Mixed, method: str, taken: int | None) -> str:
     parts = []
     for panel in panels:
         scale = _nice(float(panel.probs.max()))
-        share = f"sum of π<sub>mm</sub> {panel.probs[-1].sum():.2f} · bars to {scale:g}"
+        share = f"sum of πₘₘ {panel.probs[-1].sum():.2f} · bars to {scale:g}"
         parts.append(_panel(panel, len(mixed.weights), method, scale, share, taken))
-    return f'<div class="mmi" style="--label: 222px">{"".join(parts)}</div>'
+    return f'<div class="mmi" style="--label: minmax(90px, 52%)">{"".join(parts)}</div>'
 
 
 def group_panels(mixed: Mixed, method: str) -> str:
@@ -142,131 +147,3 @@ def _panel(panel: Bars, count: int, method: str, scale: float, aside: str, taken
         )
     heading = f"<h4><span>{escape(panel.title)}</span><small>{aside}</small></h4>"
     return f'<div class="mmi-group">{heading}{"".join(rows)}</div>'
-
-
-class Strip:
-    """The whole episode in a strip: entropy of pi_mm, KL(pi_1 || pi_2), rewards, and where we are."""
-
-    def __init__(self, entropy: NDArray, kl: NDArray, rewards: NDArray):
-        width, height = STRIP
-        self.x = (np.arange(len(rewards)) + 0.5) * width / max(1, len(rewards))
-        lines = [("#8a8a8a", kl, 1.2), (MIXTURE_COLOUR, entropy, 1.6)]
-        body = "".join(self._line(values, colour, stroke) for colour, values, stroke in lines if len(values))
-        for t in np.flatnonzero(rewards):
-            colour = ORANGE if rewards[t] > 0 else "#000000"
-            body += f'<path d="M{self.x[t]:.1f} {height - 9}l-4 9h8z" fill="{colour}"/>'
-        top = [f'<span style="color:{MIXTURE_COLOUR}">▬</span> entropy of π<sub>mm</sub>, up to {entropy.max():.2f}']
-        if len(kl):
-            top.append(f'<span style="color:#8a8a8a">▬</span> KL(π₁ ‖ π₂), up to {kl.max():.2f} nats')
-        top.append(f'<span style="color:{ORANGE}">▲</span> reward')
-        self.legend, self.body = " &nbsp; ".join(top), body
-
-    def _line(self, values: NDArray, colour: str, stroke: float) -> str:
-        height = STRIP[1] - 12
-        y = height - (height - 4) * values / max(float(values.max()), 1e-9)
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(self.x, y))
-        return (
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{stroke}" '
-            'vector-effect="non-scaling-stroke"/>'
-        )
-
-    def html(self, step: int) -> str:
-        """The strip with the cursor at a step."""
-        width, height = STRIP
-        x = f"{self.x[step]:.1f}"
-        look = 'stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke"'
-        cursor = f'<line x1="{x}" x2="{x}" y1="0" y2="{height}" {look}/>'
-        return (
-            f'<div class="mmi"><svg width="100%" height="{height}" viewBox="0 0 {width} {height}" '
-            'preserveAspectRatio="none" style="display:block;background:rgba(128,128,128,.07)">'
-            f"{self.body}{cursor}</svg>"
-            f'<span class="mmi-dim">{self.legend}</span></div>'
-        )
-
-
-def sweep_charts(points: Sequence[Point], now: float | None, in_force: float | None) -> str:
-    """Return, entropies and KL over alpha: what has been measured so far, and a line where the slider is."""
-    a = [point.alpha for point in points]
-    error = [(point.mean, point.half_width) for point in points]
-    charts = [
-        _chart("mean episode return, 95 % interval", a, [("", GREEN, error)], now, in_force),
-        _chart(
-            "entropy (solid), collision entropy (dashed), nats",
-            a,
-            [
-                ("", GREEN, [(p.entropy, 0.0) for p in points]),
-                ("5 3", GREEN, [(p.collision_entropy, 0.0) for p in points]),
-            ],
-            now,
-            in_force,
-        ),
-        _chart(
-            "KL(π₁ ‖ π₂) on the mixture’s states, nats",
-            a,
-            [("", "#8a8a8a", [(p.kl, 0.0) for p in points])],
-            now,
-            in_force,
-        ),
-    ]
-    return f'<div class="mmi" style="display:flex;gap:12px">{"".join(charts)}</div>'
-
-
-def _chart(
-    title: str,
-    alphas: Sequence[float],
-    series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
-    now: float | None,
-    in_force: float | None,
-) -> str:
-    width, height = CHART
-    left, right, top, bottom = 38, width - 8, 22, height - 30
-    values = [v + s * e for _, _, line in series for v, e in line for s in (-1, 1)]
-    low, high = min([0.0, *values]), max([*values, 1e-3]) if values else 1.0
-    ticks = _ticks(low, high)
-    high = max(high, ticks[-1])
-
-    def x(alpha: float) -> float:
-        return left + alpha * (right - left)
-
-    def y(value: float) -> float:
-        return bottom - (value - low) / (high - low) * (bottom - top)
-
-    parts = [f'<text x="{left - 32}" y="12" style="font-weight:600">{escape(title)}</text>']
-    for tick in ticks:
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="#8884" />')
-        parts.append(f'<text class="dim" x="{left - 5}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for alpha in (0, 0.2, 0.4, 0.6, 0.8, 1):
-        parts.append(f'<text class="dim" x="{x(alpha):.1f}" y="{bottom + 14}" text-anchor="middle">{alpha:g}</text>')
-    parts.append(f'<text class="dim" x="{(left + right) / 2}" y="{height - 3}" text-anchor="middle">α</text>')
-    if in_force is not None:
-        parts.append(_upright(x(in_force), top, bottom, "#888", "2 3"))
-    if now is not None:
-        parts.append(_upright(x(now), top, bottom, "currentColor", ""))
-    for dashes, colour, line in series:
-        parts.append(_curve([(x(a), y(v), y(v - e), y(v + e)) for a, (v, e) in zip(alphas, line)], colour, dashes))
-    return f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
-
-
-def _curve(points: Sequence[tuple[float, float, float, float]], colour: str, dashes: str) -> str:
-    """A line with dots through (x, y), and the band between the last two of (x, y, low, high)."""
-    if not points:
-        return ""
-    way = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in points)
-    edge = [f"{x:.1f},{low:.1f}" for x, _, low, _ in points] + [f"{x:.1f},{high:.1f}" for x, _, _, high in points[::-1]]
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}"/>' for x, y, _, _ in points)
-    return (
-        f'<polygon points="{" ".join(edge)}" fill="{colour}" opacity=".16"/>'
-        f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dashes}"/>{dots}'
-    )
-
-
-def _upright(x: float, top: float, bottom: float, colour: str, dashes: str) -> str:
-    return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="{colour}" stroke-dasharray="{dashes}"/>'
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers from below `low` to above `high`."""
-    rough = (high - low) / 4
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    return [round(k * step, 10) for k in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]

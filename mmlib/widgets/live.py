@@ -3,7 +3,7 @@
     experiment = live.Experiment(preset="quick", method="mm")
     experiment.start()      # returns at once; the run is a process of its own
     live_widget.show(experiment)  # progress, curves, stop and resume
-    live.attach(experiment.directory)  # in another notebook, later
+    live_widget.show(live.attach("results/quick/live/…"))  # in another notebook, later: its directory
 
 Nothing is asked of the process itself: whether it is alive is the lock on the run's directory, how far it is are the
 records there.
@@ -117,7 +117,7 @@ class Experiment:
         """
         status = self.status()
         if status.alive:
-            raise LiveError(f"{self.directory} is being trained already; live.attach shows it")
+            raise LiveError(f"{self.directory} is being trained already; live.attach({str(self.directory)!r}) shows it")
         check_unpacked(self.directory)
         design.check_free(Job(self.config, self.directory))
         if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
@@ -188,6 +188,8 @@ class Experiment:
         begun = written or self._written() != self._before  # else it is still being loaded
         if written or (self._process is not None and code is None and not begun):
             return ("stopping" if self._stopping else "running" if begun else "starting"), ""
+        if self._stopping and recorded == "stopped":
+            return recorded, "stopped by you"
         if not code or recorded == "failed":
             return recorded, reason
         if self._stopping or (recorded == "stopped" and code in EXIT_CODES.values()):

@@ -8,16 +8,21 @@ import time
 from collections.abc import Callable
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
-from IPython.display import Image, display
+from IPython.display import display
 
-from mmlib.widgets.interactive import widgets_shown
+from mmlib.widgets.interactive import Picture, widgets_shown
 from mmlib.widgets.live import Experiment, LiveError, Status
-from mmlib.widgets.run_browser import png
 
 POLL = 0.5  # seconds between two looks at the records
 REDRAW = 1.0  # seconds, at least, between two drawings of the curves
 SHARE = 0.1  # of its time, at most, that the kernel draws
 COLOURS = {"done": "success", "failed": "danger", "killed": "danger", "stopped": "warning", "stopping": "warning"}
+
+SILENT = "(no news: this notebook's kernel is busy or gone; the run is not)"
+STYLE = """<style>
+@keyframes mm-silent {to {visibility: visible}}
+.mm-silent {visibility: hidden; animation: mm-silent 0s 15s forwards; color: var(--jp-warn-color1, #b36b00)}
+</style>"""
 
 
 def show(experiment: Experiment) -> None:
@@ -28,7 +33,7 @@ def show(experiment: Experiment) -> None:
     print(
         f"{experiment.config.method} on {experiment.config.level}, seed {experiment.config.seed}: {experiment.status()}"
     )
-    display(Image(png(experiment.figure()), width=900))
+    Picture(experiment.figure()).show()
 
 
 class LiveWidget:
@@ -44,12 +49,13 @@ class LiveWidget:
         self.words = widgets.HTML()
         self.stop = widgets.Button(description="Stop", icon="pause", tooltip="Write a checkpoint and end")
         self.resume = widgets.Button(icon="play", tooltip="Go on from the last checkpoint")
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": "900px", "display": "none"})
+        self.picture = Picture()
         title = f"<b>{config.method}</b> on {config.level}, seed {config.seed}"
-        place = f"<small>records: {html.escape(str(experiment.directory))}</small>"
+        again = html.escape(f"live_widget.show(live.attach({str(experiment.directory)!r}))")
+        place = f"<small>in any notebook, tomorrow too: <code>{again}</code></small>"
         row = widgets.HBox([self.stop, self.resume, self.bar, self.words], layout={"align_items": "center"})
         row.layout.flex_flow = "row wrap"
-        self.widget = widgets.VBox([widgets.HTML(f"{title}<br>{place}"), row, self.picture])
+        self.widget = widgets.VBox([widgets.HTML(f"{title}<br>{place}"), row])
         self.stop.on_click(lambda _: self._try(self.experiment.stop))
         self.resume.on_click(lambda _: self._try(self.experiment.start))
         self.said = ""  # an error of the last button
@@ -61,6 +67,7 @@ class LiveWidget:
     def show(self) -> None:
         """Displays the widget and follows the run until it has ended."""
         display(self.widget)
+        self.picture.show()
         self.follow()
 
     def follow(self) -> None:
@@ -90,8 +97,10 @@ class LiveWidget:
             status = Status("failed", 0, self.experiment.config.frames, reason=f"its records cannot be read: {error}")
         self.bar.value = min(1.0, status.frames / max(1, status.total_frames))
         self.bar.bar_style = COLOURS.get(status.state, "info")
-        problem = f' <span style="color:#b00020">{html.escape(self.said)}</span>' if self.said else ""
-        self.words.value = html.escape(str(status)) + problem
+        problem = (
+            f' <span style="color:var(--jp-error-color1, #b00020)">{html.escape(self.said)}</span>' if self.said else ""
+        )
+        self.words.value = html.escape(str(status)) + problem + (self._silence() if status.alive else "")
         self.stop.disabled = status.state not in ("starting", "running")
         self.resume.disabled = status.alive or status.state == "done"
         self.resume.description = "Start" if status.state == "new" else "Resume"
@@ -100,17 +109,20 @@ class LiveWidget:
             self._redraw(now)
         return status
 
+    def _silence(self) -> str:
+        """Words that show themselves where no others take their place: it is the page that waits."""
+        return f'{STYLE}<span class="mm-silent" data-at="{time.monotonic()}"> {SILENT}</span>'
+
     def _redraw(self, now: float) -> None:
         paths = [path for name in ("metrics", "episodes") for path in self.experiment.directory.glob(f"{name}.jsonl*")]
         sizes = tuple(path.stat().st_size for path in paths)
         if sizes == self.drawn or not any(sizes):
             return
         try:
-            self.picture.value = png(self.experiment.figure())
+            self.picture.draw(self.experiment.figure())
         except (ValueError, KeyError, TypeError) as error:
             self.said = f"the curves cannot be drawn: {error}"
             return
-        self.picture.layout.display = ""
         self.drawn, self.last, self.cost = sizes, now, time.monotonic() - now
 
     def _try(self, action: Callable[[], object]) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import pandas as pd
-from IPython.display import Image, display
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
 from mmlib.figures import curriculum_plots, run_plots
 from mmlib.runs.reader import Run
-from mmlib.widgets.interactive import widgets_shown
+from mmlib.widgets.interactive import Picture, widgets_shown
 
 SHOWN = {"figure": 10, "level": 37, "method": 17, "seed": 5, "frames": 11, "state": 8, "last_return": 12, "preset": 10}
 FILTERS = ("preset", "figure", "level", "method", "state")
@@ -51,7 +50,7 @@ class RunBrowser:
         self.count = widgets.HTML()
         self.view = widgets.ToggleButtons(options=VIEWS)
         self.view.style.button_width = "150px"
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "width": "900px", "display": "none"})
+        self.picture = Picture()
         self.words = widgets.HTML()
         self.words.add_class("mm-text")
         again = widgets.Button(description="Read again", tooltip="Look at the disk again")
@@ -62,7 +61,7 @@ class RunBrowser:
         top.layout.flex_flow = "row wrap"
         below = widgets.HBox([again, self.count])
         head = widgets.HTML(f'{STYLE}<div class="mm-head">{html.escape(_line(dict.fromkeys(SHOWN)))}</div>')
-        self.widget = widgets.VBox([top, head, self.select, below, self.view, self.words, self.picture])
+        self.widget = widgets.VBox([top, head, self.select, below, self.view, self.words])
         for box in (self.text, *self.filters.values()):
             box.observe(lambda _: self._list(), "value")
         self.select.observe(lambda _: self._draw(), "value")
@@ -74,13 +73,14 @@ class RunBrowser:
         """Displays the widget; where there is nobody to use it, the table and the last run's curves instead."""
         if widgets_shown():
             display(self.widget)
+            self.picture.show()
             return
         columns = [name for name in SHOWN if name in self.table]
         display(self.table[columns].style.hide(axis="index").format(precision=2, na_rep="", thousands=","))
         whole = self.table[self.table["state"] != "broken"]
         if len(whole):
             for figure in figures(Run(whole["directory"].iloc[-1])).values():
-                display(Image(png(figure), width=900))
+                Picture(figure).show()
 
     def read_again(self) -> None:
         """Looks at the disk again; what is selected stays so if it is still there."""
@@ -117,9 +117,7 @@ class RunBrowser:
         except (ResultsError, KeyError, TypeError, ValueError) as error:
             words, figure = f"<p>This run cannot be shown: {html.escape(str(error))}</p>", None
         self.words.value = words
-        self.picture.layout.display = "none" if figure is None else ""
-        if figure is not None:
-            self.picture.value = png(figure)
+        self.picture.draw(figure)
 
 
 def look(rows: pd.DataFrame, view: str) -> tuple[str, Figure | None]:
@@ -205,10 +203,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"{value:.2f}" if abs(value) < 1000 and value != int(value) else f"{int(value):,}"
     return str(value)
-
-
-def png(figure: Figure) -> bytes:
-    """A figure's bytes, for a widget."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    return buffer.getvalue()

@@ -11,8 +11,9 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib.widgets import alpha_sweep
 from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
+from mmlib.widgets.charts import Inline, sweep_charts, upright
 from mmlib.widgets.inspection import Subject
-from mmlib.widgets.inspector_view import STYLE, note, say, sweep_charts
+from mmlib.widgets.inspector_view import STYLE, note, say
 
 
 class SweepPanel(widgets.VBox):
@@ -24,11 +25,15 @@ class SweepPanel(widgets.VBox):
 
     def __init__(self, episodes: int = EPISODES):
         self.episodes = episodes
-        self.button = widgets.Button(icon="area-chart", layout={"width": "120px"})
+        self.button = widgets.Button(
+            icon="area-chart", tooltip="Play every α that is missing", layout={"width": "120px"}
+        )
         self.progress = widgets.IntProgress(max=len(ALPHAS), layout={"width": "220px"}, bar_style="success")
         self.said, self.charts = widgets.HTML(), widgets.HTML()
-        super().__init__([widgets.HBox([self.button, self.progress, self.said]), self.charts])
+        row = widgets.HBox([self.button, self.progress, self.said], layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.charts], layout={"width": "100%"})
         self.points: list[Point] = []
+        self._drawn: list[Inline] = []
         self._subject: Subject | None = None
         self._alpha: float | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -102,9 +107,12 @@ class SweepPanel(widgets.VBox):
         plays = f"{self.episodes} episode{'s' * (self.episodes != 1)} at each α, the same maps"
         state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
         self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
+        in_force = None if self._subject is None else self._subject.alpha
+        self._drawn = sweep_charts(points, in_force) if points or self.running else []
         self._draw()
 
     def _draw(self) -> None:
-        in_force = None if self._subject is None else self._subject.alpha
-        charts = sweep_charts(self.points, self._alpha, in_force) if self.points or self.running else ""
-        self.charts.value = STYLE + charts
+        """The charts, drawn before, with the line where the slider is."""
+        now = [] if self._alpha is None else [upright(self._alpha)]
+        charts = "".join(f"<div>{chart.svg(*now)}</div>" for chart in self._drawn)
+        self.charts.value = f'{STYLE}<div class="mmi mmi-charts">{charts}</div>'

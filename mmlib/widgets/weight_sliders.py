@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from mmlib.widgets.inspector_view import SUBSCRIPTS
+from mmlib.widgets.inspector_view import SUBSCRIPTS, note
 from mmlib.widgets.remix import on_simplex
 
 Changed = Callable[[tuple[float, ...]], object]
@@ -41,7 +41,7 @@ class WeightSliders(widgets.VBox):
             self.sliders = [_slider(title) for title in titles]
             for k, slider in enumerate(self.sliders):
                 slider.observe(lambda change, k=k: self._moved(k, change["new"]), "value")
-            alone = widgets.HTML("<span style='color:#888'>a single policy: there is nothing to mix</span>")
+            alone = widgets.HTML(note("a single policy: there is nothing to mix"))
             self.children = tuple(self.sliders) or (alone,)
         self._show(tuple(float(w) for w in weights))
 

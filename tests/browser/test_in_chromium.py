@@ -32,6 +32,8 @@ LEVELS = [MINI, "nav_maze_static_01_mini"]
 SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "log_every=200"]
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
 CLOCK = "[...document.querySelectorAll('.mmi')].map(e => e.innerText).find(t => /^step \\d/.test(t)) || ''"
+INSPECTOR = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText).join(' ')"
 
 
@@ -105,7 +107,7 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     given = {"run": place, "results": str(tmp_path), "seconds": 12.0 if RUN else 3.0, "episodes": 8 if RUN else 1}
     opened(lab, page, "06_inspect_mixture.ipynb", **given)
     wait(lambda: page.evaluate(CLOCK), 240, "the recorded episode")
-    inspector = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
+    inspector = INSPECTOR
     page.evaluate(f"document.querySelector('{inspector}').scrollIntoView({{block: 'start'}})")
     found = "[...document.querySelectorAll('.widget-hslider')].find(e => /α/.test(e.innerText)).querySelector"
     page.evaluate(f"{found}('.noUi-handle').id = 'alpha', {found}('.noUi-base').id = 'track', null")
@@ -113,6 +115,10 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     page.evaluate(f"{first}.querySelector('.noUi-handle').id = 'step', null")
     page.drag("#step", page.box("#step")[0] + 150)
     wait(lambda: not page.evaluate(CLOCK).startswith("step 0 "), 30, "another step")
+    cursor = "[...document.querySelectorAll('.mmi-strip polyline')].pop().getBoundingClientRect().x"
+    wait(lambda: abs(page.evaluate(cursor) - page.box("#step")[0]) < 3, 30, "the strip under its slider")
+    unnamed = "filter(b => !(b.innerText.trim() || b.title || b.ariaLabel)).map(b => b.outerHTML)"
+    assert page.evaluate(f"[...document.querySelectorAll('{inspector} button')].{unnamed}") == []
     slider, (middle, _, width, _) = "#alpha", page.box("#track")
 
     page.drag(slider, middle - width / 2 + 0.15 * width)
@@ -139,6 +145,30 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     wait(lambda: page.evaluate("document.querySelector('#sweep').offsetWidth") == 0, 600, "the end of the sweep")
     assert "measured and kept beside the run" in page.evaluate(OUTPUTS)
     page.photograph(pictures / "inspector_sweep.png", inspector)
+    for width in (1440, 1000):
+        for theme in THEMES:
+            look(page, theme, width)
+            assert beyond(page, inspector) == []
+            page.photograph(pictures / f"inspector_{width}_{theme}.png", inspector)
+    page.evaluate(f"{PANEL}.sessionContext.shutdown().then(() => null)")
+    assert max(loaded_pictures(page)) > 900  # the state's picture needs no kernel
+
+
+def look(page, theme, width):
+    """Another theme and width of the window."""
+    page.resize(width)
+    page.evaluate(
+        f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}}).then(() => null)"
+    )
+    page.evaluate("new Promise(r => setTimeout(r, 1500))")
+
+
+def beyond(page, selector):
+    """What of an element is cut off at its right, or lies outside of its output."""
+    inside = f"document.querySelector('{selector}')"
+    right = f"{inside}.closest('.jp-OutputArea-output').getBoundingClientRect().right"
+    far = f"e => e.offsetWidth && e.getBoundingClientRect().right > {right} + 1"
+    return page.evaluate(f"[...{inside}.querySelectorAll('*')].filter({far}).map(e => e.outerHTML.slice(0, 90))")
 
 
 def test_notebook_10_run_browser(lab, page, tmp_path):
