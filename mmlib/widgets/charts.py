@@ -35,8 +35,9 @@ IN_PAGE |= dict.fromkeys(("axes.edgecolor", "grid.color"), RULE)
 
 def telling_step(made: Recording) -> int:
     """The step at which the first two constituents differ most (KL); the middle one if there is a single policy."""
-    kl = [sum(made.remix(t).kl) for t in range(len(made))]
-    return int(np.argmax(kl)) if any(kl) else len(made) // 2
+    if made.subject.constituents == 1:
+        return len(made) // 2
+    return int(kl_divergence(*made.policies[:2]).argmax())
 
 
 def state_figure(made: Recording, step: int, alphas: Sequence[float] = ALPHAS) -> Figure:
