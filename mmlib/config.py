@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+LARGEST = 2**53  # of a whole number in a record, as in most readers of JSON
+
 Knot = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0.0, le=1.0)]]
 
 
@@ -60,9 +62,9 @@ class RunConfig(BaseModel):
     level: str = Field(description="a level, or the levels of a multitask run joined by +")
     method: str
     backend: str = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST)
     population: int = Field(1, ge=1, description="P, members trained side by side")
-    agent_steps: int = Field(250_000_000, ge=1, description="agent steps of each member, on all its levels")
+    agent_steps: int = Field(250_000_000, ge=1, le=2**40, description="agent steps of each member, on all its levels")
 
     num_envs: int = Field(32, ge=1, description="N, environments of each member on each level")
     evaluation_envs: int = Field(
@@ -72,7 +74,7 @@ class RunConfig(BaseModel):
     )
     unroll: int = Field(100, ge=1, description="T, agent steps of a trajectory")
     learner_batches: int = Field(1, ge=1, description="updates an unroll is split into, by environments")
-    action_repeat: int = Field(4, ge=1, description="environment frames an action lasts")
+    action_repeat: int = Field(4, ge=1, le=2**10, description="environment frames an action lasts")
     level_settings: dict[str, str | float | int | bool] = Field(
         {}, description="the backend's own, for instance bot_count; see levels.make"
     )

@@ -15,6 +15,7 @@ from mmlib.experiments import jobs, reports
 from mmlib.experiments.design import plan
 from mmlib.experiments.jobs import Progress
 from mmlib.runs.reader import Run
+from mmlib.runs.status import RunStatus
 
 OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10, "learner_batches": 1}
 
@@ -24,7 +25,7 @@ from mmlib.runs.writer import RunWriter
 config = json.load(sys.stdin)
 with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as writer:
     writer.timing({{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}})
-    writer.metrics({{"frames": 4000, "return_mean": 2.5}})
+    writer.episodes([{{"frames": 4000, "member": 0, "return": 2.5}}])
     writer.finish()
 """
 
@@ -47,7 +48,7 @@ def test_runs_are_made_then_loaded(the_plan, monkeypatch):
     pretend(monkeypatch, write)
     outcome = jobs.run(the_plan, 2, poll_seconds=0.05)
     assert [progress.state for progress in outcome] == ["done"] * 3
-    assert outcome[0].frames == 4000 and outcome[0].return_mean == 2.5
+    assert (outcome[0].status.frames, outcome[0].status.last_return) == (4000, 2.5)
     assert Run(the_plan[1].directory).config["method"] == "big756"  # the configuration arrived
 
     pretend(monkeypatch, lambda job: "raise SystemExit('must not be run again')")
@@ -58,7 +59,7 @@ def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):
     pretend(monkeypatch, lambda job: write(job) if job.config.method != "small" else "raise SystemExit('no luck')")
     outcome = jobs.run(the_plan, 1, poll_seconds=0.05)
     assert [progress.state for progress in outcome] == ["failed", "done", "done"]
-    assert outcome[0].reason == f"no luck (see {the_plan[0].directory / 'log.txt'})"
+    assert outcome[0].status.reason == f"no luck (see {the_plan[0].directory / 'log.txt'})"
     with pytest.raises(jobs.RunError, match="small seed 0: no luck"):
         jobs.check(outcome)
     jobs.check(outcome[1:])
@@ -66,7 +67,7 @@ def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):
 
 def test_a_killed_run_names_the_signal(the_plan, monkeypatch):
     pretend(monkeypatch, lambda job: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].reason.startswith("ended by signal SIGKILL")
+    assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].status.reason.startswith("ended by signal SIGKILL")
 
 
 def test_at_most_so_many_at_once_each_with_one_thread(the_plan, monkeypatch, tmp_path):
@@ -183,9 +184,8 @@ def test_default_jobs_counts_the_threads_of_a_run(tmp_path, monkeypatch):
 
 def test_time_left_by_hand(the_plan):
     """1,000 agent steps each at 100 a second: one is half done (5 s left), one waits (10 s)."""
-    half = Progress(the_plan[0], "running", frames=2000, agent_steps_per_second=100.0)
+    half = Progress(the_plan[0], RunStatus("running", agent_steps_per_second=100.0, seconds_left=5.0))
     waiting = Progress(the_plan[1])
-    assert half.seconds_left == 5.0
     assert jobs.seconds_left([half, waiting], at_once=1) == 15.0
     assert jobs.seconds_left([half, waiting], at_once=2) == 10.0
     assert jobs.seconds_left([waiting], at_once=1) is None
@@ -197,14 +197,13 @@ def test_lines_tell_of_starts_ends_and_progress(the_plan, monkeypatch):
     out = io.StringIO()
     report = reports.LineReport(at_once=1, file=out, seconds=15.0)
     loaded, running, waiting = (Progress(job) for job in the_plan)
-    loaded.state, loaded.frames = "loaded", 4000
-    running.state = "running"
+    loaded.status, running.status = RunStatus("loaded"), RunStatus("running")
     report([loaded, running, waiting])
-    running.frames, running.agent_steps_per_second, running.return_mean = 2000, 100.0, 1.25
+    running.status = RunStatus("running", "", 2000, 4000, 100.0, 1.25, seconds_left=5.0)
     for now[0] in (5.0, 16.0, 20.0):
         report([loaded, running, waiting])
-    running.state, running.frames = "done", 4000
-    waiting.state, waiting.reason = "failed", "no luck"
+    running.status = RunStatus("done", "", 4000, 4000, 100.0, 1.25)
+    waiting.status = RunStatus("failed", "no luck")
     now[0] = 21.0
     report([loaded, running, waiting])
     assert out.getvalue().splitlines() == [

@@ -14,10 +14,9 @@ from mmlib.config import ConfigError
 from mmlib.errors import ResultsError
 from mmlib.experiments import design
 from mmlib.levels import foreign
-from mmlib.runs import packing
-from mmlib.runs.liveness import being_written
+from mmlib.runs.owner import Owner, being_written
 from mmlib.runs.reader import Run
-from mmlib.runs.writer import RunWriter
+from mmlib.runs.writer import RunWriter, compress
 from mmlib.training import checkpoint
 from mmlib.widgets import live
 from mmlib.widgets.live import Experiment, LiveError
@@ -41,7 +40,7 @@ def until(condition, seconds=120.0):
 
 
 def pid_of(directory):
-    return Run(directory).facts["pid"]
+    return Owner.of(directory).pid
 
 
 def gone(pid):
@@ -76,16 +75,16 @@ def test_a_run_from_start_to_end(tmp_path):
     assert len(experiment.figure().axes) == 3
     with pytest.raises(LiveError, match="is done; for more"):
         experiment.start()
-    packing.pack(experiment.directory)
+    compress(experiment.directory)
     assert live.attach(experiment.directory).status().frames == 1600
-    with pytest.raises(ResultsError, match="is packed"):
-        make(experiment.directory, {**SHORT, "agent_steps": 800}).start()
+    status = make(experiment.directory, {**SHORT, "agent_steps": 800}).start().wait()
+    assert (status.state, status.frames) == ("done", 3200) and len(Run(experiment.directory).metrics()) == 9
 
 
 def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     directory = endless.start().directory
     until(lambda: endless.status().frames > 0)
-    assert endless.status().state == "running" and "agent steps/s" in str(endless.status())
+    assert endless.status().state == "running" and "agent steps/s" in live.words(endless.status())
     with pytest.raises(LiveError, match=f"being trained already; live.attach..{directory}.. shows it"):
         endless.start()
     assert "mm-silent" in LiveWidget(endless).words.value  # what its page says when the kernel is gone
@@ -160,22 +159,6 @@ def test_what_cannot_be_started_is_refused_in_words(tmp_path):
     RunWriter(tmp_path, config).close()
     with pytest.raises(design.ExperimentError, match=r"another configuration: entropy_cost \(0.5 there"):
         experiment.start()
-
-
-def test_a_foreign_process_is_not_interrupted(tmp_path):
-    """The recorded process id may by now be somebody else's: this test's own, which is not mmlib's."""
-    experiment = make(tmp_path, SHORT)
-    with RunWriter(tmp_path, {**experiment.config.model_dump(mode="json"), "backend_in_force": "minilab"}) as writer:
-        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-        try:
-            writer._write_state({"state": "running", "pid": sleeper.pid})
-            with pytest.raises(LiveError, match="no process of mmlib"):
-                live.attach(tmp_path).stop()
-            time.sleep(0.1)
-            assert sleeper.poll() is None
-        finally:
-            sleeper.kill()
-            sleeper.wait()
 
 
 def of_gymnasium(directory, level, method="big756"):

@@ -24,7 +24,9 @@ def episode(frames, value=1.0):
 
 def test_what_is_written_is_read_back(tmp_path):
     with RunWriter(tmp_path / "run", CONFIG) as writer:
-        writer.metrics({"frames": 400, "agent_steps": 100, "alpha": np.float32(0.5), "action_marginals": np.ones(2)})
+        writer.metrics(
+            {"frames": 400, "agent_steps": 100, "member": 0, "alpha": np.float32(0.5), "action_marginals": np.ones(2)}
+        )
         writer.episodes([episode(120), episode(160, np.float32(2.5))])
         writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
         assert Run(tmp_path / "run").state == "running"
@@ -47,9 +49,9 @@ def test_rows_are_on_disk_at_once(tmp_path):
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.metrics({"frames": 0, "return_mean": float("nan"), "grad_norm": np.float32("inf")})
+        writer.metrics({"frames": 0, "member": 0, "return_mean": float("nan"), "grad_norm": np.float32("inf")})
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert row == {"frames": 0, "return_mean": None, "grad_norm": None}
+    assert row == {"frames": 0, "member": 0, "return_mean": None, "grad_norm": None}
 
 
 def test_records_of_a_run_that_wrote_nothing_have_their_columns(tmp_path):
@@ -93,10 +95,10 @@ def test_opening_again_appends_and_says_running(tmp_path):
 def test_restoring_drops_what_followed_the_checkpoint(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
         writer.episodes([episode(frames) for frames in (100, 200)])
-        writer.metrics({"frames": 200, "alpha": 0.1})
+        writer.metrics({"frames": 200, "member": 0, "alpha": 0.1})
         positions = writer.positions()
         writer.episodes([episode(frames) for frames in (300, 400)])
-        writer.metrics({"frames": 400, "alpha": 0.2})
+        writer.metrics({"frames": 400, "member": 0, "alpha": 0.2})
         writer.timing({"frames": 400, "seconds": 2.0})
         writer.restore(positions)
         writer.episodes([episode(250)])

@@ -23,11 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 from mmlib import levels
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
-from mmlib.method.methods import METHODS
+from mmlib.runs.owner import check_writable
+from mmlib.runs.reader import file_name
 from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object
-from mmlib.runs.writer import check_writable
 from mmlib.spaces import SPACES, get_space
 
 NUM_ENVS = 16

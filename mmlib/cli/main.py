@@ -78,7 +78,7 @@ def train(
       mmlib train --method mm --replay results/population/figure3/.../mm/seed1
       mmlib train --config seed1/config.json --directory /tmp/again
     """
-    from mmlib.runs.writer import check_writable
+    from mmlib.runs.owner import check_writable
 
     with bad_input():
         if config is None:
@@ -213,7 +213,7 @@ def campaign(
 ) -> None:
     """Make a campaign's runs that are not on disk yet, in the order of its file.
 
-    An interrupt stops it; the same command goes on from there.
+    An interrupt stops it; the same command goes on from there. The records of finished runs are compressed at its end.
 
     \b
     Examples:
@@ -222,7 +222,9 @@ def campaign(
     """
     from mmlib.experiments import campaign as campaigns
     from mmlib.experiments import jobs
+    from mmlib.experiments.design import finished
     from mmlib.experiments.reports import LineReport
+    from mmlib.runs.writer import compress
 
     with bad_input():
         plan = campaigns.plan(campaigns.read(file), results)
@@ -233,6 +235,10 @@ def campaign(
             fail("interrupted; the same command goes on from the last checkpoints", code=130)
         except jobs.RunError as error:
             fail(str(error), code=1)
+        finally:
+            with bad_input():
+                for job in filter(finished, plan):
+                    compress(job.directory)
     print(campaigns.status(plan, workers))
 
 

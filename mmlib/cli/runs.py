@@ -53,24 +53,25 @@ def runs(
 
 def pack(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Directories of runs, or above runs.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Unpack.")] = False,
 ) -> None:
-    """Compress the records of finished runs, which stay readable; a packed run cannot be trained on.
+    """Compress the records of finished runs, which stay readable.
 
     \b
     Examples:
       mmlib pack results/population
       mmlib pack results/quick/figure3/.../mm/seed1 results/quick/figure3/.../mm/seed2
-      mmlib pack --undo results/quick/figure3/.../mm/seed1
     """
-    from mmlib.cli.common import bad_input
+    from mmlib.cli.common import UsageError, bad_input
     from mmlib.cli.doctor import size
-    from mmlib.runs import packing
+    from mmlib.runs.writer import compress
 
     before = after = 0
     with bad_input():
         for path in runs:
-            for done in packing.unpack(path) if undo else packing.pack(path):
+            found = sorted(config.parent for config in path.rglob("config.json"))
+            if not found:
+                raise UsageError(f"{path} holds no run, nor does a directory below it")
+            for done in map(compress, found):
                 what = f"skipped, {done.skipped}" if done.skipped else f"{size(done.before)} to {size(done.after)}"
                 print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
                 before, after = before + done.before, after + done.after

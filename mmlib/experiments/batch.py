@@ -14,8 +14,8 @@ from mmlib.experiments.notebooks import execute as execute_notebook
 from mmlib.experiments.notebooks import outputs, shortest
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
 from mmlib.experiments.reports import clock
+from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import Run
-from mmlib.runs.writer import check_writable
 
 
 @dataclass(frozen=True)

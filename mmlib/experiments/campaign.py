@@ -26,7 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
 from mmlib.experiments.presets import PRESETS
-from mmlib.runs.reader import Run, run_directory
+from mmlib.runs.reader import run_directory
+from mmlib.runs.status import RunStatus
 
 Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]  # of a directory
 
@@ -92,15 +93,13 @@ def status(jobs: Sequence[Job], workers: int) -> str:
     states: dict[tuple[str, ...], list[str]] = {}
     rates, left = [], 0
     for job in jobs:
-        group = (job.directory.parts[-4], job.config.level, job.config.method)
-        run = Run(job.directory) if (job.directory / "config.json").exists() else None
-        done = finished(job)
-        states.setdefault(group, []).append("done" if done else run.state if run is not None else "waiting")
-        frames_left = 0 if done else job.config.frames
-        if run is not None and len(timing := run.timing()):
-            rates.append(float(timing["agent_steps_per_second"].median()))
-            frames_left -= 0 if done else int(timing["frames"].iloc[-1])
-        left += frames_left // job.config.action_repeat * job.config.population
+        now = RunStatus.read(job.directory, job.config)
+        state = "done" if finished(job) else "waiting" if now.state == "new" else now.state
+        states.setdefault((job.directory.parts[-4], job.config.level, job.config.method), []).append(state)
+        if now.agent_steps_per_second:
+            rates.append(now.agent_steps_per_second)
+        if state != "done":
+            left += (now.total_frames - now.frames) // job.config.action_repeat * job.config.population
     width = max(len("  ".join(group)) for group in states)
     lines = [
         f"{'  '.join(group):<{width}}  " + ", ".join(f"{here.count(s)} {s}" for s in dict.fromkeys(here))

@@ -8,18 +8,19 @@ with a checkpoint, when the process that started it has gone.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmlib.experiments.design import Job, finished
-from mmlib.runs.reader import Run
-from mmlib.runs.writer import check_writable
+from mmlib.runs.owner import check_writable
+from mmlib.runs.status import RunStatus
 from mmlib.training.signals import PARENT
 
 LOG = "log.txt"  # what a run printed, beside its records
@@ -28,14 +29,10 @@ GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and it
 
 @dataclass
 class Progress:
-    """How far one run is. `frames` are environment frames of each member, of `total_frames`."""
+    """How one run of a plan is: waiting, running, done, failed, or loaded (it was on disk before)."""
 
     job: Job
-    state: str = "waiting"  # waiting, running, done, failed, loaded (it was on disk before)
-    frames: int = 0
-    agent_steps_per_second: float | None = None
-    return_mean: float | None = None  # of the episodes since the last record
-    reason: str = ""
+    status: RunStatus = field(default_factory=lambda: RunStatus("waiting"))
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -43,17 +40,8 @@ class Progress:
         return self.job.name
 
     @property
-    def total_frames(self) -> int:
-        return self.job.config.frames
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated from the last record; None before the first."""
-        config = self.job.config
-        if not self.agent_steps_per_second:
-            return None
-        steps = (self.total_frames - self.frames) / config.action_repeat * config.population
-        return max(0.0, steps / self.agent_steps_per_second)
+    def state(self) -> str:
+        return self.status.state
 
 
 Report = Callable[[list[Progress]], None]
@@ -84,15 +72,14 @@ def run(
     Raises:
       ResultsError: a directory cannot be written.  ValueError: jobs is less than 1.
     """
-    everything = [Progress(job, "loaded", job.config.frames) if finished(job) else Progress(job) for job in plan]
+    everything = [Progress(job, RunStatus("loaded" if finished(job) else "waiting")) for job in plan]
     at_once = default_jobs(plan) if jobs is None else jobs
     if at_once < 1:
         raise ValueError(f"jobs is {at_once}; at least 1 run at a time is needed")
     waiting = [progress for progress in everything if progress.state == "waiting"]
     for progress in waiting:
         check_writable(progress.job.directory)
-    if report is not None:
-        report(everything)
+    _tell(report, everything)
     running: list[Progress] = []
     try:
         while waiting or running:
@@ -102,13 +89,21 @@ def run(
             for progress in running:
                 _look(progress)
             running = [progress for progress in running if progress.state == "running"]
-            if report is not None:
-                report(everything)
+            _tell(report, everything)
             if running:
                 time.sleep(poll_seconds)
     finally:
         _stop(running)
     return everything
+
+
+def _tell(report: Report | None, everything: list[Progress]) -> None:
+    """Reports; a display that fails ends no run."""
+    try:
+        if report is not None:
+            report(everything)
+    except Exception as error:
+        logging.getLogger(__name__).warning("the display of progress failed: %r", error)
 
 
 class RunError(RuntimeError):
@@ -117,17 +112,18 @@ class RunError(RuntimeError):
 
 def check(everything: Iterable[Progress]) -> None:
     """Raises RunError if a run failed. Call it last: what the others made can be drawn before."""
-    failed = [f"{progress.name}: {progress.reason}" for progress in everything if progress.state == "failed"]
+    failed = [f"{progress.name}: {progress.status.reason}" for progress in everything if progress.state == "failed"]
     if failed:
         raise RunError("; ".join(failed))
 
 
 def seconds_left(everything: list[Progress], at_once: int) -> float | None:
     """Estimated seconds until a plan is finished; None before the first record of a run."""
-    rates = [p.agent_steps_per_second for p in everything if p.state == "running" and p.agent_steps_per_second]
+    running = [p.status for p in everything if p.state == "running"]
+    rates = [status.agent_steps_per_second for status in running if status.agent_steps_per_second]
     if not rates:
         return None
-    slots = [p.seconds_left or 0.0 for p in everything if p.state == "running"]
+    slots = [status.seconds_left or 0.0 for status in running]
     slots += [0.0] * max(0, at_once - len(slots))
     for progress in everything:
         if progress.state == "waiting":
@@ -164,25 +160,18 @@ def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
 
 def _start(progress: Progress) -> None:
     progress.process = launch(progress.job)
-    progress.state = "running"
+    progress.status = RunStatus("running")
 
 
 def _look(progress: Progress) -> None:
     """Brings a running run's progress up to date from its process and its records."""
     assert progress.process is not None
     code = progress.process.poll()  # before the records, which are complete once it has ended
-    if (progress.job.directory / "state.json").exists():
-        run = Run(progress.job.directory)
-        timing, metrics = run.timing(), run.metrics()
-        if len(timing):
-            progress.frames = int(timing["frames"].iloc[-1])
-            progress.agent_steps_per_second = float(timing["agent_steps_per_second"].iloc[-1])
-        if len(metrics) and metrics["return_mean"].notna().any():
-            progress.return_mean = float(metrics["return_mean"].dropna().iloc[-1])
-    if code == 0:
-        progress.state = "done"
-    elif code is not None:
-        progress.state, progress.reason = "failed", why_it_ended(progress.job.directory, code)
+    state, reason = "running" if code is None else "done" if code == 0 else "failed", ""
+    if state == "failed":
+        reason = why_it_ended(progress.job.directory, code or 0)
+    now = RunStatus.read(progress.job.directory, progress.job.config)
+    progress.status = replace(now, state=state, reason=reason)
 
 
 def why_it_ended(directory: Path, code: int) -> str:

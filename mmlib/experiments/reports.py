@@ -13,6 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from mmlib.experiments.jobs import Progress, seconds_left
+from mmlib.runs.status import RunStatus
 
 
 class LineReport:
@@ -39,7 +40,7 @@ class LineReport:
                 self.states[where] = progress.state
                 self._print(f"{progress.name}: {_event(progress)}")
         now = time.monotonic()
-        running = [p for p in everything if p.state == "running" and p.frames]
+        running = [p for p in everything if p.state == "running" and p.status.frames]
         if running and now - self.last >= max(self.seconds, 0.05 * (now - self.started)):
             self.last = now
             left = seconds_left(everything, self.at_once)
@@ -52,18 +53,23 @@ class LineReport:
 
 def describe(progress: Progress) -> str:
     """One run's progress in a line: frames, mean return, speed."""
-    parts = [amount(progress.frames, progress.total_frames)]
-    if progress.return_mean is not None:
-        parts.append(f"return {progress.return_mean:.2f}")
-    if progress.agent_steps_per_second is not None:
-        parts.append(f"{progress.agent_steps_per_second:,.0f} agent steps/s")
-    return f"{progress.name}: {', '.join(parts)}"
+    return f"{progress.name}: {', '.join(said(progress.status))}"
+
+
+def said(status: RunStatus) -> list[str]:
+    """A run's frames, mean return and speed in words."""
+    parts = [amount(status.frames, status.total_frames)]
+    if status.last_return is not None:
+        parts.append(f"return {status.last_return:.2f}")
+    if status.agent_steps_per_second is not None:
+        parts.append(f"{status.agent_steps_per_second:,.0f} agent steps/s")
+    return parts
 
 
 def _event(progress: Progress) -> str:
     if progress.state == "done":
-        return describe(progress).partition(": ")[2] + ", done"
-    return {"running": "started", "loaded": "on disk", "failed": f"FAILED: {progress.reason}"}[progress.state]
+        return ", ".join([*said(progress.status), "done"])
+    return {"running": "started", "loaded": "on disk", "failed": f"FAILED: {progress.status.reason}"}[progress.state]
 
 
 def amount(frames: int, total: int) -> str:

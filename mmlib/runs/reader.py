@@ -11,23 +11,27 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
 
 Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
-line, which the readers ignore and the next writer removes. The records of a finished run may be packed
-(`packing.py`): `metrics.jsonl.gz` in place of `metrics.jsonl`; readers take either, writers refuse.
+line, which the readers ignore and the next writer removes. `records.py` has the columns. The records of a run that is
+done may be compressed (`metrics.jsonl.gz`): readers take either.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
+from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
-from mmlib.runs.records import RECORDS, as_plain, read_rows
+from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sentence
 
 STATES = ("running", "done", "stopped", "failed")
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
@@ -41,8 +45,6 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     One that it lacks, because it was recorded before there was such a setting, has its default (a new setting's default
     is what was done before it). The schedule of alpha plays no part, and is left out, where PBT adapts alpha.
     """
-    from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS  # late: pydantic
-
     settings: dict[str, Any] = as_plain({**SETTING_DEFAULTS, **config})
     if settings.get("pbt") is not None:
         settings["pbt"] = as_plain({**PBT_DEFAULTS, **settings["pbt"]})
@@ -52,9 +54,15 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
-    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED` and `ignore`."""
+    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED` and `ignore`.
+
+    How long a run is has a part in what it learns where the learning rate falls to 0 over its length (`anneal`).
+    """
     one, two, missing = comparable(first), comparable(second), object()
-    names = {*one, *two} - NOT_COMPARED.union(ignore)
+    names = {*one, *two} - NOT_COMPARED
+    if one["anneal"] or two["anneal"]:
+        names.add("agent_steps")
+    names -= set(ignore)
     if not ("alpha" in one and "alpha" in two):  # PBT adapts one of them, which "pbt" says
         names.discard("alpha")
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
@@ -129,10 +137,22 @@ class Run:
     def _frame(self, name: str) -> pd.DataFrame:
         if self.broken:
             raise ResultsError(self.broken)
-        rows = read_rows(self.directory, name)
-        frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
-        missing = [column for column in ("frames", "agent_steps", "member") if column not in frame]
-        return frame.reindex(columns=[*frame.columns, *missing]) if name == "metrics" and missing else frame
+        if not self.done:
+            return _frame(self.directory, name)
+        paths = [path for path in self.directory.glob(f"{name}.jsonl*") if path.is_file()]
+        known = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(paths))
+        return _known_frame(self.directory.resolve(), name, known).copy()
+
+
+def _frame(directory: Path, name: str) -> pd.DataFrame:
+    rows = read_rows(directory, name)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(RECORDS[name]))
+
+
+@lru_cache(maxsize=512)
+def _known_frame(directory: Path, name: str, files: tuple[tuple[str, int, int], ...]) -> pd.DataFrame:
+    """`_frame` of a run that is done, kept until one of its files (name, time, size) is another."""
+    return _frame(directory, name)
 
 
 def state_of(directory: Path) -> dict[str, Any]:
@@ -148,11 +168,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     """config.json. Raises ResultsError if it is no configuration."""
     try:
         config = untrusted.read_object(directory / "config.json")
-        wrong = untrusted.wrong_config(config)
+        RecordedConfig.model_validate_json(json.dumps(config), strict=True)
     except (OSError, ValueError) as error:
-        wrong = str(error)
-    if wrong:
-        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({wrong})")
+        why = sentence(error) if isinstance(error, ValidationError) else str(error)
+        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({why})") from error
     return config
 
 

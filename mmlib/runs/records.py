@@ -1,45 +1,69 @@
-"""A run's records as files: which there are, their columns, their lines, plain (`.jsonl`) or packed (`.jsonl.gz`)."""
+"""A run's records: their files, and the table of their columns, which decides what is written and what is read.
+
+A record is lines of JSON, plain (`metrics.jsonl`) or, of a run that is done, compressed (`metrics.jsonl.gz`).
+Where both are there the plain one counts.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import hashlib
 import json
 import math
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import Required, TypedDict
+
+from mmlib.config import LARGEST, RunConfig
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
 
-_CHUNK = 1 << 20
-RECORDS = {
-    "metrics": (
-        *(
-            "frames",
-            "agent_steps",
-            "member",
-            "updates",
-            "learning_rate",
-            "entropy_cost",
-            "alpha",
-            "return_mean",
-        ),
-        *("episodes", "pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"),
-        *("grad_norm", "value_mean", "value_error", "action_marginals"),
-    ),
-    "episodes": ("frames", "member", "return", "length_frames", "began"),
-    "evaluations": ("frames", "member", "return", "length_frames", "began"),
-    "decisions": (
-        *("frames", "member", "opponent", "mean", "opponent_mean", "p", "copied", "explored"),
-        *("episodes", "opponent_episodes", "began", "opponent_began", "changed", "opponent_changed"),
-        *("old", "new"),
-    ),
-    "timing": ("frames", "seconds", "agent_steps_per_second", "stages"),
+Whole = Annotated[int, Field(ge=0, le=LARGEST)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Maybe = Number | None  # None where there is none, or none that is finite
+Named = dict[str, Number]
+
+_EPISODE = {"frames": Required[Whole], "member": Required[Whole], "return": Required[Maybe]}
+_EPISODE |= {"length_frames": Whole, "began": Whole, "level": str}  # the level in multitask runs alone
+RECORDS: dict[str, dict[str, Any]] = {  # the columns of each; `Required` ones are in every row
+    "metrics": {"frames": Required[Whole], "agent_steps": Whole, "member": Required[Whole], "updates": Whole}
+    | dict.fromkeys(("learning_rate", "entropy_cost", "alpha", "return_mean"), Maybe)
+    | {"episodes": Whole}
+    | dict.fromkeys(("pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"), Maybe)
+    | dict.fromkeys(("grad_norm", "value_mean", "value_error", "explained_variance"), Maybe)
+    | {"action_marginals": list[Number]},
+    "episodes": _EPISODE,
+    "evaluations": _EPISODE,
+    "decisions": {"frames": Required[Whole], "member": Required[Whole], "opponent": Required[Whole]}
+    | dict.fromkeys(("mean", "opponent_mean", "p"), Maybe)
+    | dict.fromkeys(("episodes", "opponent_episodes", "changed", "opponent_changed"), Whole)
+    | dict.fromkeys(("began", "opponent_began"), Whole | None)
+    | {"copied": Required[bool], "explored": bool, "old": Required[Named], "new": Required[Named]},
+    "timing": {"frames": Required[Whole], "seconds": Number, "agent_steps_per_second": Number, "stages": Named},
 }
+
+
+def _rows_of(name: str) -> TypeAdapter[list[dict[str, Any]]]:
+    """Rows of a record; further columns are numbers, as `entropy_1`, … of the constituents."""
+    row: Any = TypedDict(name, RECORDS[name], total=False, extra_items=Maybe)  # type: ignore[misc, call-arg]
+    row.__pydantic_config__ = ConfigDict(strict=True)
+    return TypeAdapter(list[row])
+
+
+_ROWS = {name: _rows_of(name) for name in RECORDS}
+
+
+class RecordedConfig(RunConfig):
+    """What config.json holds: the configuration and what is noted beside it; settings of other versions are let be."""
+
+    model_config = ConfigDict(extra="allow")
+    mmlib_version: str = ""
+    backend_in_force: str = ""
 
 
 class DamagedRecord(ResultsError):
@@ -59,83 +83,91 @@ def as_plain(value: Any) -> Any:
     return value
 
 
-def line(row: Mapping[str, Any]) -> str:
-    """A row as a line of a record."""
-    return json.dumps(as_plain(row)) + "\n"
+def encode(name: str, rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rows as lines of the record of that name. Raises ValueError for a row that could not be read back."""
+    lines = [json.dumps(as_plain(row)).encode() for row in rows]
+    decode(name, lines)
+    return b"".join(line + b"\n" for line in lines)
 
 
-def packed(directory: Path) -> list[str]:
-    """The names of the records in `directory` that are packed."""
-    return [name for name in RECORDS if (directory / f"{name}.jsonl.gz").exists()]
-
-
-def read_bytes(directory: Path, name: str) -> bytes:
-    """A record as it was written, packed or not; empty if there is none.
-
-    Raises DamagedRecord if the packed form cannot be read.
-    """
-    plain, compressed = directory / f"{name}.jsonl", directory / f"{name}.jsonl.gz"
-    if not plain.exists() and compressed.exists():
-        return unpacked(compressed)
+def decode(name: str, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The rows that lines of the record of that name hold. Raises ValueError that names a line which is none."""
     try:
-        return untrusted.read_bytes(plain)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise DamagedRecord(f"cannot read {plain}: {error.strerror or error}") from error
+        rows = _ROWS[name].validate_json(b"[" + b",".join(lines) + b"]")
+        if len(rows) == len(lines):
+            return rows
+    except ValidationError:
+        pass
+    for number, line in enumerate(lines, start=1):
+        try:
+            one = len(_ROWS[name].validate_json(b"[" + line + b"]")) == 1
+            wrong = "" if one else "it is not one object"
+        except ValidationError as error:
+            wrong = sentence(error)
+        if wrong:
+            raise ValueError(f"line {number} is no row of it ({wrong})")
+    raise ValueError("its lines are no rows of it")
 
 
-def unpacked(path: Path) -> bytes:
-    """The contents of a packed record. Raises DamagedRecord if they are not whole."""
-    try:
-        return gzip.decompress(untrusted.read_bytes(path))
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamagedRecord(f"{path} is damaged: {error}") from error
+def sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, in words."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    given = "" if first["type"] in ("missing", "json_invalid") else f", not {_short(first['input'])}"
+    return f"{place}: {first['msg']}{given}".removeprefix(": ")
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, dict | list) else f"a {type(value).__name__}"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_rows(directory: Path, name: str, last: int | None = None) -> list[dict[str, Any]]:
-    """The complete lines of a record, or the `last` of them; a torn last line (without its newline) is ignored.
+    """The complete rows of a record, or the `last` of them; a torn last line (without its newline) is ignored.
 
-    Raises DamagedRecord that names a line which is not a JSON object.
+    Raises DamagedRecord that names a line which is no row of it.
     """
-    text, rows = read_bytes(directory, name), []
-    lines = text[: text.rfind(b"\n") + 1].splitlines()
-    first = 0 if last is None else max(0, len(lines) - last)
-    for number, text_line in enumerate(lines[first:], start=first + 1):
-        try:
-            row = untrusted.parse(text_line)
-            wrong = untrusted.wrong_row(name, row)
-        except ValueError as error:
-            wrong = str(error)
-        if wrong:
-            raise DamagedRecord(f"{directory / name}.jsonl is damaged: line {number} is no row of it ({wrong})")
-        rows.append(row)
-    return rows
+    path = directory / f"{name}.jsonl"
+    if last is not None:
+        with contextlib.suppress(OSError, ValueError):  # all of it says which line it is
+            return decode(name, _tail(path, last) if path.exists() else _lines(directory, name)[-last:])
+    try:
+        return decode(name, _lines(directory, name))
+    except ValueError as error:
+        raise error if isinstance(error, DamagedRecord) else DamagedRecord(f"{path} is damaged: {error}") from error
 
 
-def drop_torn_line(path: Path) -> None:
-    """Cuts off what follows a record's last newline, reading backwards."""
-    with open(path, "r+b", opener=untrusted.no_links) as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - _CHUNK)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
+def _lines(directory: Path, name: str) -> list[bytes]:
+    return read_bytes(directory, name).split(b"\n")[:-1]
 
 
-def digest_of(path: Path, length: int | None = None) -> tuple[int, Any]:
-    """Bytes read, and their SHA-256, of the first `length` bytes of a file, or all of it."""
-    digest, done = hashlib.sha256(), 0
+def _tail(path: Path, count: int) -> list[bytes]:
+    """A file's last complete lines, read from its end. Raises OSError."""
     with open(path, "rb", opener=untrusted.no_links) as file:
-        while chunk := file.read(_CHUNK if length is None else min(_CHUNK, length - done)):
-            digest.update(chunk)
-            done += len(chunk)
-    return done, digest
+        end, size = file.seek(0, os.SEEK_END), 1 << 14
+        while True:
+            start = file.seek(max(0, end - size))
+            lines = file.read(end - start).split(b"\n")[:-1]
+            if start == 0 or len(lines) > count:
+                return lines[-count:]
+            size *= 4
+
+
+def read_bytes(directory: Path, name: str) -> bytes:
+    """A record as it was written, compressed or not; empty if there is none. Raises DamagedRecord."""
+    path = directory / f"{name}.jsonl"
+    compressed = path.with_name(path.name + ".gz")
+    if not path.exists() and compressed.exists():
+        try:
+            return gzip.decompress(untrusted.read_bytes(compressed))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DamagedRecord(f"{compressed} is damaged: {error}") from error
+    try:
+        return untrusted.read_bytes(path)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise DamagedRecord(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def replace_text(path: Path, text: str) -> None:

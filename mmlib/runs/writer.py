@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import gzip
 import hashlib
 import json
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from mmlib.errors import ResultsError, Stopped
 from mmlib.runs import untrusted
-from mmlib.runs.reader import STATES, config_differences, read_config, state_of
-from mmlib.runs.records import RECORDS, DamagedRecord, as_plain, digest_of, drop_torn_line, line, packed, replace_text
+from mmlib.runs.owner import Claim, unwritable
+from mmlib.runs.reader import STATES, Run, config_differences, read_config
+from mmlib.runs.records import (
+    RECORDS,
+    DamagedRecord,
+    RecordedConfig,
+    as_plain,
+    encode,
+    read_bytes,
+    replace_bytes,
+    replace_text,
+    sentence,
+)
 
 
 class RunWriter:
-    """Writes one run's directory; opening a directory again appends to it.
+    """Writes one run's directory; opening a directory again appends to it, and expands what was compressed.
 
     directory: made if it is missing.  config: the resolved configuration as a JSON-able dict.
     Use as a context manager: leaving it through an exception marks the run "failed" with the reason, or "stopped" if
     somebody asked for it, and every way out releases the directory.
 
-    Raises ResultsError before any work if the directory cannot be written, if another process is writing it,
-    if its records are packed, or if it holds a run of another configuration (only `agent_steps` may grow: the same
-    run, continued).
+    Raises ResultsError before any work if the directory cannot be written, if another process is writing it, if it
+    holds a run of another configuration (only `agent_steps` may grow: the same run, continued), or if no reader would
+    take the configuration.
     """
 
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
         self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
-        self._lock: int | None = claim(self.directory)
+        text = _config_text(config)
+        self._claim = Claim(self.directory)
         try:
-            check_unpacked(self.directory)
-            self._write_config(dict(config))
+            _check_same_run(self.directory, config)
+            replace_text(self._path("config.json"), text)
             for name in RECORDS:
                 self._open(name)
-            self._write_state({"state": "running", "pid": os.getpid()})
-        except OSError as error:
+            self._write_state({"state": "running"})
+        except BaseException as error:
             self.close()
-            raise _unwritable(self.directory, error) from error
-        except ResultsError:
-            self.close()
+            if isinstance(error, OSError):
+                raise unwritable(self.directory, error) from error
             raise
 
     def metrics(self, row: Mapping[str, Any]) -> None:
@@ -83,13 +94,14 @@ class RunWriter:
         """
         lengths = {}
         for name in RECORDS:
-            length, digest = positions.get(name, (0, hashlib.sha256().hexdigest()))
-            lengths[name], found = digest_of(self._path(name), length)
-            if lengths[name] != length or found.hexdigest() != digest:
-                raise DamagedRecord(f"{self._path(name)} is damaged: it is not what it was at the checkpoint")
+            path = self._path(f"{name}.jsonl")
+            lengths[name], expected = positions.get(name, (0, hashlib.sha256().hexdigest()))
+            text = untrusted.read_bytes(path)[: lengths[name]]
+            if len(text) != lengths[name] or hashlib.sha256(text).hexdigest() != expected:
+                raise DamagedRecord(f"{path} is damaged: it is not what it was at the checkpoint")
         for name, length in lengths.items():
             self._files.pop(name).close()
-            os.truncate(self._path(name), length)
+            os.truncate(self._path(f"{name}.jsonl"), length)
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
@@ -108,9 +120,7 @@ class RunWriter:
             with contextlib.suppress(OSError):  # what a full disk did not take stays untaken
                 file.close()
         self._files.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._claim.release()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -127,87 +137,88 @@ class RunWriter:
         self.close()
 
     def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.jsonl"
+        return self.directory / name
 
     def _open(self, name: str) -> None:
-        path = self._path(name)
+        """Opens a record for appending, plain, without a torn last line."""
+        path = self._path(f"{name}.jsonl")
+        text = read_bytes(self.directory, name)
+        whole = text[: text.rfind(b"\n") + 1]
         if path.exists():
-            drop_torn_line(path)
+            os.truncate(path, len(whole))
+        elif whole:
+            replace_bytes(path, whole)
+        path.with_name(path.name + ".gz").unlink(missing_ok=True)
         self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
-        self._written[name] = digest_of(path)
+        self._written[name] = len(whole), hashlib.sha256(whole)
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        file, text = self._files[name], "".join(line(row) for row in rows).encode()
+        file, text = self._files[name], encode(name, rows)
         file.write(text)
         file.flush()
         length, digest = self._written[name]
         digest.update(text)
         self._written[name] = length + len(text), digest
 
-    def _write_config(self, config: dict[str, Any]) -> None:
-        from mmlib import __version__
-
-        path = self.directory / "config.json"
-        if path.exists():
-            old = read_config(self.directory)
-            different = config_differences(old, config)
-            if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
-                different.append("agent_steps")
-            if different:
-                named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
-                raise ResultsError(
-                    f"{self.directory} holds a run of another configuration: {named}; "
-                    "choose another directory or delete that one"
-                )
-        replace_text(path, json.dumps(as_plain({**config, "mmlib_version": __version__}), indent=2) + "\n")
-
     def _write_state(self, state: Mapping[str, Any]) -> None:
-        replace_text(self.directory / "state.json", json.dumps(as_plain(state)) + "\n")
+        replace_text(self._path("state.json"), json.dumps(as_plain(state)) + "\n")
 
 
-def check_writable(directory: Path) -> None:
-    """Makes the directory if need be. Raises ResultsError if it cannot be written."""
+def _config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as config.json has it. Raises ResultsError if no reader would take it."""
+    from mmlib import __version__
+
+    text = json.dumps(as_plain({**config, "mmlib_version": __version__}), indent=2) + "\n"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):  # without a name, where the system has that
-            pass
-    except OSError as error:
-        raise _unwritable(directory, error) from error
+        RecordedConfig.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ResultsError(f"this configuration cannot be recorded: {sentence(error)}") from error
+    return text
 
 
-def check_unpacked(directory: Path) -> None:
-    """Raises ResultsError if a record in `directory` is packed: nothing can be appended to it."""
-    if names := packed(directory):
+def _check_same_run(directory: Path, config: Mapping[str, Any]) -> None:
+    """Raises ResultsError if the directory holds another run than `config`'s, or a longer one."""
+    if not (directory / "config.json").exists():
+        return
+    old = read_config(directory)
+    different = config_differences(old, config)
+    if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
+        different = sorted({*different, "agent_steps"})
+    if different:
+        named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
+        why = "; a learning rate that falls to 0 over the run (anneal) falls over so many agent steps and no others"
         raise ResultsError(
-            f"{directory} is packed ({names[0]}.jsonl.gz) and cannot go on; unpack it first: "
-            f"mmlib pack --undo {directory}"
+            f"{directory} holds a run of another configuration: {named}; choose another directory or delete that one"
+            + (why if "agent_steps" in different and config.get("anneal") else "")
         )
 
 
-def claim(directory: Path) -> int:
-    """Makes the directory and locks it for this process; returns the lock's file descriptor (close it to release).
+class Compressed(NamedTuple):
+    """What happened to one run's records: their bytes before and after, or why nothing did."""
 
-    Raises ResultsError if it cannot be written, or if another process is writing it.
+    directory: Path
+    before: int
+    after: int
+    skipped: str = ""
+
+
+def compress(directory: Path) -> Compressed:
+    """Compresses the records of a run that is done; the same records give the same bytes. Readers take either form.
+
+    A process that is killed meanwhile leaves both forms of a record, of which the plain one counts.
+    Raises ResultsError if no run is there, or another process is writing it.
     """
-    check_writable(directory)
-    descriptor = os.open(directory, os.O_RDONLY)
+    if (state := Run(directory).state) != "done":
+        return Compressed(directory, 0, 0, skipped=state)
+    before = after = 0
+    claim = Claim(directory)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # a reader that asks whether there is a writer holds it for an instant (`liveness.py`)
-            time.sleep(0.1)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        holder = f"process {pid}" if (pid := state_of(directory).get("pid")) else "another process"
-        raise ResultsError(f"{holder} is writing {directory}; wait for it or choose another directory") from error
-    except OSError as error:
-        os.close(descriptor)
-        raise _unwritable(directory, error) from error
-    return descriptor
-
-
-def _unwritable(directory: Path, error: OSError) -> ResultsError:
-    return ResultsError(
-        f"cannot write to the results directory {directory}: {error.strerror or error}; choose another with --results"
-    )
+        for path in filter(Path.exists, (directory / f"{name}.jsonl" for name in RECORDS)):
+            text = untrusted.read_bytes(path)
+            small = gzip.compress(text, mtime=0)
+            replace_bytes(path.with_name(path.name + ".gz"), small)
+            path.unlink()
+            before, after = before + len(text), after + len(small)
+    finally:
+        claim.release()
+    return Compressed(directory, before, after)

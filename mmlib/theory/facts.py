@@ -19,9 +19,9 @@ from mmlib.errors import ResultsError
 from mmlib.experiments.design import choose
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import METHODS
+from mmlib.runs.owner import check_writable
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object
-from mmlib.runs.writer import check_writable
 from mmlib.theory import gradients, worlds
 from mmlib.theory.worlds import Distillation
 from mmlib.training.trained import load as load_trained

@@ -23,8 +23,8 @@ from mmlib.method.fitting import backend_in_force, check, specification
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.schedule import piecewise
 from mmlib.runs.reader import Run
-from mmlib.runs.records import RECORDS, DamagedRecord
-from mmlib.runs.writer import RunWriter, check_unpacked
+from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
+from mmlib.runs.writer import RunWriter
 from mmlib.timing import StageTimer
 from mmlib.training import checkpoint
 from mmlib.training.recorder import Iteration, Progress, Recorder, Report
@@ -101,14 +101,13 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
 def check_resumable(config: RunConfig, directory: Path) -> None:
     """Raises ResultsError where going on would lose records.
 
-    That is: a run is packed; it got past its first checkpoint and has none (rows are written before the checkpoint of
-    the same iteration, so one that was killed in between may start over); or there are files named as a run's, and no
+    That is: it got past its first checkpoint and has none (rows are written before the checkpoint of the same
+    iteration, so one that was killed in between may start over); or there are files named as a run's, and no
     config.json, which a run writes first, to say of which.
     """
-    check_unpacked(directory)
     if not (directory / "config.json").exists():
-        files = (directory / name for name in (checkpoint.FILE, checkpoint.PREVIOUS, *(f"{r}.jsonl" for r in RECORDS)))
-        if found := [path.name for path in files if path.exists() and path.stat().st_size]:
+        names = [checkpoint.FILE, checkpoint.PREVIOUS, *(f"{r}.jsonl{end}" for r in RECORDS for end in ("", ".gz"))]
+        if found := [name for name in names if (directory / name).exists() and (directory / name).stat().st_size]:
             raise ResultsError(
                 f"{directory} holds {', '.join(found)} but no config.json that says of which run; "
                 "choose another directory, or delete what is there"
@@ -116,9 +115,8 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
         return
     if checkpoint.exists(directory):
         return
-    run = Run(directory)
-    rows, first = run.metrics(), config.checkpoint_every + config.steps_per_iteration
-    if run.done or (len(rows) and rows["agent_steps"].max() >= first):
+    first = (config.checkpoint_every + config.steps_per_iteration) * config.action_repeat
+    if Run(directory).done or any(row["frames"] >= first for row in read_rows(directory, "metrics", last=1)):
         raise ResultsError(
             f"{directory} holds a run but no checkpoint to go on from; "
             "choose another directory, or delete that one to start over"

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,12 @@ from mmlib.config import RunConfig, make_config
 from mmlib.errors import ResultsError
 from mmlib.experiments import design, jobs
 from mmlib.experiments.design import Job
-from mmlib.experiments.reports import amount, clock
+from mmlib.experiments.reports import clock, said
 from mmlib.figures.run_plots import run_curves
 from mmlib.method.fitting import check
-from mmlib.runs.liveness import being_written, interrupt, state_now
+from mmlib.runs.owner import being_written, check_writable, interrupt
 from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
-from mmlib.runs.records import read_rows
-from mmlib.runs.writer import check_unpacked, check_writable
+from mmlib.runs.status import RunStatus
 from mmlib.training.signals import EXIT_CODES
 
 
@@ -39,31 +38,12 @@ class LiveError(RuntimeError):
     """An experiment that cannot be started or stopped as it is; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """How an experiment is. `frames` are environment frames of each member, of `total_frames`."""
-
-    state: str  # new, starting, running, stopping, done, stopped, failed or killed
-    frames: int
-    total_frames: int
-    agent_steps_per_second: float | None = None
-    return_mean: float | None = None  # of the episodes between the last two records
-    seconds_left: float | None = None
-    reason: str = ""
-
-    @property
-    def alive(self) -> bool:
-        return self.state in ("starting", "running", "stopping")
-
-    def __str__(self) -> str:
-        parts = [self.state, amount(self.frames, self.total_frames)]
-        if self.return_mean is not None:
-            parts.append(f"return {self.return_mean:.2f}")
-        if self.alive and self.agent_steps_per_second is not None:
-            parts.append(f"{self.agent_steps_per_second:,.0f} agent steps/s")
-        if self.alive and self.seconds_left is not None:
-            parts.append(f"about {clock(self.seconds_left)} left")
-        return ", ".join(parts) + (f"; {self.reason}" if self.reason and not self.alive else "")
+def words(status: RunStatus) -> str:
+    """An experiment's status in a line."""
+    shown = status if status.alive else replace(status, agent_steps_per_second=None, seconds_left=None)
+    left = [] if shown.seconds_left is None else [f"about {clock(shown.seconds_left)} left"]
+    text = ", ".join([status.state, *said(shown), *left])
+    return text if status.alive or not status.reason else f"{text}; {status.reason}"
 
 
 class Experiment:
@@ -106,19 +86,18 @@ class Experiment:
         self._stopping, self._before = False, 0
 
     def __repr__(self) -> str:
-        return f"Experiment({str(self.directory)!r}: {self.status()})"
+        return f"Experiment({str(self.directory)!r}: {words(self.status())})"
 
     def start(self) -> Experiment:
         """Starts the run, or goes on with it from its last checkpoint, in a process of its own; returns at once.
 
         Raises:
           LiveError: it is done, or a process trains it already, or no other process can make its level.
-          ResultsError, ExperimentError: its directory cannot be written, is packed, or holds another run.
+          ResultsError, ExperimentError: its directory cannot be written, or holds another run.
         """
         status = self.status()
         if status.alive:
             raise LiveError(f"{self.directory} is being trained already; live.attach({str(self.directory)!r}) shows it")
-        check_unpacked(self.directory)
         design.check_free(Job(self.config, self.directory))
         if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
             raise LiveError(f"{self.directory} is done; for more, ask for more agent_steps")
@@ -144,30 +123,19 @@ class Experiment:
             self._process.terminate()  # it has not begun to write
         self._stopping = True
 
-    def wait(self, seconds: float | None = None) -> Status:
+    def wait(self, seconds: float | None = None) -> RunStatus:
         """Waits until the run has ended, or for `seconds`."""
         until = None if seconds is None else time.monotonic() + seconds
         while (status := self.status()).alive and (until is None or time.monotonic() < until):
             time.sleep(0.1)
         return status
 
-    def status(self) -> Status:
-        """How the run is now, from its records."""
+    def status(self) -> RunStatus:
+        """How the run is now, from its records; new, starting and stopping are among its states."""
         self._code()  # before the records, which are complete once it has ended
-        total = self.config.frames
-        if not (self.directory / "config.json").exists():
-            state, reason = self._told("new", "")
-            return Status(state, 0, total, reason=reason)
-        run = Run(self.directory)
-        state, reason = self._told(state_now(run), str(run.facts.get("reason", "")))
-        timing, metrics = read_rows(self.directory, "timing", last=1), read_rows(self.directory, "metrics", last=64)
-        frames, speed, left = 0, None, None
-        if timing:
-            frames, speed = int(timing[-1]["frames"]), timing[-1]["agent_steps_per_second"]
-            steps = max(0, total - frames) / self.config.action_repeat * self.config.population
-            left = steps / speed if speed else None
-        returns = [row["return_mean"] for row in metrics if row["return_mean"] is not None]
-        return Status(state, frames, total, speed, returns[-1] if returns else None, left, reason)
+        now = RunStatus.read(self.directory, self.config)
+        state, reason = self._told(now.state, now.reason)
+        return replace(now, state=state, reason=reason)
 
     def figure(self) -> Figure:
         """Return, entropy and α so far."""

@@ -10,13 +10,21 @@ from collections.abc import Callable
 import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
+from mmlib.runs.status import RunStatus
 from mmlib.widgets.interactive import Picture, widgets_shown
-from mmlib.widgets.live import Experiment, LiveError, Status
+from mmlib.widgets.live import Experiment, LiveError, words
 
 POLL = 0.5  # seconds between two looks at the records
 REDRAW = 1.0  # seconds, at least, between two drawings of the curves
 SHARE = 0.1  # of its time, at most, that the kernel draws
-COLOURS = {"done": "success", "failed": "danger", "killed": "danger", "stopped": "warning", "stopping": "warning"}
+COLOURS = {
+    "done": "success",
+    "failed": "danger",
+    "broken": "danger",
+    "killed": "danger",
+    "stopped": "warning",
+    "stopping": "warning",
+}
 
 SILENT = "(no news: this notebook's kernel is busy or gone; the run is not)"
 STYLE = """<style>
@@ -31,7 +39,8 @@ def show(experiment: Experiment) -> None:
         LiveWidget(experiment).show()
         return
     print(
-        f"{experiment.config.method} on {experiment.config.level}, seed {experiment.config.seed}: {experiment.status()}"
+        f"{experiment.config.method} on {experiment.config.level}, seed {experiment.config.seed}: "
+        f"{words(experiment.status())}"
     )
     Picture(experiment.figure()).show()
 
@@ -89,18 +98,15 @@ class LiveWidget:
             await asyncio.sleep(POLL)
         self.refresh(final=True)
 
-    def refresh(self, final: bool = False) -> Status:
+    def refresh(self, final: bool = False) -> RunStatus:
         """Looks at the records once, and draws if it is time to (`final`: if there is anything new)."""
-        try:
-            status = self.experiment.status()
-        except (ValueError, KeyError, TypeError) as error:
-            status = Status("failed", 0, self.experiment.config.frames, reason=f"its records cannot be read: {error}")
+        status = self.experiment.status()
         self.bar.value = min(1.0, status.frames / max(1, status.total_frames))
         self.bar.bar_style = COLOURS.get(status.state, "info")
         problem = (
             f' <span style="color:var(--jp-error-color1, #b00020)">{html.escape(self.said)}</span>' if self.said else ""
         )
-        self.words.value = html.escape(str(status)) + problem + (self._silence() if status.alive else "")
+        self.words.value = html.escape(words(status)) + problem + (self._silence() if status.alive else "")
         self.stop.disabled = status.state not in ("starting", "running")
         self.resume.disabled = status.alive or status.state == "done"
         self.resume.description = "Start" if status.state == "new" else "Resume"

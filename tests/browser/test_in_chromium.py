@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chromium import Page, program, wait
 from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all
 
-from mmlib.runs.liveness import being_written
+from mmlib.runs.owner import being_written
 from mmlib.widgets import live
 
 pytestmark = [

@@ -1,4 +1,4 @@
-"""Packed runs read like any other, and nothing is appended to them."""
+"""Compressed records of finished runs read like any other, and a run goes on from them."""
 
 import gzip
 import os
@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from mmlib.cli.main import app
 from mmlib.errors import ResultsError
-from mmlib.runs import packing
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS
-from mmlib.runs.writer import RunWriter
+from mmlib.runs.writer import RunWriter, compress
 
 CONFIG = {"level": "nav_maze_static_01", "method": "mm", "seed": 1, "agent_steps": 100}
 OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}
@@ -23,7 +22,7 @@ OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}
 
 def make(directory, state="done"):
     with RunWriter(directory, CONFIG) as writer:
-        writer.metrics({"frames": 400, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
+        writer.metrics({"frames": 400, "member": 0, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
         writer.episodes({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50))
         writer.decisions(
             [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": OLD, "new": {**OLD, "alpha": 0.2}}]
@@ -41,36 +40,37 @@ def tables(directory):
     return [getattr(Run(directory), name)() for name in RECORDS]
 
 
-def test_a_packed_run_reads_the_same_and_unpacks_to_the_last_byte(tmp_path):
+def same(one, two):
+    for a, b in zip(one, two, strict=True):
+        pd.testing.assert_frame_equal(a, b)
+
+
+def test_a_compressed_run_reads_the_same_and_goes_on_from_the_same_bytes(tmp_path):
     make(tmp_path)
     before, read = files(tmp_path), tables(tmp_path)
-    (done,) = packing.pack(tmp_path)
+    done = compress(tmp_path)
     assert set(files(tmp_path)) == {"config.json", "state.json"} | {f"{name}.jsonl.gz" for name in RECORDS}
     assert done.before == sum(len(before[f"{name}.jsonl"]) for name in RECORDS)
     assert done.after == sum((tmp_path / f"{name}.jsonl.gz").stat().st_size for name in RECORDS) < done.before
-    for one, two in zip(read, tables(tmp_path), strict=True):
-        pd.testing.assert_frame_equal(one, two)
-    packing.unpack(tmp_path)
+    same(read, tables(tmp_path))
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.finish()
     assert files(tmp_path) == before
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    packing.pack(make(tmp_path / "a"))
+    compress(make(tmp_path / "a"))
     os.utime(make(tmp_path / "b") / "episodes.jsonl", (1, 1))
-    packing.pack(tmp_path / "b")
+    compress(tmp_path / "b")
     assert files(tmp_path / "a") == files(tmp_path / "b")
-    packing.pack(tmp_path / "a")  # again: nothing to do
+    compress(tmp_path / "a")  # again: nothing to do
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "running"])
-def test_only_runs_that_are_done_are_packed(tmp_path, state):
-    make(tmp_path / "a"), make(tmp_path / "b", state)
-    before = files(tmp_path / "b")
-    with pytest.raises(ResultsError, match=f"b is {state}; only runs that are done"):
-        packing.pack(tmp_path / "b")
-    assert [each.skipped for each in packing.pack(tmp_path)] == ["", state]
-    assert files(tmp_path / "b") == before and (tmp_path / "a" / "episodes.jsonl.gz").exists()
+def test_only_runs_that_are_done_are_compressed(tmp_path, state):
+    before = files(make(tmp_path, state))
+    assert compress(tmp_path).skipped == state and files(tmp_path) == before
 
 
 def test_a_directory_that_is_being_written_is_left_alone(tmp_path):
@@ -78,58 +78,41 @@ def test_a_directory_that_is_being_written_is_left_alone(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
         writer._write_state({"state": "done"})  # a writer between its last word and its end
         with pytest.raises(ResultsError, match="is writing"):
-            packing.pack(tmp_path)
+            compress(tmp_path)
 
 
-def test_a_packed_run_is_not_appended_to(tmp_path):
-    packing.pack(make(tmp_path))
-    before = files(tmp_path)
-    with pytest.raises(ResultsError, match=f"is packed .*mmlib pack --undo {tmp_path}"):
-        RunWriter(tmp_path, CONFIG)
-    assert files(tmp_path) == before
-
-
-def test_training_refuses_a_packed_run_before_any_work(tmp_path):
+def test_training_goes_on_from_compressed_records(tmp_path):
     settings = ["-p", "agent_steps=40", "-p", "num_envs=2", "-p", "unroll=10", "-p", "learner_batches=1"]
     command = ["train", "--preset", "smoke", "--method", "small", *settings, "--directory", str(tmp_path)]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert CliRunner().invoke(app, ["pack", str(tmp_path)]).exit_code == 0
-    result = CliRunner().invoke(app, [*command, "-p", "agent_steps=80"])
-    assert result.exit_code == 2 and "is packed" in result.stderr
-    assert CliRunner().invoke(app, ["pack", "--undo", str(tmp_path)]).exit_code == 0
+    assert not list(tmp_path.glob("*.jsonl"))
     assert CliRunner().invoke(app, [*command, "-p", "agent_steps=80"]).exit_code == 0
-    assert Run(tmp_path).metrics()["agent_steps"].max() == 80
+    assert Run(tmp_path).metrics()["agent_steps"].tolist() == [40, 80]
 
 
-def test_packing_that_was_killed_half_way_goes_on(tmp_path):
-    """Killed after the first packed record was written and before its plain form was removed."""
+def test_compressing_that_was_killed_half_way_goes_on(tmp_path):
+    """Killed after the first compressed record was written and before its plain form was removed."""
     whole = tables(make(tmp_path))
     program = (
-        "import os, signal, sys; from pathlib import Path; from mmlib.runs import packing\n"
+        "import os, signal, sys; from pathlib import Path; from mmlib.runs.writer import compress\n"
         "unlink = Path.unlink\n"
-        "def die(path): os.kill(os.getpid(), signal.SIGKILL) if path.suffix == '.jsonl' else unlink(path)\n"
+        "def die(path, **more):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if path.suffix == '.jsonl' else unlink(path, **more)\n"
         "Path.unlink = die\n"
-        "packing.pack(Path(sys.argv[1]))"
+        "compress(Path(sys.argv[1]))"
     )
     assert subprocess.run([sys.executable, "-c", program, str(tmp_path)]).returncode == -signal.SIGKILL
     assert (tmp_path / "metrics.jsonl").exists() and (tmp_path / "metrics.jsonl.gz").exists()
-    packing.pack(tmp_path)
+    same(whole, tables(tmp_path))
+    compress(tmp_path)
     assert not list(tmp_path.glob("*.jsonl"))
-    for one, two in zip(whole, tables(tmp_path), strict=True):
-        pd.testing.assert_frame_equal(one, two)
-
-
-def test_two_forms_that_differ_are_named(tmp_path):
-    packing.pack(make(tmp_path))
-    (tmp_path / "episodes.jsonl").write_text("{}\n")
-    for work in (packing.pack, packing.unpack):
-        with pytest.raises(ResultsError, match=r"episodes\.jsonl and episodes\.jsonl\.gz differ"):
-            work(tmp_path)
+    same(whole, tables(tmp_path))
 
 
 @pytest.mark.parametrize("harm", [lambda b: b[:-4], lambda b: b"no gzip", lambda b: b[:20] + b"xx" + b[22:]])
-def test_a_damaged_packed_record_is_named(tmp_path, harm):
-    packing.pack(make(tmp_path))
+def test_a_damaged_compressed_record_is_named(tmp_path, harm):
+    compress(make(tmp_path))
     path = tmp_path / "episodes.jsonl.gz"
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(ResultsError, match=r"episodes\.jsonl\.gz is damaged"):
