@@ -88,7 +88,10 @@ class RunConfig(BaseModel):
 
     optimiser: Literal["rmsprop", "adam"] = Field("rmsprop", description="rmsprop is the paper's (appendix D)")
     learning_rate: float = Field(6e-4, gt=0.0)
-    anneal: bool = Field(False, description="the learning rate falls linearly to 0 over the run's agent steps")
+    anneal: bool = Field(
+        False,
+        description="the learning rate falls linearly to 0 over the run's agent steps, which then cannot grow",
+    )
     entropy_cost: float = Field(3e-3, ge=0.0)
     alpha: tuple[Knot, ...] = Field(
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"

@@ -7,7 +7,7 @@ import signal
 ADVICE = "what it recorded is kept, and the same command goes on from its last checkpoint"
 
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}  # of what asks a run to stop
 
 
 class ResultsError(ValueError):

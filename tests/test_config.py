@@ -82,3 +82,10 @@ def test_piecewise():
 def test_ties_by_name_make_the_methods_of_the_table(ties, same):
     spec = specification(make_config(GOOD | ties))
     assert replace(spec, label="") == replace(specification(make_config(GOOD | {"method": same})), label="")
+
+
+def test_what_records_cannot_hold_is_refused():
+    """Before any work: a reader takes whole numbers of 53 bits."""
+    for name, value in (("seed", 2**63), ("agent_steps", 2**53), ("action_repeat", 2**20)):
+        with pytest.raises(ConfigError, match=f"{name} = {value}: input should be less than or equal to"):
+            make_config({"level": "nav_maze_static_01", "method": "mm", name: value})

@@ -112,7 +112,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_never_interrupted(tmp_path, whole
 
 def test_signals_end_it_with_a_checkpoint(tmp_path, whole):
     timing = tmp_path / "run" / "timing.jsonl"
-    for which, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for which, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         before = timing.stat().st_size if timing.exists() else 0
         process = start(config(), tmp_path / "run")
         wait_for(lambda: timing.exists() and timing.stat().st_size > before, process)  # noqa: B023
@@ -137,6 +137,40 @@ def test_an_interrupt_that_is_ignored_stays_ignored():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("which", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_what_asks_a_run_to_stop(which):
+    before = signal.signal(which, signal.default_int_handler)
+    try:
+        with StopRequests() as requests:
+            os.kill(os.getpid(), which)
+            assert requests.received is which and requests.stopped().exit_code == 128 + which
+    finally:
+        signal.signal(which, before)
+
+
+def test_a_display_that_fails_ends_no_run(tmp_path, whole, caplog):
+    calls = []
+
+    def broken(row):
+        calls.append(row)
+        raise BrokenPipeError("nobody reads")
+
+    train(config(), tmp_path, broken)
+    assert_same(tmp_path, whole)
+    assert len(calls) == 1 and "BrokenPipeError" in caplog.text
+
+
+def test_a_closed_pipe_ends_no_run(tmp_path):
+    """As `mmlib train … | head -1`, or a terminal that is gone."""
+    short = config(pbt=None, population=1, agent_steps=120 * 3)
+    (tmp_path / "c.json").write_text(short.model_dump_json())
+    command = [sys.executable, "-m", "mmlib", "train", "--config", "c.json", "--directory", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(timeout=240) == 0, process.stderr.read()
+    assert process.stderr.read() == b"" and Run(tmp_path / "run").done and checkpoint.exists(tmp_path / "run")
 
 
 def test_a_run_ends_with_the_process_that_started_it(tmp_path, whole, monkeypatch):

@@ -1,5 +1,6 @@
 """Records on disk: what is written is read back, and what was torn, old or foreign is not."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 
 from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import runs_table
+from mmlib.method.pbt import Decision
 from mmlib.runs.reader import Run, config_differences, find_runs, run_directory
+from mmlib.runs.records import RECORDS
 from mmlib.runs.writer import RunWriter
 from tools.reliability.machine import obey_permissions
 
@@ -57,7 +60,7 @@ def test_numbers_that_are_not_finite_become_null(tmp_path):
 def test_records_of_a_run_that_wrote_nothing_have_their_columns(tmp_path):
     RunWriter(tmp_path, CONFIG).close()
     run = Run(tmp_path)
-    assert list(run.episodes().columns) == ["frames", "member", "return", "length_frames", "began"]
+    assert list(run.episodes().columns) == ["frames", "member", "return", "length_frames", "began", "level"]
     assert "entropy" in run.metrics() and len(run.metrics()) == 0 and len(run.timing()) == 0
 
 
@@ -187,6 +190,36 @@ def test_a_run_of_another_configuration_is_not_appended_to(tmp_path):
     with pytest.raises(ResultsError, match="agent_steps"):
         RunWriter(tmp_path, {**CONFIG, "agent_steps": 50})
     RunWriter(tmp_path, CONFIG).close()  # and the refused writers hold no lock
+
+
+def test_a_run_whose_learning_rate_falls_over_its_length_is_not_made_longer(tmp_path):
+    RunWriter(tmp_path, {**CONFIG, "anneal": True}).close()
+    with pytest.raises(ResultsError, match=r"agent_steps \(100 there, 200 here\), and a learning rate that falls to 0"):
+        RunWriter(tmp_path, {**CONFIG, "anneal": True, "agent_steps": 200})
+    assert config_differences(CONFIG, {**CONFIG, "agent_steps": 200}) == []
+    RunWriter(tmp_path, {**CONFIG, "anneal": True}).close()
+
+
+@pytest.mark.parametrize("harm", [{"seed": 2**63}, {"seed": "3"}, {"action_repeat": 4.0}, {"pbt": 3}, {"level": None}])
+def test_a_configuration_that_no_reader_takes_is_not_written(tmp_path, harm):
+    with pytest.raises(ResultsError, match=f"cannot be recorded: {next(iter(harm))}: "):
+        RunWriter(tmp_path / "run", {**CONFIG, **harm})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("row", [{"frames": -1}, {"frames": 2**60}, {"member": 1.5}, {"return": "high"}, {"more": [1]}])
+def test_a_row_that_no_reader_takes_is_not_written(tmp_path, row):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        with pytest.raises(ValueError, match=r"line 1 is no row of it \(" + next(iter(row))):
+            writer.episodes([{**episode(40), **row}])
+        writer.episodes([episode(40)])
+    assert len(Run(tmp_path).episodes()) == 1
+
+
+def test_every_column_that_training_writes_is_in_the_table():
+    assert {"began", "level"} <= set(RECORDS["episodes"]) and "explained_variance" in RECORDS["metrics"]
+    fields = {field.name for field in dataclasses.fields(Decision)}
+    assert fields | {"frames"} == set(RECORDS["decisions"])
 
 
 def test_two_writers_do_not_share_a_directory(tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmlib.cli import claims, info, levels, runs
-from mmlib.cli.common import UsageError, bad_input, fail, read_seeds
+from mmlib.cli.common import Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -33,6 +33,9 @@ Results = Annotated[Path, typer.Option("--results", help="The root of the result
 
 def main() -> None:
     """The entry point of the `mmlib` command."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is not None:  # None: it was started with that one closed
+            setattr(sys, name, Unfailing(stream))
     app()
 
 

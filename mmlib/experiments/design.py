@@ -16,7 +16,7 @@ from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, FigureSpec, Preset
 from mmlib.method.fitting import backend_in_force, check
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import Run, check_inside, config_differences, file_name, run_directory
+from mmlib.runs.reader import Run, check_inside, config_differences, differences_in_words, file_name, run_directory
 
 
 class ExperimentError(ValueError):
@@ -172,7 +172,8 @@ def check_free(job: Job) -> None:
         if different:
             raise ExperimentError(
                 f"{job.directory} holds a run of another configuration: "
-                f"{_differences(run, wanted, different)}; choose another results directory or delete that run"
+                f"{differences_in_words(run.config, wanted, different)}; "
+                "choose another results directory or delete that run"
             )
 
 
@@ -187,10 +188,6 @@ def finished(job: Job) -> bool:
 def as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
     return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
-
-
-def _differences(run: Run, wanted: Mapping[str, Any], names: Iterable[str]) -> str:
-    return ", ".join(f"{name} ({run.config.get(name)!r} there, {wanted.get(name)!r} here)" for name in names)
 
 
 def describe(jobs: Iterable[Job]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ from mmlib.config import RunConfig
 from mmlib.method import losses
 from mmlib.method.actors import Trajectory
 from mmlib.method.agent import MixMatchAgent, Outputs, mix, mix_values
+from mmlib.method.methods import AgentSpec
 from mmlib.method.optim import annealed, clip_by_global_norm, make_optimiser
 from mmlib.method.policies import Policy
+from mmlib.method.schedule import piecewise
 from mmlib.method.vtrace import VTrace, vtrace
 
 
@@ -27,10 +29,19 @@ class Hyperparameters:
     alpha: Tensor
 
     @classmethod
-    def constant(cls, config: RunConfig) -> Hyperparameters:
-        """The configuration's values for each member; alpha at the schedule's start."""
-        values = (config.learning_rate, config.entropy_cost, config.alpha[0][1])
-        return cls(*(torch.full((config.population,), v, device=config.device) for v in values))
+    def in_force(
+        cls, config: RunConfig, spec: AgentSpec, agent_steps: int, adapted: Sequence[Mapping[str, float]] | None = None
+    ) -> Hyperparameters:
+        """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved.
+
+        A member's own where population based training adapts them (`PopulationState.hyper`), else the method's alpha,
+        else the run's.
+        """
+        alpha = piecewise(config.alpha, agent_steps) if spec.alpha is None else spec.alpha
+        run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost, "alpha": alpha}
+        members = [{**run, **own} for own in adapted or [{}] * config.population]
+        values = {name: [float(member[name]) for member in members] for name in run}
+        return cls(**{name: torch.tensor(value, device=config.device) for name, value in values.items()})
 
 
 class Learner:

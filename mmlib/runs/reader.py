@@ -68,6 +68,14 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], igno
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
 
+def differences_in_words(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Settings in which a recorded configuration differs from one that was asked for, with what each has."""
+    said = [f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names]
+    if "agent_steps" in names and (there.get("anneal") or here.get("anneal")):
+        said.append("and a learning rate that falls to 0 over a run (anneal) makes another length another run")
+    return ", ".join(said)
+
+
 class Run:
     """One run's directory, for reading; it may still be running.
 

@@ -28,7 +28,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Maybe = Number | None  # None where there is none, or none that is finite
 Named = dict[str, Number]
 
-_EPISODE = {"frames": Required[Whole], "member": Required[Whole], "return": Required[Maybe]}
+_EPISODE: dict[str, Any] = {"frames": Required[Whole], "member": Required[Whole], "return": Required[Maybe]}
 _EPISODE |= {"length_frames": Whole, "began": Whole, "level": str}  # the level in multitask runs alone
 RECORDS: dict[str, dict[str, Any]] = {  # the columns of each; `Required` ones are in every row
     "metrics": {"frames": Required[Whole], "agent_steps": Whole, "member": Required[Whole], "updates": Whole}
@@ -50,7 +50,8 @@ RECORDS: dict[str, dict[str, Any]] = {  # the columns of each; `Required` ones a
 
 def _rows_of(name: str) -> TypeAdapter[list[dict[str, Any]]]:
     """Rows of a record; further columns are numbers, as `entropy_1`, … of the constituents."""
-    row: Any = TypedDict(name, RECORDS[name], total=False, extra_items=Maybe)  # type: ignore[misc, call-arg]
+    make: Any = TypedDict  # its columns are no constant of the source, which type checkers want
+    row: Any = make(name, RECORDS[name], total=False, extra_items=Maybe)
     row.__pydantic_config__ = ConfigDict(strict=True)
     return TypeAdapter(list[row])
 

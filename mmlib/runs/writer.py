@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mmlib.errors import ResultsError, Stopped
 from mmlib.runs import untrusted
 from mmlib.runs.owner import Claim, unwritable
-from mmlib.runs.reader import STATES, Run, config_differences, read_config
+from mmlib.runs.reader import STATES, Run, config_differences, differences_in_words, read_config
 from mmlib.runs.records import (
     RECORDS,
     DamagedRecord,
@@ -185,11 +185,9 @@ def _check_same_run(directory: Path, config: Mapping[str, Any]) -> None:
     if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
         different = sorted({*different, "agent_steps"})
     if different:
-        named = ", ".join(f"{name} ({old.get(name)!r} there, {config.get(name)!r} here)" for name in different)
-        why = "; a learning rate that falls to 0 over the run (anneal) falls over so many agent steps and no others"
         raise ResultsError(
-            f"{directory} holds a run of another configuration: {named}; choose another directory or delete that one"
-            + (why if "agent_steps" in different and config.get("anneal") else "")
+            f"{directory} holds a run of another configuration: {differences_in_words(old, config, different)}; "
+            "choose another directory or delete that one"
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from mmlib.method.actors import Actor, Episode, Trajectory
 from mmlib.method.agent import MixMatchAgent, target_weights
 from mmlib.method.fitting import backend_in_force, check, specification
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.method.schedule import piecewise
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
@@ -43,7 +41,7 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
       config.ConfigError: a method, level or device that there is not.
       errors.ResultsError: the directory cannot be written, is in use, or holds another configuration's run.
       checkpoint.CheckpointError: no checkpoint of the run can be used.
-      errors.Stopped: SIGINT or SIGTERM came; the run is checkpointed and goes on the next time.
+      errors.Stopped: SIGINT, SIGTERM or SIGHUP came; the run is checkpointed and goes on the next time.
       errors.DivergedError: the loss of every member is not finite.
     """
     resolved = {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(check(config))}
@@ -141,20 +139,18 @@ class TrainingLoop:
             torch.manual_seed(self.seeds[0])
             agent = make_agent(config).to(config.device)
         self.learner = Learner(agent, config)
-        self.hyper = Hyperparameters.constant(config)
         self.population: pbt.PopulationState | None = None
         if config.pbt is not None:
             adapted = pbt.adapted(config.pbt, agent.spec)
             self.population = pbt.PopulationState.start(
                 config.pbt, config.population, self.seeds[3], len(config.levels), adapted
             )
-            self._adopt_hyperparameters()
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
         tasks = range(len(config.levels))
         self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
         evaluated = tasks if config.evaluation_envs else range(0)
         self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
-        self._schedule_alpha()
+        self.hyper = self._hyperparameters(0)
         self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
         self.timer = StageTimer()
         self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if config.lag else None
@@ -197,7 +193,8 @@ class TrainingLoop:
 
     def iterate(self) -> Iteration:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
-        self._schedule_alpha()
+        start = self.agent_steps
+        self.hyper = self._hyperparameters(start)
         weights = self.learner.agent.control_weights(self.hyper.alpha)
         if self._thread is None:
             trajectories, episodes, evaluations = self._act(weights)
@@ -214,14 +211,11 @@ class TrainingLoop:
             if self.agent_steps >= self.config.agent_steps or self._ready():
                 diagnostics.append(self._learn(trajectories))
                 self.pending = None
-        return Iteration(trajectories, episodes, evaluations, diagnostics, self._decide())
+        return Iteration(trajectories, episodes, evaluations, diagnostics, self._decide(start))
 
-    def _schedule_alpha(self) -> None:
-        """The one place where alpha is resolved: PBT's where it adapts alpha, else the method's own, else the run's."""
-        if self.population is None or "alpha" not in self.population.adapted:
-            fixed = self.learner.agent.spec.alpha
-            alpha = piecewise(self.config.alpha, self.agent_steps) if fixed is None else fixed
-            self.hyper.alpha = torch.full_like(self.hyper.alpha, alpha)
+    def _hyperparameters(self, agent_steps: int) -> Hyperparameters:
+        adapted = None if self.population is None else self.population.hyper
+        return Hyperparameters.in_force(self.config, self.learner.agent.spec, agent_steps, adapted)
 
     def _act(self, weights: Tensor) -> tuple[list[Trajectory], list[Episode], list[Episode]]:
         """One unroll on every level; the target alone plays in the evaluation's environments."""
@@ -251,7 +245,7 @@ class TrainingLoop:
             return []
         return pbt.ready(self.population, self.config.pbt)
 
-    def _decide(self) -> list[pbt.Decision]:
+    def _decide(self, start: int) -> list[pbt.Decision]:
         """Population based training: what the members that are ready do, done.
 
         The next rollout acts with it, at either lag: with lag 1 the pipeline has been drained, and the acting copy
@@ -266,7 +260,7 @@ class TrainingLoop:
                 self._copy_member(decision.opponent, member)
             pbt.apply(self.population, decision, self.actors[0].steps)
             decisions.append(decision)
-        self._adopt_hyperparameters()
+        self.hyper = self._hyperparameters(start)
         return decisions
 
     def _copy_member(self, donor: int, member: int) -> None:
@@ -275,20 +269,12 @@ class TrainingLoop:
         for actor in (*self.actors, *self.evaluators):
             actor.forget(member)
 
-    def _adopt_hyperparameters(self) -> None:
-        """Makes the population's hyperparameters the ones that act and learn."""
-        assert self.population is not None
-        columns = {name: [hyper[name] for hyper in self.population.hyper] for name in self.population.adapted}
-        tensors = {name: torch.tensor(values, device=self.config.device) for name, values in columns.items()}
-        self.hyper = replace(self.hyper, **tensors)
-
     def state_dict(self) -> dict[str, Any]:
         """Everything the run's future depends on (between iterations)."""
         return {
             "pending": None if self.pending is None else [vars(trajectory) for trajectory in self.pending],
             "learner": self.learner.state_dict(),
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
-            "hyper": {name: value.clone() for name, value in vars(self.hyper).items()},
             "population": None if self.population is None else self.population.as_dict(),
         }
 
@@ -298,7 +284,6 @@ class TrainingLoop:
         self.learner.load_state_dict(saved["learner"])
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
             actor.load_state_dict(state)
-        self.hyper = Hyperparameters(**{n: v.to(self.config.device) for n, v in saved["hyper"].items()})
         if saved["population"] is not None:
             self.population = pbt.PopulationState(**saved["population"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -117,11 +118,20 @@ class Recorder:
             "stages": {name: round(value / max(now - self.last, 1e-9), 3) for name, value in seconds.items()},
         }
         self.writer.timing(timing)
-        if self.report is not None:
-            everything = [r for returns in self.returns for r in returns]
-            self.report({**timing, "return": float(np.mean(everything)) if everything else None})
+        self._tell(timing)
         self.written, self.last = progress.agent_steps, now
         self._clear()
+
+    def _tell(self, timing: dict[str, Any]) -> None:
+        """Calls `report`; a display that fails is not called again, and ends no run."""
+        if self.report is None:
+            return
+        everything = [r for returns in self.returns for r in returns]
+        try:
+            self.report({**timing, "return": float(np.mean(everything)) if everything else None})
+        except Exception as error:
+            logging.getLogger(__name__).warning("the display of progress failed and is off now: %r", error)
+            self.report = None
 
     def state_dict(self) -> dict[str, Any]:
         """What has been gathered since the last row."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests: the loop ends its iteration, writes a checkpoint, and leaves."""
+"""Ctrl-C, SIGTERM and SIGHUP (a terminal is gone) as requests: the loop ends its iteration, checkpoints, and leaves."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PARENT = "MMLIB_PARENT"  # environment variable: the id of the process without w
 
 
 class StopRequests:
-    """While it is open, the first SIGINT or SIGTERM is noted in `received`; a second one acts as it always does.
+    """While it is open, the first SIGHUP, SIGINT or SIGTERM is noted in `received`; a second one acts as always.
 
     One that the process was started to ignore stays ignored: a script's shell starts what it puts into the background
-    (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it; SIGTERM does.
+    (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it, and `nohup` without SIGHUP; SIGTERM does.
     Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
     environment variable `PARENT` names is taken for a SIGTERM.
     """

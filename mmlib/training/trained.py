@@ -58,7 +58,10 @@ def load(directory: Path, name: str | None = None) -> Trained:
         loop = saved["loop"]
         agent.load_state_dict(loop["learner"]["agent"])
         steps = sum(actor["steps"] for actor in loop["actors"][: len(config.levels)]) * config.num_envs
-        hyper = Hyperparameters(**{name: value.reshape(config.population) for name, value in loop["hyper"].items()})
+        adapted = None if loop["population"] is None else loop["population"]["hyper"]
+        last = max(0, steps - config.steps_per_iteration)  # where the last iteration began
+        hyper = Hyperparameters.in_force(config, agent.spec, last, adapted)
+        hyper.alpha.expand(config.population)  # as many as there are members
     except checkpoint.WRONG_SHAPE as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise checkpoint.CheckpointError(
