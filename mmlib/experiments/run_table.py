@@ -44,7 +44,7 @@ def _row(directory: Path, root: Path) -> dict[str, Any]:
     status = RunStatus.read(directory)
     row |= {"state": "broken" if status.state == "new" else status.state, "reason": status.reason}
     if row["state"] == "broken":
-        return row | {"reason": status.reason or "it has no config.json"}
+        return row | {"reason": status.reason or "its config.json cannot be read: there is none"}
     run = Run(directory)
     row |= {"level": run.config["level"], "method": run.method, "seed": str(run.seed)}
     return row | {name: getattr(status, name) for name in ("frames", "total_frames", "last_return")}
