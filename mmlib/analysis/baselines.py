@@ -26,7 +26,6 @@ from mmlib.levels import Level
 from mmlib.method.methods import METHODS
 from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import file_name
-from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object
 from mmlib.spaces import SPACES, get_space

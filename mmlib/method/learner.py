@@ -30,18 +30,22 @@ class Hyperparameters:
 
     @classmethod
     def in_force(
-        cls, config: RunConfig, spec: AgentSpec, agent_steps: int, adapted: Sequence[Mapping[str, float]] | None = None
+        cls,
+        config: RunConfig,
+        spec: AgentSpec,
+        agent_steps: int,
+        adapted: Sequence[Mapping[str, float]] | None = None,
     ) -> Hyperparameters:
         """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved.
 
-        A member's own where population based training adapts them (`PopulationState.hyper`), else the method's alpha,
-        else the run's.
+        A member's own where population based training adapts them (`PopulationState.hyper`), else
+        the method's alpha, else the run's.
         """
-        alpha = piecewise(config.alpha, agent_steps) if spec.alpha is None else spec.alpha
-        run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost, "alpha": alpha}
+        run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost}
+        run["alpha"] = piecewise(config.alpha, agent_steps) if spec.alpha is None else spec.alpha
         members = [{**run, **own} for own in adapted or [{}] * config.population]
-        values = {name: [float(member[name]) for member in members] for name in run}
-        return cls(**{name: torch.tensor(value, device=config.device) for name, value in values.items()})
+        columns = ([float(member[name]) for member in members] for name in run)
+        return cls(*(torch.tensor(column, device=config.device) for column in columns))
 
 
 class Learner:
