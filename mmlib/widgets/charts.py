@@ -136,7 +136,8 @@ def _sweep(axes: Axes, title: str, points: Sequence[Point], in_force: float | No
     if in_force is not None:
         axes.axvline(in_force, ls=":", lw=1, color=GREY)
     axes.set(xlabel="α", xlim=(-0.03, 1.03), title=title)
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0.0, low), high + 0.05 * (high - min(0.0, low)))  # a flat line lies inside too
 
 
 def sweep_figure(points: Sequence[Point], title: str = "") -> Figure:

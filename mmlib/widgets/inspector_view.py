@@ -27,7 +27,7 @@ STYLE = """<style>
 .mmi-bars {display: block; border-left: 1px solid var(--jp-border-color1, #bbb); padding: 1px 0}
 .mmi-bars i {display: block; height: 4px; margin: 1px 0; border-radius: 0 2px 2px 0; min-width: 1px}
 .mmi-bars i:last-child {height: 6px}
-.mmi-group {margin-bottom: 7px}
+.mmi-group {margin-bottom: 7px; break-inside: avoid}
 .mmi table {border-collapse: collapse; width: 100%; font: inherit; color: inherit}
 .mmi th, .mmi td {padding: 1px 6px; text-align: right; font-weight: 400; white-space: nowrap}
 .mmi th:first-child, .mmi td:first-child {text-align: left; padding-left: 0; white-space: normal}
@@ -122,7 +122,7 @@ def joint_panels(mixed: Mixed, method: str, taken: int | None) -> str:
 def group_panels(mixed: Mixed, method: str) -> str:
     """The groups' marginals."""
     parts = [_panel(panel, len(mixed.weights), method, 1.0, "", None) for panel in mixed.groups]
-    return f'<div class="mmi" style="--label: 92px">{"".join(parts)}</div>' if parts else ""
+    return f'<div class="mmi" style="--label: 92px; columns: 240px">{"".join(parts)}</div>' if parts else ""
 
 
 def _nice(largest: float) -> float:

@@ -74,6 +74,6 @@ def _slider(title: str) -> Any:
         step=0.01,
         description=title,
         readout_format=".2f",
-        layout={"width": "100%"},
+        layout={"width": "auto"},
         style={"description_width": "24px", "handle_color": "#009E73"},
     )
