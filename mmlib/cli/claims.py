@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +27,7 @@ def claims(
       mmlib claims --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.cli.common import UsageError, bad_input, read_seeds
+    from mmlib.cli.common import UsageError, bad_input, print_json, print_table, read_seeds
     from mmlib.experiments.design import PRESETS, choose
 
     with bad_input():
@@ -40,11 +37,7 @@ def claims(
             raise UsageError(f"there are no results in {results}; name their root with --results")
         findings = tests.evaluate(results, preset, read_seeds(seeds))
     if as_json:
-        print(json.dumps(tests.rows(findings), indent=2, ensure_ascii=False))
+        print_json(tests.rows(findings))
         return
-    table = Table(box=None, pad_edge=False, show_lines=False)
-    for column in ("", "verdict", "the paper says", "where", "effect [95 %]"):
-        table.add_column(column, overflow="fold")
-    for f in findings:
-        table.add_row(f.claim.number, f.verdict, f.claim.says, f.place, f.effect)
-    Console().print(table)
+    columns = ("", "verdict", "the paper says", "where", "effect [95 %]")
+    print_table(columns, [(f.claim.number, f.verdict, f.claim.says, f.place, f.effect) for f in findings])

@@ -1,14 +1,17 @@
-"""How a command ends that cannot do what it was asked."""
+"""What commands share: how one ends that cannot do what it was asked, and how they print."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 
 class Unfailing:
@@ -72,3 +75,26 @@ def read_seeds(text: str | None) -> list[int] | None:
     if not all(part.isdecimal() for part in parts):
         raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3")
     return [int(part) for part in parts]
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON types for scripts."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str] | None, rows: Iterable[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Prints rows as wide as the terminal (160 characters where there is none), the first cell of each on one line.
+
+    Args:
+      columns: their names; None is a table of two without a heading.
+      right: the columns of numbers.
+    """
+    table = Table(box=None, pad_edge=False, show_header=columns is not None)
+    for place, name in enumerate(columns or ("", "")):
+        style = "bold" if columns is None and place == 0 else None
+        justify: Any = "right" if name in right else "left"
+        table.add_column(name, no_wrap=place == 0, overflow="fold", style=style, justify=justify)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table, width=console.width if console.is_terminal else max(160, console.width))

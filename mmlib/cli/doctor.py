@@ -12,10 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    *("torch", "numba", "numpy", "scipy", "pandas", "matplotlib", "gymnasium", "pydantic"),
-    *("jupyterlab", "papermill", "ipykernel", "ipywidgets", "imageio-ffmpeg"),
-)
+import psutil
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
 KERNELS = re.compile(r"minilab-[0-9a-f]{16}")  # the engine's compiled kernels, named after its sources
 
@@ -28,7 +26,7 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
         "mmlib": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": packages(),
         "cores": cores(),
         "memory": memory(),
         "gpus": gpus(),
@@ -60,20 +58,27 @@ def advice(facts: dict[str, Any]) -> list[str]:
     return said
 
 
+def packages() -> dict[str, str | None]:
+    """The version of every package that mmlib asks for; None if it is missing."""
+    names = [
+        re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in metadata.requires("mmlib") or () if "extra ==" not in line
+    ]
+    installed = {each.name.lower().replace("_", "-"): each.version for each in metadata.distributions() if each.name}
+    return {name: installed.get(name) for name in names}
+
+
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
-def memory() -> int | None:
-    """Bytes of memory: the machine's, or the container's limit where that is lower; None where it cannot be known."""
-    found = []
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def memory() -> int:
+    """Bytes of memory: the machine's, or the container's limit where that is lower."""
     limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdecimal():
-        found.append(int(text))
-    return min(found, default=None)
+    text = limit.read_text().strip() if limit.exists() else ""
+    whole = psutil.virtual_memory().total
+    return min(whole, int(text)) if text.isdecimal() else whole
 
 
 def gpus() -> list[dict[str, Any]]:
@@ -148,13 +153,6 @@ def _results(root: Path) -> dict[str, Any]:
 def tree_size(directory: Path) -> int:
     """Bytes of the files below a directory; 0 if there is none."""
     return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _programs() -> str:

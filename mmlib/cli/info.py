@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from mmlib.cli.common import print_json, print_table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -33,13 +32,13 @@ def levels(as_json: Json = False) -> None:
     from mmlib.levels import LEVELS
 
     if as_json:
-        _print_json([asdict(info) for info in LEVELS.values()])
+        print_json([asdict(info) for info in LEVELS.values()])
         return
     rows = []
     for info in LEVELS.values():
         kind = "miniature; " if info.miniature else ""
         rows.append((info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}"))
-    _print_table(("level", ""), rows)
+    print_table(("level", ""), rows)
 
 
 def methods(as_json: Json = False) -> None:
@@ -64,10 +63,10 @@ def methods(as_json: Json = False) -> None:
         for name, spec in METHODS.items()
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     cells = [[", ".join(cell) if isinstance(cell, list) else cell for cell in row.values()] for row in rows]
-    _print_table(tuple(rows[0]), cells)
+    print_table(tuple(rows[0]), cells)
 
 
 def presets(as_json: Json = False) -> None:
@@ -82,7 +81,7 @@ def presets(as_json: Json = False) -> None:
     from mmlib.experiments.design import PRESETS
 
     if as_json:
-        _print_json([asdict(preset) for preset in PRESETS.values()])
+        print_json([asdict(preset) for preset in PRESETS.values()])
         return
     rows = []
     for preset in PRESETS.values():
@@ -90,10 +89,10 @@ def presets(as_json: Json = False) -> None:
         kind = "miniatures of " if preset.miniature else ""
         steps = preset.settings["agent_steps"]
         rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}"))
-    _print_table(("preset", ""), rows)
+    print_table(("preset", ""), rows)
     print("\nPopulation based training, of one member in a run:")
     ticks = table()
-    _print_table(tuple(ticks[0]), [[str(cell) for cell in row.values()] for row in ticks])
+    print_table(tuple(ticks[0]), [[str(cell) for cell in row.values()] for row in ticks])
 
 
 def doctor(
@@ -118,11 +117,11 @@ def doctor(
     removed = examination.clean() if clean_caches else []
     facts = examination.examine(results)
     if as_json:
-        _print_json({**facts, "advice": examination.advice(facts), "removed": removed})
+        print_json({**facts, "advice": examination.advice(facts), "removed": removed})
         return
     for cache in removed:
         print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
-    _print_table(None, _report(facts, examination.size))
+    print_table(None, _report(facts, examination.size))
     for sentence in examination.advice(facts):
         print(f"- {sentence}")
 
@@ -140,7 +139,7 @@ def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str
         ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
         ("packages", packages),
         ("cores", str(facts["cores"])),
-        ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
+        ("memory", size(facts["memory"])),
         ("GPU", gpus),
         ("bfloat16", bfloat16),
         *((f"backend {name}", text) for name, text in facts["backends"].items()),
@@ -151,18 +150,3 @@ def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str
         ("JupyterLab", facts["jupyterlab"] or "not found"),
         ("browser", facts["browser"] or "not found"),
     ]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(columns: tuple[str, ...] | None, rows: Iterable[Sequence[str]]) -> None:
-    """Rows as wide as the terminal, the first cell of each on one line; `columns` None is a table without a heading."""
-    table = Table(box=None, pad_edge=False, show_header=columns is not None)
-    for place, name in enumerate(columns or ("", "")):
-        style = "bold" if columns is None and place == 0 else None
-        table.add_column(name, no_wrap=place == 0, overflow="fold", style=style)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

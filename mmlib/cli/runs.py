@@ -1,19 +1,16 @@
-"""Commands about runs on disk: `mmlib runs` and `mmlib pack`."""
+"""Commands about runs on disk: `mmlib runs`, `pack` and `export`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
-    for command in (runs, pack):
+    for command in (runs, pack, export):
         app.command()(command)
 
 
@@ -30,7 +27,7 @@ def runs(
       mmlib runs quick mm done
       mmlib runs killed --json
     """
-    from mmlib.cli.common import bad_input
+    from mmlib.cli.common import bad_input, print_table
     from mmlib.experiments import run_table
 
     with bad_input():
@@ -38,15 +35,14 @@ def runs(
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return
-    shown = Table(box=None, pad_edge=False)
-    for name in ("preset", "figure", "level", "method", "seed", "frames", "state", "last return"):
-        shown.add_column(name, justify="right" if name in ("frames", "last return") else "left", overflow="fold")
+    rows = []
     for row in table.to_dict("records"):
         names = [str(row[name]) if row[name] == row[name] else "" for name in run_table.NAMES]
         frames = f"{row['frames']:,.0f}" if row["frames"] == row["frames"] else ""
         value = f"{row['last_return']:.2f}" if row["last_return"] == row["last_return"] else ""
-        shown.add_row(*names, frames, row["state"], value)
-    Console(width=None if sys.stdout.isatty() else 160).print(shown)
+        rows.append((*names, frames, row["state"], value))
+    columns = (*run_table.NAMES, "frames", "state", "last return")
+    print_table(columns, rows, right=("frames", "last return"))
     for row in table[table["state"] == "broken"].to_dict("records"):
         print(f"broken: {row['directory']}: {row['reason']}")
 
@@ -76,3 +72,23 @@ def pack(
                 print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
                 before, after = before + done.before, after + done.after
     print(f"{size(before)} to {size(after)} in all")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The directory of a run.")],
+    tensorboard: Annotated[Path, typer.Option("--tensorboard", metavar="DIR", help="Where to put the event files.")],
+) -> None:
+    """Write a run's records as TensorBoard's event files.
+
+    \b
+    Examples:
+      mmlib export results/quick/figure3/.../mm/seed1 --tensorboard events/mm
+      tensorboard --logdir events
+    """
+    from mmlib.cli.common import bad_input
+    from mmlib.runs import tensorboard as events
+    from mmlib.runs.reader import Run
+
+    with bad_input():
+        written = events.export(Run(run), tensorboard)
+    print(f"{written:,} scalars in {tensorboard}")

@@ -1,0 +1,52 @@
+"""A run's records as TensorBoard's event files; beside the records, which stay what everything here reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from mmlib.errors import ResultsError
+from mmlib.runs.reader import Run
+
+RECORDS = {"metrics": "", "episodes": "episode/", "evaluations": "target_alone/", "timing": "timing/"}  # and tags
+NOT_DRAWN = {"frames", "member", "began"}
+
+
+def export(run: Run, directory: Path) -> int:
+    """Writes the numbers of a run's records as scalars into `directory`, a folder a member; returns how many.
+
+    A scalar's step is the member's environment frames, and its wall time that of no clock (0): the records have none.
+    Every file of events that was there is replaced.
+
+    Raises ResultsError if the package tensorboard is missing or the records are damaged.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ResultsError("event files need the package tensorboard: pip install 'mmlib[tensorboard]'") from None
+
+    for old in directory.rglob("events.out.tfevents.*"):
+        old.unlink()
+    tables = {prefix: getattr(run, name)() for name, prefix in RECORDS.items()}
+    written = 0
+    for member in range(int(run.config.get("population", 1))):
+        with SummaryWriter(str(directory / f"member{member}")) as writer:
+            for prefix, table in tables.items():
+                mine = table[table["member"] == member] if "member" in table else table
+                if "level" in mine and mine["level"].nunique() > 1:
+                    groups = [(f"{prefix}{level}/", rows) for level, rows in mine.groupby("level")]
+                else:
+                    groups = [(prefix, mine)]
+                for tag, rows in groups:
+                    written += _scalars(writer, tag, rows)
+    return written
+
+
+def _scalars(writer, prefix: str, rows: pd.DataFrame) -> int:  # type: ignore[no-untyped-def]  # torch has no types for it
+    written = 0
+    for column in rows.select_dtypes("number").columns.difference(list(NOT_DRAWN)):
+        for frames, value in rows[["frames", column]].dropna().itertuples(index=False):
+            writer.add_scalar(f"{prefix}{column}", value, int(frames), walltime=0.0)
+            written += 1
+    return written
