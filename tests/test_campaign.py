@@ -136,9 +136,7 @@ def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
     assert made.exit_code == 0, made.output
     assert "2 of 2 runs done, 0.0 M agent steps left" in made.stdout and made.stdout.count("started") == 2
     runs = {
-        job.directory.parts[-4]: Run(job.directory)
-        for job in planned(tmp_path, settings=short)
-        if job.directory.exists()
+        job.directory.parts[-4]: Run(job.directory) for job in campaign.plan(campaign.read(file), tmp_path / "results")
     }
     assert {arm: (run.state, run.config["learning_rate"]) for arm, run in runs.items()} == {
         "fast": ("done", 0.01),
