@@ -95,6 +95,11 @@ def train(
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
+    _make(chosen, where)
+
+
+def _make(chosen: RunConfig, where: Path) -> None:
+    """Trains a run with its progress shown; what ends it early is said in a sentence."""
     from mmlib.errors import Stopped, in_plain_words
     from mmlib.experiments.reports import TrainingReport
     from mmlib.method.fitting import backend_in_force
