@@ -157,7 +157,7 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
 
 def look(page, theme, width):
     """Another theme and width of the window."""
-    page.resize(width)
+    page.resize(width, 2200)
     page.evaluate(
         f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}}).then(() => null)"
     )
