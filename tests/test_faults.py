@@ -26,7 +26,7 @@ def config(**overrides):
     base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=60)
     base |= dict(learner_batches=1, width=48, height=36, conv1=(4, 2), staggered=True, lag=1)
     base |= dict(pbt={"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6})
-    base |= dict(agent_steps=120 * 16, log_every=250, checkpoint_every=120 * 3)
+    base |= dict(agent_steps=120 * 16, log_every=250, checkpoint_every=120 * 3, level_settings={"episode_seconds": 1})
     return make_config(base | overrides)
 
 

@@ -78,7 +78,7 @@ def test_a_run_from_start_to_end(tmp_path):
     compress(experiment.directory)
     assert live.attach(experiment.directory).status().frames == 1600
     status = make(experiment.directory, {**SHORT, "agent_steps": 800}).start().wait()
-    assert (status.state, status.frames) == ("done", 3200) and len(Run(experiment.directory).metrics()) == 9
+    assert (status.state, status.frames) == ("done", 3200) and len(Run(experiment.directory).metrics()) == 8
 
 
 def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import owner
 from mmlib.runs.owner import FILE, Claim, Owner, being_written, interrupt
@@ -196,3 +197,11 @@ def test_frames_of_finished_runs_are_kept_until_their_files_change(tmp_path):
     assert Run(tmp_path).episodes()["return"].tolist() == [1.0, 2.0]
     compress(tmp_path)
     assert Run(tmp_path).episodes()["return"].tolist() == [1.0, 2.0]
+
+
+def test_a_run_that_is_to_be_longer_than_it_was_has_more_frames_to_go(tmp_path):
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.timing({"frames": 400, "seconds": 1.0, "agent_steps_per_second": 100.0})
+        writer.finish()
+    totals = [RunStatus.read(tmp_path, make_config({**CONFIG, "agent_steps": n})).total_frames for n in (50, 100, 300)]
+    assert totals == [400, 400, 1200]

@@ -34,7 +34,6 @@ class RunStatus:
     @classmethod
     def read(cls, directory: Path, config: RunConfig | None = None) -> RunStatus:
         """The status of the run in `directory`; of `config`, if that is longer than what was recorded."""
-        wanted = {} if config is None else config.model_dump()
         if not (directory / "config.json").exists():
             return cls("new", total_frames=0 if config is None else config.frames)
         try:
@@ -43,8 +42,8 @@ class RunStatus:
             state, reason = state_now(run), str(run.facts.get("reason", ""))
         except ResultsError as error:
             return cls("broken", str(error))
-        settings = {**SETTING_DEFAULTS, **run.config, **wanted}
-        total = settings["agent_steps"] * settings["action_repeat"]
+        settings = {**SETTING_DEFAULTS, **run.config}
+        total = max(settings["agent_steps"], config.agent_steps if config else 0) * settings["action_repeat"]
         now = rows["timing"][-1] if rows["timing"] else {"frames": 0}
         speed = now.get("agent_steps_per_second")
         left = max(0, total - now["frames"]) / settings["action_repeat"] * settings["population"]
