@@ -52,8 +52,8 @@ def test_two_damaged_checkpoints_are_an_error_that_names_both(tmp_path):
 def test_another_version_is_named(tmp_path):
     checkpoint.save(tmp_path, STATE)
     path = tmp_path / checkpoint.FILE
-    path.write_bytes(path.read_bytes().replace(b"mmlib checkpoint 3", b"mmlib checkpoint 9", 1))
-    with pytest.raises(CheckpointError, match="version 9; this mmlib reads version 3"):
+    path.write_bytes(path.read_bytes().replace(b"mmlib checkpoint %d" % checkpoint.VERSION, b"mmlib checkpoint 9", 1))
+    with pytest.raises(CheckpointError, match=f"version 9; this mmlib reads version {checkpoint.VERSION}"):
         checkpoint.load(tmp_path)
 
 

@@ -122,7 +122,7 @@ def test_figures_5_and_8_with_a_population(results):
     assert is_drawn(alpha / f"hyperparameters_mm_{LEVEL}_seed0.png", 150)
     assert (alpha / f"alpha_mm_{LEVEL}_seed0.json").exists()
     assert is_drawn(entropy / f"actions_mm_{LEVEL}.png") and is_drawn(entropy / f"collision_entropy_{LEVEL}.png")
-    assert pd.read_csv(entropy / "claims.csv")["claim"].tolist() == ["5"]
+    assert pd.read_csv(entropy / "claims.csv", dtype=str)["claim"].tolist() == ["5"]
     assert make("8", results / "pbt", **population).count("started") == 0
 
 
