@@ -110,17 +110,19 @@ def test_killed_at_any_moment_it_goes_on_as_if_never_interrupted(tmp_path, whole
     assert_same(directory, whole)
 
 
-def test_signals_end_it_with_a_checkpoint(tmp_path, whole):
+STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("which", STOPS)
+def test_signals_end_it_with_a_checkpoint(tmp_path, whole, which):
     timing = tmp_path / "run" / "timing.jsonl"
-    for which, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
-        before = timing.stat().st_size if timing.exists() else 0
-        process = start(config(), tmp_path / "run")
-        wait_for(lambda: timing.exists() and timing.stat().st_size > before, process)  # noqa: B023
-        process.send_signal(which)
-        said = process.communicate(timeout=120)[1].decode()
-        assert process.returncode == code and "goes on from there" in said and "Traceback" not in said
-        run = Run(tmp_path / "run")
-        assert run.state == "stopped" and which.name in run.facts["reason"]
+    process = start(config(), tmp_path / "run")
+    wait_for(lambda: timing.exists() and timing.stat().st_size > 0, process)
+    process.send_signal(which)
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == STOPS[which] and "goes on from there" in said and "Traceback" not in said
+    run = Run(tmp_path / "run")
+    assert run.state == "stopped" and which.name in run.facts["reason"]
     train(config(), tmp_path / "run")
     assert_same(tmp_path / "run", whole)
 
