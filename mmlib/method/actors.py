@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmlib.levels.base import Level, Step
 from mmlib.method.agent import Acted, AgentState, MixMatchAgent
-from mmlib.method.networks import State
+from mmlib.method.networks import State, moved
 from mmlib.timing import StageTimer
 
 
@@ -216,7 +216,7 @@ class Actor:
         self.state = AgentState(
             action.to(self.device),
             reward.to(self.device),
-            {n: s and (s[0].to(self.device), s[1].to(self.device)) for n, s in cores.items()},
+            moved(cores, self.device),
         )
         if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
             self.observation = self._frames(fresh).clone()

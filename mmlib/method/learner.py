@@ -14,6 +14,7 @@ from mmlib.method import losses
 from mmlib.method.actors import Trajectory
 from mmlib.method.agent import MixMatchAgent, Outputs, mix, mix_values
 from mmlib.method.methods import AgentSpec
+from mmlib.method.networks import moved
 from mmlib.method.optim import annealed, clip_by_global_norm, make_optimiser
 from mmlib.method.policies import Policy
 from mmlib.method.schedule import piecewise
@@ -226,6 +227,5 @@ def to_device(batch: Trajectory, device: str) -> Trajectory:
     """The trajectory with its tensors on `device` (itself on the CPU)."""
     if device == "cpu":
         return batch
-    moved = {name: value.to(device) for name, value in vars(batch).items() if name != "cores"}
-    cores = {n: s and (s[0].to(device), s[1].to(device)) for n, s in batch.cores.items()}
-    return Trajectory(**moved, cores=cores)
+    tensors = {name: x.to(device) for name, x in vars(batch).items() if name != "cores"}
+    return Trajectory(**tensors, cores=moved(batch.cores, device))

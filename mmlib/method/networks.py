@@ -9,6 +9,7 @@ environments of a member, M any number of rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -247,6 +248,13 @@ class FusedRecurrence(torch.autograd.Function):
             torch.bmm(d_gates[t], transposed, out=d_hidden).mul_(keep[t])
         d_weight = flatten_time(hiddens[:-1]).transpose(1, 2) @ flatten_time(d_gates)
         return d_gates, d_weight, None, d_hidden, d_cell
+
+
+def moved(
+    states: Mapping[str, State | None], device: str | torch.device
+) -> dict[str, State | None]:
+    """The cores' states, by name, on a device."""
+    return {n: s and (s[0].to(device), s[1].to(device)) for n, s in states.items()}
 
 
 def flatten_time(x: Tensor) -> Tensor:
