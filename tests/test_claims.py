@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import claims, conditions, stats
+from mmlib.analysis import claims, conditions, premises, stats
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
@@ -91,7 +91,7 @@ def test_two_runs_of_each_show_an_effect_without_a_verdict(tmp_path, make_run):
         make_run("big756", seed, early=1)
     (finding,) = found(tmp_path, "1a")
     assert finding.verdict == "not enough data" and finding.evidence.effect.low > 0
-    assert finding.measured.endswith("; fewer than 3 runs of each")
+    assert finding.measured.endswith("; too few runs of each")
 
 
 def test_enough_runs_whose_interval_holds_the_bound_are_undecided(tmp_path, make_run):
@@ -387,3 +387,55 @@ def test_a_schedule_plays_no_part_where_population_based_training_adapts_alpha(t
     make_run("mm", 3, alpha=[[0, 0.0]], transfer_cost=1.0)
     make_run("mm", 4, alpha=[[100, 0.0], [900, 1.0]], transfer_cost=1.0)
     assert sorted(len(condition.of(LEVEL, "mm")) for condition in on_disk(tmp_path, "3")) == [1, 1, 2]
+
+
+def test_a_premise_needs_both_of_its_parts_on_one_level_and_five_runs(tmp_path, make_run):
+    for seed in range(1, 6):
+        make_run("small", seed, early=5, late=6)
+        make_run("big756", seed, early=2, late=9)
+        make_run("ff", seed, early=5, late=9, level="nav_maze_static_01_mini", figure="any")  # ends higher
+        make_run("lstm", seed, early=2, late=6, level="nav_maze_static_01_mini", figure="any")
+        if seed < 5:
+            make_run("ff", seed, early=5, late=6)
+            make_run("lstm", seed, early=2, late=9)
+    verdicts = {(p.curriculum, p.level): p.verdict for p in premises.check(tmp_path)}
+    assert verdicts == {
+        ("actions", LEVEL): "holds",
+        ("cores", LEVEL): "not enough data",
+        ("cores", "nav_maze_static_01_mini"): "does not hold",
+    }
+    printed = CliRunner().invoke(app, ["premises", "--results", str(tmp_path)]).stdout
+    assert "1 more with fewer than 5 runs of each" in printed and "holds" in printed
+    listed = json.loads(CliRunner().invoke(app, ["premises", "--results", str(tmp_path), "--json"]).stdout)
+    assert [len(premise["parts"]) for premise in listed] == [2, 2, 2]
+
+
+def test_the_plain_multitask_agent_is_uneven_or_is_not(tmp_path, make_run):
+    tasks = ["explore_object_locations_small_mini", "lt_chasm_mini", "lt_horseshoe_color_mini"]
+    (tmp_path / "baselines").mkdir()
+    for name in tasks:
+        text = json.dumps({"minilab": {"small": {"mean": 0.0}, "expert": {"mean": 100.0}}})
+        (tmp_path / "baselines" / f"{name}.json").write_text(text)
+    for level, scores in (("+".join(tasks[:2]), (50.0, 2.0)), ("+".join(tasks[::2]), (2.0, 2.0))):
+        for seed in range(1, 6):
+            directory = make_run("multitask", seed, level=level, figure="figure9", backend_in_force="minilab")
+            rows = [
+                {"frames": 1000, "member": 0, "length_frames": 9, "level": name, "return": score + 0.01 * seed}
+                for name, score in zip(level.split("+"), scores, strict=True)
+            ]
+            (directory / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert {p.level: p.verdict for p in premises.check(tmp_path)} == {
+        "+".join(tasks[:2]): "holds",
+        "+".join(tasks[::2]): "does not hold",
+    }
+    (tmp_path / "baselines" / f"{tasks[0]}.json").unlink()  # each level's best is 1 then, which says nothing
+    assert premises.check(tmp_path) == []
+
+
+def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
+    for seed in (1, 2, 3):
+        for figure in ("figure3", "controls"):
+            make_run("small", seed, figure=figure)
+    (condition,) = on_disk(tmp_path)
+    assert [run.seed for run in condition.of(LEVEL, "small")] == [1, 2, 3]
+    assert {run.directory.parts[-4] for run in condition.of(LEVEL, "small")} == {"controls"}

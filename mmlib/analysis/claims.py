@@ -85,7 +85,7 @@ class Finding:
         if self.verdict == UNDECIDED:
             return f"{said}; the interval holds the bound"
         if self.verdict == TOO_FEW and found.runs:
-            few = f"fewer than {ev.MIN_RUNS} runs of each" if self.claim.figure != THEORY else "too few cases"
+            few = "too few runs of each" if self.claim.figure != THEORY else "too few cases"
             return f"{said}; {'a single run on a level gives no interval' if found.enough else few}"
         return said
 
@@ -138,30 +138,34 @@ def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[i
     findings = []
     for claim in CLAIMS:
         places: Iterable[Condition | Path] = folders if claim.figure == THEORY else found[claim.figure]
-        tested = {f.evidence.runs: f for place in reversed(list(places)) if (f := _test(claim, place))}
-        findings += [*reversed(tested.values())] or [_nothing(claim, f"there is no run {asked} for it")]
+        by_runs = {f.evidence.runs: f for place in reversed(list(places)) if (f := tested(claim, place))}
+        findings += [*reversed(by_runs.values())] or [_nothing(claim, f"there is no run {asked} for it")]
     return findings
 
 
 def findings_of(condition: Condition, figure: str) -> list[Finding]:
     """The claims of a figure ("controls" included) on one condition's runs; without data where it has none."""
     listed = [claim for claim in (*CLAIMS, *CONTROLS) if claim.figure == figure]
-    return [_test(claim, condition) or _nothing(claim, "there are no runs for it here") for claim in listed]
+    return [tested(claim, condition) or _nothing(claim, "there are no runs for it here") for claim in listed]
 
 
 def theory_findings(folder: Path) -> list[Finding]:
     """The claims of section 3 and the appendices on the measurements in a folder."""
     listed = [claim for claim in CLAIMS if claim.figure == THEORY]
-    return [_test(claim, folder) or _nothing(claim, "it was not measured") for claim in listed]
+    return [tested(claim, folder) or _nothing(claim, "it was not measured") for claim in listed]
 
 
-def _test(claim: Claim, place: Condition | Path) -> Finding | None:
+def tested(claim: Claim, place: Condition | Path, least: int = ev.MIN_RUNS) -> Finding | None:
+    """A claim on one condition's runs, or on the measurements in a folder; None where there is nothing for it.
+
+    least: so many runs of each method are enough for a verdict.
+    """
     if isinstance(place, Path):
         found, where = claim.facts(place) if claim.facts else None, place.name
     elif claim.pbt_only and not place.adapts_alpha:
         return None
     else:
-        found = ev.of_runs(place, claim.measure, claim.first, claim.second, claim.lasertag_apart)
+        found = ev.of_runs(place, claim.measure, claim.first, claim.second, claim.lasertag_apart, least)
         where = place.label
     if found is None:
         return None

@@ -66,16 +66,16 @@ def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_disk(
-    results: str | Path, figure: str, preset: str | None = None, seeds: Collection[int] | None = None
+    results: str | Path, figure: str | None = None, preset: str | None = None, seeds: Collection[int] | None = None
 ) -> list[Condition]:
-    """The conditions of a figure's finished runs under `results`.
+    """The conditions of the finished runs under `results`.
 
     Args:
-      figure: its name, for instance "3".
+      figure: of whose runs, for instance "3"; None: whatever they were made for.
       preset: or None for all but smoke, at which nothing is learned.
       seeds: of the runs that count; None: all from 1.
     """
-    root, wanted = Path(results), figure_named(figure).directory
+    root, wanted = Path(results), figure and figure_named(figure).directory
     by_preset: dict[str, list[Run]] = {}
     for run in find_runs(root, preset, wanted):
         name = run.directory.relative_to(root).parts[0]
@@ -145,10 +145,11 @@ def planned_everywhere(
 
 
 def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
-    table: dict[str, dict[str, list[Run]]] = {}
+    """Runs in order of their seeds; one that was made for two figures counts once."""
+    table: dict[str, dict[str, dict[int, Run]]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        table.setdefault(run.config["level"], {}).setdefault(run.method, []).append(run)
-    return table
+        table.setdefault(run.config["level"], {}).setdefault(run.method, {}).setdefault(run.seed, run)
+    return {level: {m: [*seeds.values()] for m, seeds in methods.items()} for level, methods in table.items()}
 
 
 def _different(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ LEVEL_RUNS = 2  # of each method on a level, for the level to be used where anot
 SWITCHED, SWING = 0.9, 0.25  # alpha "is about 1"; a fall of alpha from its greatest so far (stated choices)
 START = (0.0, 0.05)  # the share of a run that "at first" means, for entropies
 RETURN, SHARE = "return", "share of runs"  # units: returns have scales, shares of runs exact intervals
+NORMALISED, RELATIVE = "normalised score", "share of the best"  # a return on its level's scale, where one is known
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ EARLY_RETURN, END_RETURN = Measure("early", _returns(EARLY)), Measure("at the en
 WHOLE_RETURN = Measure("over the whole run", _returns(WHOLE))
 LOWEST_TASK = Measure("smallest over the tasks, mixture", _returns(END), pick=lambda values: min(values.values()))
 LOWEST_ALONE = Measure("smallest over the tasks, π_mt alone", _target_alone, pick=LOWEST_TASK.pick)
+UNEVENNESS = Measure(
+    "best less worst of the tasks", _returns(END), pick=lambda values: max(values.values()) - min(values.values())
+)
 NAVIGATION = Measure("navigation", _returns(END), pick=_navigation)
 SWITCH_TIME = Measure(
     f"α of the best member's ancestry first ≥ {SWITCHED} after this share", _switch_time, "share of the run"
@@ -120,11 +124,17 @@ Side = dict[str, list[tuple[Run, dict[str, float]]]]  # by level: runs, each wit
 
 
 def of_runs(
-    condition: Condition, measure: Measure, first: str, second: str = "", apart: bool = False
+    condition: Condition,
+    measure: Measure,
+    first: str,
+    second: str = "",
+    apart: bool = False,
+    least: int = MIN_RUNS,
 ) -> Evidence | None:
     """The evidence about a measure of `first`'s runs, or of them less `second`'s; None without runs of both.
 
     apart: whether the first's are of lasertag levels and the second's of the others, rather than both of the same.
+    least: so many runs of each are enough for a verdict.
     """
     sides = [_side(condition, method, measure) for method in (first, second) if method]
     if apart:
@@ -158,7 +168,7 @@ def of_runs(
         effect,
         unit,
         sum(counts),
-        min(counts) >= MIN_RUNS,
+        min(counts) >= least,
         f"{measure.words}: {_against(names, strata, measure.unit)}",
         interval,
         tuple(str(run.directory) for level in _levels(sides) for side in sides for run, _ in side.get(level, ())),
@@ -200,7 +210,7 @@ def _scales(condition: Condition, tasks: Sequence[str]) -> tuple[dict[str, Scale
     """Each level's scale, and the unit's name."""
     best = best_ends(condition.runs)
     scales = {task: known_scale(condition.results, task, condition.backend, best.get(task)) for task in tasks}
-    return scales, "normalised score" if all(s.absolute for s in scales.values()) else "share of the best"
+    return scales, NORMALISED if all(s.absolute for s in scales.values()) else RELATIVE
 
 
 def _against(names: Sequence[str], strata: Sequence[Sequence[Floats]], unit: str) -> str:

@@ -1,23 +1,28 @@
-"""`mmlib claims`: the paper's claims against what is in results/."""
+"""`mmlib claims` and `premises`: what the paper says, and what its experiments need, against what is in results/."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command to `app`."""
+    """Adds the commands to `app`."""
     app.command()(claims)
+    app.command()(premises)
+
+
+Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")]
+Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def claims(
-    preset: Annotated[str | None, typer.Option(help="This preset's runs only; else all but smoke's.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")] = None,
-    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the runs of each claim included.")] = False,
+    preset: Preset = None, seeds: Seeds = None, results: Results = Path("results"), as_json: AsJson = False
 ) -> None:
     """Test the paper's twelve claims on the runs that there are: effect, 95 % interval, verdict.
 
@@ -27,17 +32,57 @@ def claims(
       mmlib claims --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.cli.common import UsageError, bad_input, print_json, print_table, read_seeds
-    from mmlib.experiments.design import PRESETS, choose
+    from mmlib.cli.common import print_json, print_table
 
-    with bad_input():
-        if preset is not None:
-            choose("preset", preset, PRESETS)
-        if not results.is_dir():
-            raise UsageError(f"there are no results in {results}; name their root with --results")
-        findings = tests.evaluate(results, preset, read_seeds(seeds))
+    findings = _asked(tests.evaluate, preset, seeds, results)
     if as_json:
         print_json(tests.rows(findings))
         return
     columns = ("", "verdict", "the paper says", "where", "effect [95 %]")
     print_table(columns, [(f.claim.number, f.verdict, f.claim.says, f.place, f.effect) for f in findings])
+
+
+def premises(
+    preset: Preset = None, seeds: Seeds = None, results: Results = Path("results"), as_json: AsJson = False
+) -> None:
+    """Say on which levels the paper's premises hold, by plain agents alone: Small faster than Big early and lower at
+    the end, FF than LSTM likewise, the plain multitask agent uneven over its levels.
+
+    \b
+    Examples:
+      mmlib premises
+      mmlib premises --preset quick --json
+    """
+    from mmlib.analysis import claims as tests
+    from mmlib.analysis import premises as tested
+    from mmlib.cli.common import print_json, print_table
+
+    found = _asked(tested.check, preset, seeds, results)
+    if as_json:
+        print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
+        return
+    decided = [premise for premise in found if premise.verdict != tests.TOO_FEW]
+    for where in dict.fromkeys(premise.where for premise in decided):
+        print(where)
+        rows = [(p.curriculum, p.level, p.verdict, part) for p in decided if p.where == where for part in p.parts]
+        columns = ("curriculum", "level", "premise", "part", "", "effect [95 %]", "runs")
+        print_table(
+            columns, [(*row, part.claim.says, part.verdict, part.effect, str(part.evidence.n)) for *row, part in rows]
+        )
+    few = len(found) - len(decided)
+    print(
+        f"{few} more with fewer than {tested.RUNS} runs of each: --json has them" if few else "", end="\n" * bool(few)
+    )
+
+
+def _asked(test: Callable[..., list[Any]], preset: str | None, seeds: str | None, results: Path) -> list[Any]:
+    """What `test` finds under `results`. Bad input ends the command."""
+    from mmlib.cli.common import UsageError, bad_input, read_seeds
+    from mmlib.experiments.design import PRESETS, choose
+
+    with bad_input():
+        if not results.is_dir():
+            raise UsageError(f"there are no results in {results}; name their root with --results")
+        if preset is not None:
+            choose("preset", preset, {**PRESETS, **{path.name: path for path in results.iterdir() if path.is_dir()}})
+        return test(results, preset, read_seeds(seeds))
