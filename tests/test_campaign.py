@@ -1,7 +1,11 @@
 """Campaigns: the order of a file's runs, what is refused, what is done, and two arms made for real."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -9,8 +13,11 @@ from typer.testing import CliRunner
 from mmlib.cli.main import app
 from mmlib.config import ConfigError
 from mmlib.experiments import campaign
-from mmlib.experiments.design import ExperimentError
+from mmlib.experiments.design import ExperimentError, finished
+from mmlib.runs import sources
 from mmlib.runs.reader import Run
+from mmlib.runs.records import RECORDS
+from mmlib.runs.sources import digest
 from mmlib.runs.writer import RunWriter
 
 LEVEL, OTHER = "explore_object_locations_small_mini", "nav_maze_static_02_mini"
@@ -151,3 +158,59 @@ def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
 def test_the_command_names_what_is_wrong(tmp_path):
     result = CliRunner().invoke(app, ["campaign", str(written(tmp_path, preset="fast"))])
     assert result.exit_code == 2 and "unknown preset 'fast'" in result.stderr
+
+
+def test_finished_runs_are_collected_from_elsewhere_if_one_code_made_them_all(tmp_path):
+    file = written(tmp_path)
+    here, there = (campaign.plan(campaign.read(file), tmp_path / name) for name in ("here", "there"))
+    for job in there[:3]:
+        record(job, "done", job.config.frames)
+    record(there[3], "stopped", 100)
+    (there[0].directory / "checkpoint.pt").write_bytes(b"large")
+    other = there[2].directory / "config.json"
+    other.write_text(other.read_text().replace(digest(), "0" * 12))
+    command = ["campaign", str(file), "--collect", str(tmp_path / "there"), "--results", str(tmp_path / "here")]
+
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 1 and said.stdout.count("collected ") == 2
+    assert f"{other.parent} was made by other sources (000000000000) than those here ({digest()})" in said.stdout
+    assert [finished(job) for job in here] == [True, True] + [False] * 6
+    names = {path.name for path in here[0].directory.iterdir()}
+    assert names == {"config.json", "state.json"} | {f"{name}.jsonl.gz" for name in RECORDS}
+    pd.testing.assert_frame_equal(Run(here[0].directory).timing(), Run(there[0].directory).timing())
+
+    other.write_text(other.read_text().replace("0" * 12, digest()))
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0 and said.stdout.count("collected ") == 1
+    assert "3 of 8 runs done" in said.stdout
+    nowhere = CliRunner().invoke(app, [*command[:3], str(tmp_path / "nowhere"), *command[4:]])
+    assert nowhere.exit_code == 2 and "there are no results in" in nowhere.output
+
+
+def test_a_run_resumed_by_other_code_names_both(tmp_path):
+    job = planned(tmp_path)[0]
+    record(job, "stopped", 100)
+    config = job.directory / "config.json"
+    config.write_text(config.read_text().replace(digest(), "0" * 12))
+    record(job, "done", 200)
+    assert Run(job.directory).config["sources"] == ["0" * 12, digest()]
+
+
+def test_the_digest_is_of_the_code_and_not_of_its_comments(tmp_path):
+    package = Path(sources.__file__).parents[1]
+    code = "import importlib.util, sys\nspec = importlib.util.spec_from_file_location('s', sys.argv[1])\n"
+    code += "module = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(module)\nprint(module.digest())"
+
+    def of(place):
+        command = [sys.executable, "-c", code, str(place / "runs" / "sources.py")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    copy = tmp_path / "mmlib"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    assert of(copy) == digest()
+    vtrace, claims = copy / "method" / "vtrace.py", copy / "analysis" / "claims.py"
+    vtrace.write_text('"""Other words."""\n' + vtrace.read_text().split('"""', 2)[2] + "# a comment\n")
+    claims.write_text(claims.read_text() + "MARGIN = 0.5\n")
+    assert of(copy) == digest()
+    vtrace.write_text(vtrace.read_text() + "CLIP = 2.0\n")
+    assert of(copy) != digest()

@@ -217,16 +217,21 @@ def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
     workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,
     status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
+    collect: Annotated[
+        Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Make a campaign's runs that are not on disk yet, in the order of its file.
 
     An interrupt stops it; the same command goes on from there. The records of finished runs are compressed at its end.
+    It may run in a checkout of its own, whose finished runs --collect brings here, if one code has made them all.
 
     \b
     Examples:
       mmlib campaign campaigns/step.yaml --workers 2
       mmlib campaign campaigns/step.yaml --status
+      mmlib campaign campaigns/step.yaml --collect ../queue/results
     """
     from mmlib.experiments import campaign as campaigns
     from mmlib.experiments import jobs
@@ -235,7 +240,17 @@ def campaign(
     from mmlib.runs.writer import compress
 
     with bad_input():
-        plan = campaigns.plan(campaigns.read(file), results)
+        wanted = campaigns.read(file)
+        plan = campaigns.plan(wanted, results)
+    if collect is not None:
+        with bad_input():
+            if not collect.is_dir():
+                raise UsageError(f"there are no results in {collect}")
+            collected, refused = campaigns.collect(plan, campaigns.plan(wanted, collect))
+        print("\n".join([*(f"collected {job.name}" for job in collected), *refused, campaigns.status(plan, workers)]))
+        if refused:
+            fail(f"{len(refused)} runs were not collected", code=1)
+        return
     if not status:
         try:
             jobs.check(jobs.run(plan, workers, LineReport(workers, seconds=120.0), poll_seconds=5.0))

@@ -17,6 +17,7 @@ many runs. Runs lie under `<results>/<campaign>/<arm>/<level>/<method>/seed<k>/`
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
 from mmlib.experiments.presets import PRESETS
-from mmlib.runs.reader import run_directory
+from mmlib.runs.owner import FILE as OWNER
+from mmlib.runs.reader import Run, run_directory
 from mmlib.runs.status import RunStatus
+from mmlib.runs.writer import compress
 
 Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]  # of a directory
 
@@ -86,6 +89,50 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
     for job in jobs.values():
         check_free(job)
     return list(jobs.values())
+
+
+def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """Copies the records of finished runs that `jobs` lack from where the same campaign was run, compressed.
+
+    A campaign's runs are of one code: those on disk, or else the first that is found, say which (`runs.sources`).
+
+    Args:
+      jobs: of the campaign, in the results that it is collected into.
+      elsewhere: the same, in the results of another checkout.
+
+    Returns:
+      the jobs whose runs are here now and were not, and a sentence for each run that other code has made.
+    """
+    made_by = {_sources(job) for job in jobs if finished(job)}
+    collected, refused = list[Job](), list[str]()
+    for job, other in zip(jobs, elsewhere, strict=True):
+        if finished(job) or not finished(other):
+            continue
+        if (its := _sources(other)) not in (made_by or {its}):
+            code, here = ("+".join(its) or "unknown", " or ".join("+".join(one) or "unknown" for one in made_by))
+            refused.append(f"{other.directory} was made by other sources ({code}) than those here ({here})")
+            continue
+        made_by.add(its)
+        _copy(other.directory, job.directory)
+        collected.append(job)
+    return collected, refused
+
+
+def _sources(job: Job) -> tuple[str, ...]:
+    return tuple(Run(job.directory).config.get("sources", ()))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A finished run without its checkpoints, all of it or nothing."""
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for path in (path for path in source.iterdir() if path.suffix in (".json", ".jsonl", ".gz")):
+        if path.name != OWNER:
+            shutil.copyfile(path, part / path.name)
+    compress(part)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
 
 
 def status(jobs: Sequence[Job], workers: int) -> str:

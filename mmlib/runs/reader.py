@@ -2,7 +2,7 @@
 
 Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
 
-    config.json     the resolved configuration, the mmlib version, the backend in force
+    config.json     the resolved configuration, the mmlib version, the sources' digest, the backend in force
     metrics.jsonl   one row a member every `log_every` agent steps
     episodes.jsonl  one row an episode: environment frames of the member at its end, return, length in frames
     evaluations.jsonl  one row an episode of the target policy alone, where it is played beside training
@@ -35,8 +35,8 @@ from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sen
 
 STATES = ("running", "done", "stopped", "failed")
 # What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
-RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force"})
-NOT_COMPARED = frozenset({"mmlib_version", "backend", "device", "agent_steps", "log_every"})
+RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force", "sources"})
+NOT_COMPARED = frozenset({"mmlib_version", "sources", "backend", "device", "agent_steps", "log_every"})
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:

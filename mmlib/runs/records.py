@@ -65,6 +65,7 @@ class RecordedConfig(RunConfig):
     model_config = ConfigDict(extra="allow")
     mmlib_version: str = ""
     backend_in_force: str = ""
+    sources: tuple[str, ...] = ()  # digests (sources.py) of the code that made it: several if it was resumed by another
 
 
 class DamagedRecord(ResultsError):

@@ -29,6 +29,7 @@ from mmlib.runs.records import (
     replace_text,
     sentence,
 )
+from mmlib.runs.sources import digest
 
 
 class RunWriter:
@@ -47,11 +48,11 @@ class RunWriter:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
         self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
-        text = _config_text(config)
+        _config_text(config, ())  # refused before anything is made
         self._claim = Claim(self.directory)
         try:
-            _check_same_run(self.directory, config)
-            replace_text(self._path("config.json"), text)
+            before = _check_same_run(self.directory, config)
+            replace_text(self._path("config.json"), _config_text(config, before))
             for name in RECORDS:
                 self._open(name)
             self._write_state({"state": "running"})
@@ -164,11 +165,15 @@ class RunWriter:
         replace_text(self._path("state.json"), json.dumps(as_plain(state)) + "\n")
 
 
-def _config_text(config: Mapping[str, Any]) -> str:
-    """A configuration as config.json has it. Raises ResultsError if no reader would take it."""
+def _config_text(config: Mapping[str, Any], made_by: Sequence[str]) -> str:
+    """A configuration as config.json has it. Raises ResultsError if no reader would take it.
+
+    made_by: digests of the sources that the run was made by so far; this process's is added.
+    """
     from mmlib import __version__
 
-    text = json.dumps(as_plain({**config, "mmlib_version": __version__}), indent=2) + "\n"
+    facts = {"mmlib_version": __version__, "sources": [*dict.fromkeys((*made_by, digest()))]}
+    text = json.dumps(as_plain({**config, **facts}), indent=2) + "\n"
     try:
         RecordedConfig.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -176,10 +181,13 @@ def _config_text(config: Mapping[str, Any]) -> str:
     return text
 
 
-def _check_same_run(directory: Path, config: Mapping[str, Any]) -> None:
-    """Raises ResultsError if the directory holds another run than `config`'s, or a longer one."""
+def _check_same_run(directory: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sources that the run there was made by, if there is one.
+
+    Raises ResultsError if it is another run than `config`'s, or a longer one.
+    """
     if not (directory / "config.json").exists():
-        return
+        return ()
     old = read_config(directory)
     different = config_differences(old, config)
     if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
@@ -189,6 +197,7 @@ def _check_same_run(directory: Path, config: Mapping[str, Any]) -> None:
             f"{directory} holds a run of another configuration: {differences_in_words(old, config, different)}; "
             "choose another directory or delete that one"
         )
+    return tuple(old.get("sources", ()))
 
 
 class Compressed(NamedTuple):
