@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import claims, conditions, premises, stats
+from mmlib.analysis import claims, conditions, course, premises, stats
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
 from mmlib.experiments.design import plan
+from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
 LEVEL = "explore_object_locations_small_mini"
@@ -439,3 +440,15 @@ def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
     (condition,) = on_disk(tmp_path)
     assert [run.seed for run in condition.of(LEVEL, "small")] == [1, 2, 3]
     assert {run.directory.parts[-4] for run in condition.of(LEVEL, "small")} == {"controls"}
+
+
+def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
+    kept, lost = make_run("small", 1, early=1, late=4), make_run("small", 2, early=4, late=1)
+    table = course.table([Run(kept), Run(lost)])
+    assert list(table.columns[5:13]) == list("12345678") and list(table["method"]) == ["small", "small"]
+    assert table.loc[0, list("12345678")].tolist() == pytest.approx([1.01] * 4 + [4.01] * 4)
+    assert table["kept"].tolist() == pytest.approx([1.0, 1.02 / 4.02])
+    printed = CliRunner().invoke(app, ["runs", "seed2", "--returns", "--results", str(tmp_path)]).stdout
+    assert "kept" in printed and "0.254" in printed and "4.02" in printed and "4.01" not in printed
+    listed = json.loads(CliRunner().invoke(app, ["runs", "--returns", "--json", "--results", str(tmp_path)]).stdout)
+    assert [row["seed"] for row in listed] == [1, 2] and listed[0]["8"] == pytest.approx(4.01)

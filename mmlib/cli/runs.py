@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,21 +18,29 @@ def register(app: typer.Typer) -> None:
 def runs(
     words: Annotated[list[str] | None, typer.Argument(help="Only runs with all of these in a column.")] = None,
     results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    returns: Annotated[bool, typer.Option("--returns", help="Of finished ones: mean returns by eighths.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the runs on disk: how far each is, its last return, and what is wrong with broken ones.
+
+    With --returns, of those that are done: mean return in each eighth of the run, the last fifth's as a share of the
+    best fifth's ("kept"), explained variance of the baseline and entropy in the last fifth.
 
     \b
     Examples:
       mmlib runs
       mmlib runs quick mm done
       mmlib runs killed --json
+      mmlib runs step small --returns
     """
     from mmlib.cli.common import bad_input, print_table
     from mmlib.experiments import run_table
 
     with bad_input():
         table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
+    if returns:
+        _returns(table[table["state"] == "done"]["directory"], as_json)
+        return
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return
@@ -45,6 +54,17 @@ def runs(
     print_table(columns, rows, right=("frames", "last return"))
     for row in table[table["state"] == "broken"].to_dict("records"):
         print(f"broken: {row['directory']}: {row['reason']}")
+
+
+def _returns(directories: Iterable[str], as_json: bool) -> None:
+    from mmlib.analysis import course
+    from mmlib.runs.reader import Run
+
+    table = course.table(map(Run, directories))
+    if as_json:
+        print(table.to_json(orient="records", indent=2, force_ascii=False))
+        return
+    print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="–"))
 
 
 def pack(
