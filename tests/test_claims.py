@@ -1,6 +1,7 @@
 """The claims on runs whose truth is known: one that holds, one that does not, too little data."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -452,3 +453,23 @@ def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
     assert "kept" in printed and "0.254" in printed and "4.02" in printed and "4.01" not in printed
     listed = json.loads(CliRunner().invoke(app, ["runs", "--returns", "--json", "--results", str(tmp_path)]).stdout)
     assert [row["seed"] for row in listed] == [1, 2] and listed[0]["8"] == pytest.approx(4.01)
+
+
+def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, make_run):
+    for seed in range(1, 6):
+        make_run("small", seed, early=5, late=6)
+        make_run("big756", seed, early=2, late=9)
+    page = tmp_path / "out" / "report.md"
+    said = CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)])
+    assert said.exit_code == 0, said.output
+    text = page.read_text()
+    assert [f"## Claim {number}\n" in text for number in range(1, 13)] == [True] * 12
+    assert text.count("Not tested: there is no run for it.") == 11
+    assert f"| actions | {LEVEL} | quick | holds |" in text
+    assert "| 1a | Small learns faster than Big early | holds |" in text
+    assert f"Again: `mmlib figure 3 --preset quick --levels {LEVEL} --seeds 1,2,3,4,5`" in text
+    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert len(pictures) == 2 and all((page.parent / name).stat().st_size > 10_000 for name in pictures)
+    assert "| quick | 10 | 0.0 |" in text  # runs, M agent steps
+    blocked = CliRunner().invoke(app, ["report", "-o", str(page / "x.md"), "--results", str(tmp_path)])
+    assert blocked.exit_code == 2 and "cannot be written" in blocked.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
     app.command()(claims)
     app.command()(premises)
+    app.command()(report)
 
 
 Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
@@ -73,6 +74,34 @@ def premises(
     print(
         f"{few} more with fewer than {tested.RUNS} runs of each: --json has them" if few else "", end="\n" * bool(few)
     )
+
+
+def report(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A Markdown file.")] = Path("docs/report.md"),
+    preset: Preset = None,
+    seeds: Seeds = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write the report: each claim in the paper's words, beside what was measured, its picture, its verdict and the
+    command that makes its runs again. Nothing is trained.
+
+    \b
+    Examples:
+      mmlib report
+      mmlib report --preset quick -o report.md
+    """
+    from mmlib.cli.common import UsageError
+    from mmlib.figures import report as reports
+
+    def write(results: Path, preset: str | None, seeds: Collection[int] | None) -> list[Any]:
+        try:
+            reports.write(output, results, preset, seeds)
+        except OSError as error:
+            raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+        return []
+
+    _asked(write, preset, seeds, results)
+    print(f"{output}, its pictures in {output.with_suffix('')}")
 
 
 def _asked(test: Callable[..., list[Any]], preset: str | None, seeds: str | None, results: Path) -> list[Any]:

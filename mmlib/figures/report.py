@@ -1,0 +1,160 @@
+"""The report: each of the paper's claims in its own words, beside what was measured here, its picture and its verdict.
+
+`write` makes one Markdown page and its pictures from what is on disk, and trains nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mmlib.analysis import claims, conditions, curves, premises
+from mmlib.analysis.claims import THEORY, TOO_FEW, Finding
+from mmlib.analysis.conditions import Condition
+from mmlib.experiments.design import choose
+from mmlib.experiments.presets import FIGURES, PRESETS
+from mmlib.figures import claims_plots, plots
+from mmlib.figures.style import save
+from mmlib.runs.reader import Run, find_runs
+from mmlib.runs.records import replace_text
+
+# What the paper says, by the number of the claim (Czarnecki et al. 2018, sections 3.1, 4.1 to 4.3, appendices F, G).
+SENTENCES = {
+    "1": "We see that the small action space leads to faster learning but hampers final performance as compared to the "
+    "big action space.",
+    "2": "It learns fast, and not only matches, but surpasses the final performance of the big action space.",
+    "3": "Both shared Head and Masked KL approaches achieve comparable or worse performance than the original "
+    "formulation.",
+    "4": "The agent switches fully to the big action space early on. … The lasertag level … takes much longer to "
+    "switch to the LSTM core (however it does so eventually).",
+    "5": "Notice how the collision entropy … grows over time.",
+    "6": "M&M applied to the transition between FF and LSTM cores does lead to a significant improvement in final "
+    "performance (20% increase in human normalised performance …). It is, however no longer as fast as the FF "
+    "counterpart.",
+    "7": "[FF+LSTM] usually learns even slower, and has very similar learning dynamics to M&M.",
+    "8": "[LSTM&LSTM] significantly underperforms all other baselines in speed and performance.",
+    "9": "The M&M agent learns to play well in both challenging laser tag environments, while slightly sacrificing "
+    "performance in a single navigation task. … [It] ensures a much higher minimum score.",
+    "10": "For the sake of variance reduction we use explicit mixing in all experiments in this paper.",
+    "11": "(Remark 1 and appendix F: minimising the loss on trajectories of the mixture drives the KL to 0.)",
+    "12": "(Appendix G: the mixture's loss is an upper bound.)",
+}
+MEANING = {
+    "holds": "all of the 95 % interval is on the claim's side",
+    "does not hold": "all of it is on the other side",
+    "undecided": "there are runs enough, and the interval holds both",
+    TOO_FEW: "too few runs, or none",
+}
+
+
+def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
+    """Writes the report to `path`, its pictures into the folder of its name beside it (arguments as `claims.evaluate`).
+
+    Raises ResultsError if a record is damaged, OSError if the report cannot be written.
+    """
+    found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
+    parts = [_head(found), _premises(results, preset, seeds)]
+    for number, sentence in SENTENCES.items():
+        own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
+        parts.append(_claim(number, sentence, own, results, path))
+    if found:
+        drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
+        parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
+    parts.append(_hours(results, preset))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, "\n".join(parts))
+
+
+def _head(found: Sequence[Finding]) -> str:
+    counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in MEANING}
+    said = "; ".join(f"**{verdict}**: {meaning} ({counts[verdict]} times here)" for verdict, meaning in MEANING.items())
+    return (
+        "# What our runs say of the paper\n\n"
+        "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
+        "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
+        f"`_mini` are miniatures, not the paper's.\n\n{said}.\n"
+    )
+
+
+def _premises(results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
+    decided = [p for p in premises.check(results, preset, seeds) if p.verdict != TOO_FEW]
+    rows = [
+        (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
+        for p in decided
+    ]
+    if not rows:
+        return f"## Premises\n\nNo level has {premises.RUNS} runs of the plain agents that a premise compares.\n"
+    text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`).\n"
+    return f"## Premises\n\n{text}\n{_markdown(rows, ['curriculum', 'level', 'condition', 'premise', 'effects'])}\n"
+
+
+def _claim(number: str, sentence: str, found: Sequence[Finding], results: Path, page: Path) -> str:
+    lines = [f"## Claim {number}\n", f"> {sentence}\n"]
+    if not found:
+        return "\n".join([*lines, "Not tested: there is no run for it.\n"])
+    tested = [f for f in found if f.verdict != TOO_FEW]
+    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in tested or found]
+    lines.append(_markdown(rows, ["", "claim", "verdict", "condition and level", "effect [95 %]", "measured"]) + "\n")
+    if tested and (few := len(found) - len(tested)):
+        lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
+    most = max(tested or found, key=lambda finding: finding.evidence.n)
+    if most.claim.figure != THEORY:
+        where = next(c for c in conditions.on_disk(results, most.claim.figure) if c.label == most.where)
+        lines += [
+            f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
+            for level in most.evidence.levels
+        ]
+        lines += ["", f"Again: `{_command(most, where)}`\n"]
+    else:
+        lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
+    return "\n".join(lines)
+
+
+def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
+    """Draws the learning curves of a figure's methods on a level, in one condition."""
+    methods = [name for name in FIGURES[finding.claim.figure].methods if where.of(level, name)]
+    name = re.sub(r"[^\w.+-]+", "_", f"figure{finding.claim.figure}_{where.label}_{level}")
+    learned = curves.learning({method: where.of(level, method) for method in methods})
+    if "+" in level:
+        drawing = plots.level_panels(learned, level.split("+"))
+    else:
+        drawing = plots.learning_curves(learned, title=level)
+    return save(drawing, pictures, name[:120], ["png"])[0]
+
+
+def _command(finding: Finding, where: Condition) -> str:
+    """What makes a finding's runs again, those that are missing, and draws them."""
+    runs = [Run(Path(directory)) for directory in finding.evidence.runs]
+    seeds = ",".join(str(seed) for seed in sorted({run.seed for run in runs}))
+    preset = runs[0].directory.relative_to(where.results).parts[0]
+    if preset not in PRESETS:
+        return f"mmlib campaign campaigns/{preset}.yaml"
+    figure = choose("figure", finding.claim.figure, FIGURES).name
+    return f"mmlib figure {figure} --preset {preset} --levels {','.join(finding.evidence.levels)} --seeds {seeds}"
+
+
+def _hours(results: Path, preset: str | None) -> str:
+    """What the runs took, from their own records."""
+    rows: dict[str, list[float]] = {}
+    for run in (run for run in find_runs(results, preset) if run.done):
+        summary = curves.summary_of_runs({run.method: [run]}).iloc[0]
+        steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
+        row = rows.setdefault(run.directory.relative_to(results).parts[0], [0.0, 0.0, 0.0])
+        for column, value in enumerate((1, steps / 1e6, (summary["minutes"] or 0.0) / 60)):
+            row[column] += value
+    listed = [(name, f"{runs:.0f}", f"{steps:.1f}", f"{hours:.1f}") for name, (runs, steps, hours) in rows.items()]
+    return f"## What it took\n\n{_markdown(listed, ['results', 'runs', 'M agent steps', 'hours of a process'])}\n"
+
+
+def _markdown(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
+    table = pd.DataFrame(rows, columns=list(columns)).map(lambda cell: cell.replace("|", "\\|"))
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns), *(" | ".join(row) for row in table.to_numpy())]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _link(picture: Path, page: Path) -> str:
+    return Path(os.path.relpath(picture, page.parent)).as_posix()
