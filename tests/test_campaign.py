@@ -62,6 +62,17 @@ def test_an_arm_is_over_the_campaigns_settings_and_these_over_the_presets(tmp_pa
     assert {job.config.width for job in (fast, cheap)} == {48}  # the preset's
 
 
+def test_a_campaign_named_like_its_preset_makes_the_runs_that_figures_draw(tmp_path):
+    levels = ["nav_maze_static_02_mini+lt_chasm_mini"]
+    blocks = [{"levels": levels, "methods": ["multitask"], "seeds": [1]}]
+    arms = {"figure9": {}}
+    (job,) = planned(tmp_path, name="smoke", arms=arms, blocks=blocks)
+    assert job.directory.relative_to(tmp_path / "results").parts[:2] == ("smoke", "figure9")
+    assert job.config.evaluation_envs == 4  # the figure's
+    (other,) = planned(tmp_path, name="other", arms=arms, blocks=blocks)
+    assert other.config.evaluation_envs == 0
+
+
 def test_blocks_follow_one_another_and_a_run_named_twice_is_made_once_where_it_comes_first(tmp_path):
     blocks = [{**BLOCK, "arms": ["cheap"], "seeds": [2], "methods": ["mm"]}, BLOCK]
     jobs = planned(tmp_path, blocks=blocks)
@@ -182,9 +193,23 @@ def test_finished_runs_are_collected_from_elsewhere_if_one_code_made_them_all(tm
     other.write_text(other.read_text().replace("0" * 12, digest()))
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0 and said.stdout.count("collected ") == 1
-    assert "3 of 8 runs done" in said.stdout
+    assert "3 of 8 runs done" in said.stdout and said.stdout.endswith("no claim is decided yet\n")
     nowhere = CliRunner().invoke(app, [*command[:3], str(tmp_path / "nowhere"), *command[4:]])
     assert nowhere.exit_code == 2 and "there are no results in" in nowhere.output
+
+
+def test_status_says_which_claims_are_decided(tmp_path):
+    path = written(tmp_path, name="quick", arms={"figure3": {}}, blocks=[{**BLOCK, "seeds": [1, 2, 3]}])
+    for job in campaign.plan(campaign.read(path), tmp_path / "results"):
+        with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"}) as writer:
+            value = job.config.seed + 10.0 * (job.config.method == "mm")
+            for frames in (2000, job.config.frames):
+                writer.episodes([{"frames": frames, "member": 0, "return": value, "length_frames": 100}])
+                row = {"frames": frames, "member": 0, "alpha": 0.0, "collision_entropy": 1.0}
+                writer.metrics(row)
+            writer.finish()
+    said = CliRunner().invoke(app, ["campaign", str(path), "--status", "--results", str(tmp_path / "results")])
+    assert f"claim 2a, quick, α by hand: {LEVEL}: holds" in said.stdout, said.stdout
 
 
 def test_a_run_resumed_by_other_code_names_both(tmp_path):

@@ -18,6 +18,8 @@ from mmlib.cli.common import Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
+    from mmlib.experiments.campaign import Campaign
+    from mmlib.experiments.design import Job
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -247,7 +249,8 @@ def campaign(
             if not collect.is_dir():
                 raise UsageError(f"there are no results in {collect}")
             collected, refused = campaigns.collect(plan, campaigns.plan(wanted, collect))
-        print("\n".join([*(f"collected {job.name}" for job in collected), *refused, campaigns.status(plan, workers)]))
+        print("\n".join([*(f"collected {job.name}" for job in collected), *refused]))
+        _campaign_status(wanted, plan, workers, results)
         if refused:
             fail(f"{len(refused)} runs were not collected", code=1)
         return
@@ -262,7 +265,17 @@ def campaign(
             with bad_input():
                 for job in filter(finished, plan):
                     compress(job.directory)
-    print(campaigns.status(plan, workers))
+    _campaign_status(wanted, plan, workers, results)
+
+
+def _campaign_status(wanted: Campaign, plan: list[Job], workers: int, results: Path) -> None:
+    """Prints how far a campaign is, and which of the paper's claims its runs decide already."""
+    from mmlib.analysis import claims as tests
+    from mmlib.experiments.campaign import status
+
+    print(status(plan, workers))
+    found = [f for f in tests.evaluate(results, wanted.name) if f.evidence.runs and f.verdict != tests.TOO_FEW]
+    print("\n".join(f"claim {f.claim.number}, {f.place}: {f.verdict}" for f in found) or "no claim is decided yet")
 
 
 for _commands in (info, levels, claims, runs):

@@ -13,6 +13,9 @@ many runs. Runs lie under `<results>/<campaign>/<arm>/<level>/<method>/seed<k>/`
     blocks:
       - {levels: [nav_maze_static_02_mini], methods: [small, big756], seeds: [1, 2, 3]}
       - {arms: [adam], levels: [lt_horseshoe_color_mini], methods: [ff, lstm], seeds: [1]}
+
+A campaign that is named like its preset, with arms named like the directories of figures (`figure3`), makes the runs
+that those figures draw.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
-from mmlib.experiments.presets import PRESETS
+from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.owner import FILE as OWNER
 from mmlib.runs.reader import Run, run_directory
 from mmlib.runs.status import RunStatus
@@ -77,15 +80,19 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
       ConfigError: a setting that is unknown or out of its range.
     """
     preset = choose("preset", campaign.preset, PRESETS)
+    figures = {figure.directory: figure for figure in FIGURES.values()}
     jobs: dict[Path, Job] = {}
     for block in campaign.blocks:
         for seed in block.seeds:
             for level in block.levels:
                 for arm in block.arms or tuple(campaign.arms):
                     settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
+                    figure = figures.get(arm) if campaign.name == preset.name else None
                     for method in block.methods:
                         where = run_directory(results, campaign.name, arm, level, method, seed)
-                        jobs[where] = Job(configure(preset, level, method, seed, settings), where, f"{arm} {level}")
+                        jobs[where] = Job(
+                            configure(preset, level, method, seed, settings, figure), where, f"{arm} {level}"
+                        )
     for job in jobs.values():
         check_free(job)
     return list(jobs.values())
