@@ -57,7 +57,7 @@ def test_seeds_come_first_so_that_every_arm_and_method_has_as_many(tmp_path):
 def test_an_arm_is_over_the_campaigns_settings_and_these_over_the_presets(tmp_path):
     fast, _, cheap, _ = planned(tmp_path, blocks=[{**BLOCK, "seeds": [1]}])
     assert (fast.config.learning_rate, fast.config.entropy_cost) == (0.01, 0.01)
-    assert (cheap.config.learning_rate, cheap.config.entropy_cost) == (0.0015, 0.001)
+    assert (cheap.config.learning_rate, cheap.config.entropy_cost) == (0.0003, 0.001)
     assert {job.config.unroll for job in (fast, cheap)} == {10}
     assert {job.config.width for job in (fast, cheap)} == {48}  # the preset's
 
@@ -158,7 +158,7 @@ def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
     }
     assert {arm: (run.state, run.config["learning_rate"]) for arm, run in runs.items()} == {
         "fast": ("done", 0.01),
-        "cheap": ("done", 0.0015),
+        "cheap": ("done", 0.0003),
     }
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0 and "started" not in again.stdout and again.stdout.count("on disk") == 2

@@ -11,6 +11,7 @@ from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
+QUICK = "nav_maze_static_01_mini"
 
 
 def record(job, state="done", **changed):
@@ -23,8 +24,8 @@ def record(job, state="done", **changed):
 def test_quick_is_three_methods_of_one_seed_on_a_miniature(tmp_path):
     jobs = plan("3", "quick", results=tmp_path)
     assert [job.config.method for job in jobs] == ["small", "big756", "mm"]
-    assert {(job.config.level, job.config.seed) for job in jobs} == {(MINI, 0)}
-    assert jobs[2].directory == tmp_path / "quick" / "figure3" / MINI / "mm" / "seed0"
+    assert {(job.config.level, job.config.seed) for job in jobs} == {(QUICK, 0)}
+    assert jobs[2].directory == tmp_path / "quick" / "figure3" / QUICK / "mm" / "seed0"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
