@@ -15,9 +15,9 @@ import typer
 
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
-from mmlib.method.fitting import check
 from mmlib.method.methods import METHODS
 from mmlib.timing import StageTimer
+from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop
 
 

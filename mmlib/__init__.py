@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as in _HOMES
     from mmlib.method.learner import Learner
     from mmlib.method.losses import transfer_cost
     from mmlib.method.methods import METHODS, AgentSpec, Constituent
-    from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport
+    from mmlib.method.mixture import Mixture
+    from mmlib.method.policies import Factorised, Masked, OnSupport
     from mmlib.method.vtrace import vtrace
     from mmlib.runs.reader import Run, find_runs
     from mmlib.spaces import BIG_540, BIG_756, SMALL, ActionSpace
@@ -41,7 +42,8 @@ _HOMES = {  # where each name lives: its module, and its name there if that is a
     "mmlib.method.learner": ("Learner",),
     "mmlib.method.losses": ("transfer_cost",),
     "mmlib.method.methods": ("METHODS", "AgentSpec", "Constituent"),
-    "mmlib.method.policies": ("Factorised", "Masked", "Mixture", "OnSupport"),
+    "mmlib.method.mixture": ("Mixture",),
+    "mmlib.method.policies": ("Factorised", "Masked", "OnSupport"),
     "mmlib.method.vtrace": ("vtrace",),
     "mmlib.runs.reader": ("Run", "find_runs"),
     "mmlib.spaces": ("BIG_540", "BIG_756", "SMALL", "ActionSpace"),

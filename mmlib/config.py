@@ -175,7 +175,7 @@ PBT_DEFAULTS: dict[str, Any] = {name: field.default for name, field in PBTConfig
 def make_config(values: Mapping[str, Any]) -> RunConfig:
     """Validates `values`. Raises ConfigError with one sentence for each field that is wrong.
 
-    Whether the method, the levels and the device that it names exist, `method.fitting.check` says.
+    Whether the method, the levels and the device that it names exist, `training.fitting.check` says.
     """
     try:
         return RunConfig(**values)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mmlib.method.agent import AgentState, MixMatchAgent, mix, mix_values, mixture_weights
+from mmlib.method.agent import AgentState, MixMatchAgent
 from mmlib.method.methods import METHODS
+from mmlib.method.mixture import mix, mix_values, mixture_weights
 from mmlib.spaces import SMALL
 
 SIZE = {"height": 36, "width": 48, "conv1": (4, 2)}

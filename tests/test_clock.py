@@ -17,7 +17,7 @@ from mmlib.experiments import clock
 from mmlib.experiments.design import configure
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.method import pbt
-from mmlib.method.actors import Episode
+from mmlib.method.trajectory import Episode
 from mmlib.runs.reader import Run
 from mmlib.runs.records import read_rows
 from mmlib.runs.writer import RunWriter

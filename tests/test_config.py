@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmlib.config import ConfigError, make_config
-from mmlib.method.fitting import check, specification
 from mmlib.method.schedule import piecewise
+from mmlib.training.fitting import check, specification
 
 GOOD = {"level": "explore_object_locations_small_mini", "method": "mm"}
 

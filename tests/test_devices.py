@@ -11,10 +11,11 @@ from torch.utils._pytree import tree_leaves
 
 from mmlib import levels
 from mmlib.config import make_config
-from mmlib.method.actors import Actor, Trajectory
 from mmlib.method.agent import AgentState
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import METHODS
+from mmlib.method.trajectory import Trajectory
+from mmlib.training.actors import Actor
 from mmlib.training.loop import make_agent
 
 LEVEL, DEVICE = "explore_object_locations_small_mini", "meta"

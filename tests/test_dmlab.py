@@ -22,8 +22,8 @@ from mmlib.config import make_config
 from mmlib.levels import dmlab
 from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
-from mmlib.method.fitting import check
 from mmlib.runs.reader import Run
+from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop, train
 
 REAL = dmlab.available()

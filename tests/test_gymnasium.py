@@ -23,10 +23,10 @@ import mmlib.levels.gymnasium as outward
 from mmlib import levels
 from mmlib.config import ConfigError, make_config
 from mmlib.levels import foreign
-from mmlib.method.fitting import check
 from mmlib.runs.reader import Run, find_runs, run_directory
 from mmlib.spaces import BIG_756, SMALL
 from mmlib.training import trained
+from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop, train
 
 ID = "MiniLab/nav_maze_static_01_mini-v0"

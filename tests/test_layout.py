@@ -121,7 +121,7 @@ def test_the_method_opens_no_file(name):
     [
         ("import mmlib", "torch numba numpy scipy pandas matplotlib pydantic typer IPython ipywidgets jupyterlab"),
         (
-            "from mmlib.config import make_config; from mmlib.method.fitting import check; "
+            "from mmlib.config import make_config; from mmlib.training.fitting import check; "
             "check(make_config({'level': 'nav_maze_static_01', 'method': 'mm'}))",
             "numba ipywidgets jupyterlab IPython matplotlib pandas",
         ),

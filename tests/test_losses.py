@@ -5,7 +5,8 @@ import torch
 from torch.distributions import kl_divergence
 
 from mmlib.method import losses
-from mmlib.method.policies import Factorised, Mixture, OnSupport
+from mmlib.method.mixture import Mixture
+from mmlib.method.policies import Factorised, OnSupport
 
 SIZES = (3, 2)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.method import pbt
-from mmlib.method.actors import Episode
 from mmlib.method.methods import METHODS
 from mmlib.method.schedule import piecewise
+from mmlib.method.trajectory import Episode
 from mmlib.runs.lineage import trajectory
 from mmlib.runs.reader import Run
 from mmlib.training.loop import TrainingLoop, train

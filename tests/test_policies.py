@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch.distributions import kl_divergence
 
-from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, marginals, masked_kl
+from mmlib.method.mixture import Mixture
+from mmlib.method.policies import Factorised, Masked, OnSupport, marginals, masked_kl
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 KINDS = ("on_support", "factorised", "masked", "mixture1", "mixture2", "mixture3", "two_dense", "nested")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy, marginals, masked_kl
+from mmlib.method.mixture import Mixture
+from mmlib.method.policies import Factorised, Masked, OnSupport, Policy, marginals, masked_kl
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 SUPPORT = torch.tensor(embedding(SMALL, BIG_756))

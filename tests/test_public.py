@@ -12,10 +12,10 @@ from mmlib import METHODS, Mixture, RunConfig, make_level, train
 def test_names_are_what_they_say():
     from mmlib import levels
     from mmlib.config import RunConfig as Config
-    from mmlib.method import methods, policies
+    from mmlib.method import methods, mixture
     from mmlib.training import loop
 
-    assert (METHODS, Mixture, RunConfig) == (methods.METHODS, policies.Mixture, Config)
+    assert (METHODS, Mixture, RunConfig) == (methods.METHODS, mixture.Mixture, Config)
     assert make_level is levels.make and train is loop.train
     assert all(getattr(mmlib, name) is not None for name in mmlib.__all__)
     assert dir(mmlib) == mmlib.__all__

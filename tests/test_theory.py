@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
 from mmlib.errors import ResultsError
-from mmlib.method.actors import Trajectory
 from mmlib.method.policies import Factorised, OnSupport
+from mmlib.method.trajectory import Trajectory
 from mmlib.runs.writer import RunWriter
 from mmlib.theory import facts, gradients, worlds
 

@@ -104,7 +104,7 @@ def _make(chosen: RunConfig, where: Path) -> None:
     """Trains a run with its progress shown; what ends it early is said in a sentence."""
     from mmlib.errors import Stopped, in_plain_words
     from mmlib.experiments.reports import TrainingReport
-    from mmlib.method.fitting import backend_in_force
+    from mmlib.training.fitting import backend_in_force
     from mmlib.training.loop import train as run_training
 
     what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
@@ -317,9 +317,9 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
 def read_config(path: str) -> RunConfig:
     """A configuration from a JSON file (a run's config.json will do) or from standard input ("-")."""
     from mmlib.config import make_config
-    from mmlib.method.fitting import check
     from mmlib.runs.reader import RECORDED_FACTS
     from mmlib.runs.untrusted import parse
+    from mmlib.training.fitting import check
 
     try:
         values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())

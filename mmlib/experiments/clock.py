@@ -18,9 +18,9 @@ from mmlib.errors import ResultsError
 from mmlib.experiments.design import configure
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.levels.base import FRAMES_PER_SECOND
-from mmlib.method.fitting import backend_in_force
 from mmlib.runs.reader import Run
 from mmlib.runs.records import read_rows
+from mmlib.training.fitting import backend_in_force
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, FigureSpec, Preset
-from mmlib.method.fitting import backend_in_force, check
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run, check_inside, config_differences, differences_in_words, file_name, run_directory
+from mmlib.training.fitting import backend_in_force, check
 
 
 class ExperimentError(ValueError):

@@ -114,10 +114,10 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
         raise VideoError(
             f"unknown policy {str(directory)!r}; policies: {', '.join(POLICIES)}, or the directory of a run"
         )
-    from mmlib.method.actors import Actor
     from mmlib.runs.reader import Run
     from mmlib.timing import StageTimer
     from mmlib.training import trained  # late: torch
+    from mmlib.training.actors import Actor
 
     recorded = Run(directory).config
     played = str(recorded.get("level"))

@@ -6,7 +6,7 @@ Shape letters: T time, P population, N environments of a member, A joint actions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple, cast
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlib.method.methods import AgentSpec, Constituent
+from mmlib.method.mixture import mix, mixture_weights, target_weights
 from mmlib.method.networks import (
     CORES,
     FEATURES,
@@ -27,7 +28,7 @@ from mmlib.method.networks import (
     flatten_time,
     unflatten_time,
 )
-from mmlib.method.policies import Factorised, Masked, Mixture, OnSupport, Policy
+from mmlib.method.policies import Factorised, Masked, OnSupport, Policy
 from mmlib.numerics.logspace import gumbel
 from mmlib.numerics.precision import DTYPES
 from mmlib.spaces import ActionSpace, embedding
@@ -234,43 +235,6 @@ class MixMatchAgent(nn.Module):
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)
-
-
-def mix(policies: Sequence[Policy], weights: Tensor) -> Policy:
-    """pi_mm = sum_i alpha_i pi_i (section 3); pi_1 alone if K = 1.
-
-    Args:
-      policies: K of them, batch shape `[T, P, N]`, or any.
-      weights: `[P, K]`, or `[K]`: the same everywhere.
-    """
-    if len(policies) == 1:
-        return policies[0]
-    return Mixture(
-        weights if weights.ndim == 1 else weights[:, None], policies, validate_args=False
-    )
-
-
-def mix_values(values: Tensor, weights: Tensor) -> Tensor:
-    """V_mm = sum_i alpha_i V_i `[T, P, N]`, the value under the selector (stated choice)."""
-    return torch.einsum("ktpn,pk->tpn", values, weights)
-
-
-def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
-    """Weights `[P, K]` from alpha `[P]` in [0, 1], which walks along the chain of constituents.
-
-    K = 2: (1 - alpha, alpha), the paper's. K = 1: all on pi_1. K > 2: the two constituents around
-    alpha (K - 1) share the weight linearly (stated choice).
-    """
-    places = torch.arange(num_constituents, device=alpha.device)  # (K,)
-    if num_constituents == 2:
-        return torch.stack([1 - alpha, alpha], dim=-1)
-    distance = (alpha[:, None] * (num_constituents - 1) - places).abs()
-    return (1 - distance).clamp(min=0)
-
-
-def target_weights(weights: Tensor) -> Tensor:
-    """Weights `[P, K]`, like `weights`, of the target alone."""
-    return torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
 
 
 def _names(names: Iterable[str]) -> list[str]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from mmlib.config import RunConfig
 from mmlib.method import losses
-from mmlib.method.actors import Trajectory
-from mmlib.method.agent import MixMatchAgent, Outputs, mix, mix_values
+from mmlib.method.agent import MixMatchAgent, Outputs
 from mmlib.method.methods import AgentSpec
-from mmlib.method.networks import moved
+from mmlib.method.mixture import mix, mix_values
 from mmlib.method.optim import annealed, clip_by_global_norm, make_optimiser
 from mmlib.method.policies import Policy
 from mmlib.method.schedule import piecewise
+from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import VTrace, vtrace
 
 
@@ -70,7 +70,7 @@ class Learner:
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
-        here = [to_device(trajectory, self.config.device) for trajectory in trajectories]
+        here = [trajectory.to(self.config.device) for trajectory in trajectories]
         parts = self._batches()
         return average(
             [self._update([t.environments(part) for t in here], hyper) for part in parts]
@@ -221,11 +221,3 @@ def _diagnose(
     spread = trace.vs.var((0, 2)).clamp(min=1e-3)
     rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the targets by the baseline
     return rows
-
-
-def to_device(batch: Trajectory, device: str) -> Trajectory:
-    """The trajectory with its tensors on `device` (itself on the CPU)."""
-    if device == "cpu":
-        return batch
-    tensors = {name: x.to(device) for name, x in vars(batch).items() if name != "cores"}
-    return Trajectory(**tensors, cores=moved(batch.cores, device))

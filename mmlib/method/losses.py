@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmlib.method.policies import Mixture, Policy, masked_kl
+from mmlib.method.mixture import Mixture
+from mmlib.method.policies import Policy, masked_kl
 
 
 def cross_entropy(teacher: Policy, student: Policy) -> Tensor:

@@ -90,7 +90,7 @@ ACTION_METHODS = {
     "mm_shared_head": AgentSpec(
         "M&M (Shared Head)", (_SMALL_OF_BIG, _BIG), {"big": BIG_756}, transfer="kl"
     ),
-    # A chain of three spaces; a single alpha walks along it (`agent.mixture_weights`).
+    # A chain of three spaces; a single alpha walks along it (`mixture.mixture_weights`).
     "mm_three": AgentSpec(
         "M&M (three spaces)", (_SMALL, _MEDIUM, _BIG), {**_BOTH, "medium": BIG_540}, transfer="kl"
     ),

@@ -45,13 +45,13 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(population, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x W + b of each member, `[P, M, in] -> [P, M, out]`."""
         return product(torch.baddbmm, self.dtype, self.bias, x, self.weight)
 
 
 class Torso(nn.Module):
     """Two convolutions and a linear layer, each with a ReLU (appendix A).
 
-    Takes bytes `[P, M, 3, H, W]` and gives `[P, M, 256]`.
     Frames are centred, x / 255 - 1/2 (stated choice): uncentred, the features' common part grows
     until the core saturates and the policy is blind.
     """
@@ -80,6 +80,7 @@ class Torso(nn.Module):
         self.linear = Linear(population, 32 * rows * columns, FEATURES, gain=he, dtype=dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
+        """Features `[P, M, 256]` of frames, bytes `[P, M, 3, H, W]`."""
         # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the
         # frames for it.
         first = self.conv1 / 255.0, self.bias1 - 0.5 * self.conv1.sum((2, 3, 4))
@@ -101,13 +102,14 @@ class Torso(nn.Module):
 
 
 class VectorTorso(nn.Module):
-    """For vectors in place of frames: a linear layer and a ReLU, `[P, M, n]` to `[P, M, 256]`."""
+    """For vectors in place of frames: a linear layer and a ReLU."""
 
     def __init__(self, population: int, size: int, dtype: torch.dtype = torch.float32):
         super().__init__()
         self.linear = Linear(population, size, FEATURES, gain=2**0.5, dtype=dtype)
 
     def forward(self, vectors: Tensor) -> Tensor:
+        """Features `[P, M, 256]` of vectors `[P, M, n]`."""
         return F.relu(self.linear(vectors))
 
 
@@ -123,6 +125,7 @@ class FeedForward(nn.Module):
         return None
 
     def forward(self, x: Tensor, first: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        """Outputs `[T, P, N, 256]` of `x [T, P, N, in]`; no state, and episodes play no part."""
         return unflatten_time(self.linear(flatten_time(x)), x.shape[0]), None
 
 
@@ -192,7 +195,8 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, d_outputs, d_hidden, d_cell):
-        """Back through time; checked against finite differences by tests/test_networks.py."""
+        """Gradients of `forward`'s inputs but `keep`, from those of its outputs, back through time;
+        checked against finite differences by tests/test_networks.py."""
         weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
         n, steps = weight.shape[1], activations.shape[0]
         o, i, f, g = activations.split(n, dim=-1)
@@ -221,7 +225,7 @@ class FusedRecurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, gates, weight, keep, hidden, cell):
-        """As `Recurrence.forward`."""
+        """Outputs `[T, P, N, 256]` and state, as `Recurrence.forward`."""
         steps = gates.shape[0]
         activations, outputs = torch.empty(gates.shape), gates.new_empty(steps, *hidden.shape)
         squashed = torch.empty_like(outputs)
@@ -237,7 +241,7 @@ class FusedRecurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, d_outputs, d_hidden, d_cell):
-        """Back through time; checked against `Recurrence` by tests/test_networks.py."""
+        """As `Recurrence.backward`, and checked against it by tests/test_networks.py."""
         weight, keep, activations, hiddens, cells, squashed = ctx.saved_tensors
         d_gates, transposed = torch.empty_like(activations), weight.transpose(1, 2).contiguous()
         d_hidden, d_cell, d_outputs = d_hidden.clone(), d_cell.clone(), d_outputs.contiguous()

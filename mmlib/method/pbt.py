@@ -22,8 +22,8 @@ import numpy as np
 import scipy.stats
 
 from mmlib.config import HYPER, PBTConfig
-from mmlib.method.actors import Episode
 from mmlib.method.methods import AgentSpec
+from mmlib.method.trajectory import Episode
 
 Hyper = dict[str, float]  # those of `HYPER` that are adapted
 TIMES = ("began", "opponent_began", "changed", "opponent_changed")  # fields of `Decision`

@@ -45,15 +45,11 @@ def vtrace(
     Returns:
       `VTrace` of targets, advantages and truncated weights, `[T, ...]` each.
     """
-    if not log_rhos.shape == discounts.shape == rewards.shape == values.shape:
+    shapes = [tuple(x.shape) for x in (log_rhos, discounts, rewards, values)]
+    if len(set(shapes)) > 1 or tuple(bootstrap_value.shape) != shapes[0][1:]:
         raise ValueError(
-            f"log_rhos {tuple(log_rhos.shape)}, discounts {tuple(discounts.shape)}, "
-            f"rewards {tuple(rewards.shape)} and values {tuple(values.shape)} "
-            "must have one shape [T, ...]"
-        )
-    if bootstrap_value.shape != values.shape[1:]:
-        raise ValueError(
-            f"bootstrap_value {tuple(bootstrap_value.shape)} must be {tuple(values.shape[1:])}"
+            "log_rhos, discounts, rewards, values must have one shape [T, ...] and bootstrap_value "
+            f"[...]; got {', '.join(map(str, shapes))} and {tuple(bootstrap_value.shape)}"
         )
 
     weights = log_rhos.exp()

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmlib import levels
-from mmlib.method.actors import Actor, Trajectory
-from mmlib.method.agent import MixMatchAgent, mix, mix_values
+from mmlib.method.agent import MixMatchAgent
+from mmlib.method.mixture import mix, mix_values
 from mmlib.method.policies import Policy
+from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import vtrace
 from mmlib.theory.worlds import one_thread
 from mmlib.timing import StageTimer
+from mmlib.training.actors import Actor
 
 # --- A small problem, by enumeration ---------------------------------------------------------------------------------
 

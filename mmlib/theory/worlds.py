@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
+from mmlib.method.mixture import Mixture
 from mmlib.method.networks import Linear
-from mmlib.method.policies import Factorised, Mixture, OnSupport, Policy, marginals
+from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 SMALL_IN_BIG = torch.as_tensor(embedding(SMALL, BIG_756))

@@ -16,15 +16,17 @@ from mmlib import levels
 from mmlib.config import RunConfig
 from mmlib.errors import DivergedError, ResultsError, WorkersDied
 from mmlib.method import pbt
-from mmlib.method.actors import Actor, Episode, Trajectory
-from mmlib.method.agent import MixMatchAgent, target_weights
-from mmlib.method.fitting import backend_in_force, check, specification
+from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.mixture import target_weights
+from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
 from mmlib.timing import StageTimer
 from mmlib.training import checkpoint
+from mmlib.training.actors import Actor
+from mmlib.training.fitting import backend_in_force, check, specification
 from mmlib.training.recorder import Iteration, Progress, Recorder, Report
 from mmlib.training.signals import StopRequests
 

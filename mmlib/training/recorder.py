@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from mmlib.config import RunConfig
-from mmlib.method.actors import Episode, Trajectory
-from mmlib.method.fitting import specification
-from mmlib.method.learner import Hyperparameters
+from mmlib.method.learner import Hyperparameters, average
 from mmlib.method.pbt import Decision
+from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.runs.writer import RunWriter
+from mmlib.training.fitting import specification
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -93,7 +93,7 @@ class Recorder:
     def write(self, progress: Progress) -> None:
         """Writes a row of metrics a member and a row of timing."""
         now = time.monotonic()
-        means = {name: torch.stack([d[name] for d in self.diagnostics]).mean(0) for name in self.diagnostics[0]}
+        means = average(self.diagnostics)
         common = {
             "frames": progress.agent_steps * self.config.action_repeat,
             "agent_steps": progress.agent_steps,

@@ -11,10 +11,10 @@ from typing import Any
 from mmlib.config import RunConfig, make_config
 from mmlib.errors import ResultsError
 from mmlib.method.agent import MixMatchAgent
-from mmlib.method.fitting import check
 from mmlib.method.learner import Hyperparameters
 from mmlib.runs.reader import RECORDED_FACTS, Run
 from mmlib.training import checkpoint
+from mmlib.training.fitting import check
 from mmlib.training.loop import make_agent
 
 

@@ -27,7 +27,7 @@ from torch.distributions import kl_divergence
 
 from mmlib.analysis.stats import mean_interval
 from mmlib.errors import Stopped
-from mmlib.method.agent import mix
+from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.timing import StageTimer
 from mmlib.training.signals import PARENT, StopRequests

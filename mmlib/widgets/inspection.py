@@ -15,11 +15,12 @@ import torch
 from mmlib import levels
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
-from mmlib.method.actors import Actor
-from mmlib.method.agent import MixMatchAgent, mixture_weights
+from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import METHODS
+from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run
 from mmlib.training import trained
+from mmlib.training.actors import Actor
 from mmlib.training.loop import make_agent
 
 
@@ -98,7 +99,7 @@ class Subject:
         return tuple(self.agent.control_weights(torch.tensor([self.alpha], dtype=torch.float64))[0].tolist())
 
     def weights(self, alpha: float) -> tuple[float, ...]:
-        """[K], of alpha in [0, 1] (`agent.mixture_weights`)."""
+        """[K], of alpha in [0, 1] (`mixture.mixture_weights`)."""
         return tuple(mixture_weights(torch.tensor([alpha], dtype=torch.float64), self.constituents)[0].tolist())
 
 

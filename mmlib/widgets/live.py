@@ -27,10 +27,10 @@ from mmlib.experiments import design, jobs
 from mmlib.experiments.design import Job
 from mmlib.experiments.reports import clock, said
 from mmlib.figures.run_plots import run_curves
-from mmlib.method.fitting import check
 from mmlib.runs.owner import being_written, check_writable, interrupt
 from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
 from mmlib.runs.status import RunStatus
+from mmlib.training.fitting import check
 from mmlib.training.signals import EXIT_CODES
 
 
@@ -168,7 +168,7 @@ class Experiment:
 _TRIAL = """
 import sys
 from mmlib.config import ConfigError, RunConfig
-from mmlib.method.fitting import check
+from mmlib.training.fitting import check
 try:
     check(RunConfig.model_validate_json(sys.stdin.read()))
 except ConfigError as error:

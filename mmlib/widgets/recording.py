@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 
 from mmlib.levels import pictures
 from mmlib.levels.base import FRAMES_PER_SECOND, Level
-from mmlib.method.agent import Acted, mix
+from mmlib.method.agent import Acted
+from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.timing import StageTimer
 from mmlib.widgets import remix

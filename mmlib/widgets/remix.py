@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmlib.method.agent import mix
+from mmlib.method.mixture import mix
 from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
 from mmlib.spaces import SMALL, ActionSpace, embedding
 

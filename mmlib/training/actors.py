@@ -6,62 +6,15 @@ Shape letters: T time, P population, N environments of a member, B = P * N envir
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmlib.levels.base import Level, Step
 from mmlib.method.agent import Acted, AgentState, MixMatchAgent
-from mmlib.method.networks import State, moved
+from mmlib.method.networks import moved
+from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.timing import StageTimer
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """The contract between actors and learner: T agent steps of every environment, time-major."""
-
-    # The last of the T+1 is the next trajectory's first.
-    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]
-    last_action: Tensor  # int64 [T+1, P, N], the action before each observation
-    last_reward: Tensor  # float32 [T+1, P, N], the (clipped) reward with each observation
-    first: Tensor  # bool [T+1, P, N], the observation begins an episode
-    action: Tensor  # int64 [T, P, N], joint index in the agent's space
-    reward: Tensor  # float32 [T, P, N], clipped
-    log_prob: Tensor  # float32 [T, P, N], of the action under the policy that acted
-    selected: Tensor  # int64 [T, P, N], the constituent that acted under sampled mixing, else 0
-    weights: Tensor  # float32 [P, K], the constituents' weights when they acted
-    cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
-
-    def environments(self, part: Tensor | slice) -> Trajectory:
-        """The trajectories of some environments of each member, by their places in N."""
-
-        def cut(x: Tensor) -> Tensor:
-            return x[:, :, part] if isinstance(part, slice) else x.index_select(2, part)
-
-        in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
-        observation = cut(in_memory).movedim(-1, 3)
-        others = {"observation", "weights", "cores"}
-        rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
-        cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
-        return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
-
-
-@dataclass(frozen=True)
-class Episode:
-    """A finished episode: its member, when it began and ended, unclipped return, and length.
-
-    Times are agent steps of its own environment, which are those of every environment of the run:
-    they step together.
-    """
-
-    member: int
-    began: int
-    steps: int  # when it ended
-    episode_return: float
-    length_frames: int
-    task: int = 0  # the level's place in the run's list
 
 
 class Actor:
@@ -108,9 +61,7 @@ class Actor:
         """One agent step in every environment with the control policy's `weights` `[P, K]`."""
         with timer("act"):
             observation, first = self.observation.to(self.device), self.first.to(self.device)
-            acted = self.agent.step(
-                observation, first, self.state, weights, self.generator, self.task
-            )
+            acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
             joint = acted.action.cpu().numpy()
             vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
         with timer("engine"):
@@ -157,15 +108,11 @@ class Actor:
         buffers["last_reward"][t] = self.state.last_reward
         buffers["first"][t] = self.first
 
-    def _finished(
-        self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray
-    ) -> list[Episode]:
+    def _finished(self, returns: np.ndarray, lengths: np.ndarray, done: np.ndarray) -> list[Episode]:
         began = self.began.copy()
         self.began[done] = self.steps
         whole = np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
-        rows = zip(
-            whole // self.shape[1], began[whole], returns[whole], lengths[whole], strict=True
-        )
+        rows = zip(whole // self.shape[1], began[whole], returns[whole], lengths[whole], strict=True)
         return [
             Episode(int(member), int(start), self.steps, float(value), int(length), self.task)
             for member, start, value, length in rows

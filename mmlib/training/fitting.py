@@ -59,8 +59,7 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSp
     if "small" not in spaces and _needs_small(spec):
         others = ", ".join(name for name, each in METHODS.items() if not _needs_small(each))
         raise ValueError(
-            f"method {method!r} needs a small action space, which this level does not declare; "
-            f"without: {others}"
+            f"method {method!r} needs a small action space, which this level does not declare; without: {others}"
         )
 
     def here(space: ActionSpace) -> ActionSpace:
@@ -80,17 +79,13 @@ def _check_method_and_levels(config: RunConfig) -> None:
         raise ValueError(f"backend gymnasium takes one level a run, not {len(config.levels)}")
     tasks = METHODS[config.method].tasks
     if tasks not in (0, len(config.levels)):
-        raise ValueError(
-            f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}"
-        )
+        raise ValueError(f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}")
 
 
 def _check_ties(config: RunConfig) -> None:
     ties = config.ties
     if ties and METHODS[config.method].single:
-        raise ValueError(
-            f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}"
-        )
+        raise ValueError(f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}")
     for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
         if ties.get(name, known[0]) not in known:
             raise ValueError(f"unknown {name} {ties[name]!r}; choices: {', '.join(known)}")

@@ -1,0 +1,64 @@
+"""What acting leaves for learning: trajectories, and the episodes that ended.
+
+Shape letters: T time, P population, N environments of a member.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from mmlib.method.networks import State, moved
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The contract between actors and learner: T agent steps of every environment, time-major."""
+
+    # The last of the T+1 is the next trajectory's first.
+    observation: Tensor  # uint8 [T+1, P, N, 3, H, W] or float32 [T+1, P, N, n]
+    last_action: Tensor  # int64 [T+1, P, N], the action before each observation
+    last_reward: Tensor  # float32 [T+1, P, N], the (clipped) reward with each observation
+    first: Tensor  # bool [T+1, P, N], the observation begins an episode
+    action: Tensor  # int64 [T, P, N], joint index in the agent's space
+    reward: Tensor  # float32 [T, P, N], clipped
+    log_prob: Tensor  # float32 [T, P, N], of the action under the policy that acted
+    selected: Tensor  # int64 [T, P, N], the constituent that acted under sampled mixing, else 0
+    weights: Tensor  # float32 [P, K], the constituents' weights when they acted
+    cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
+
+    def environments(self, part: Tensor | slice) -> Trajectory:
+        """The trajectories of some environments of each member, by their places in N."""
+
+        def cut(x: Tensor) -> Tensor:
+            return x[:, :, part] if isinstance(part, slice) else x.index_select(2, part)
+
+        in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
+        observation = cut(in_memory).movedim(-1, 3)
+        others = {"observation", "weights", "cores"}
+        rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
+        cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
+        return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
+
+    def to(self, device: str | torch.device) -> Trajectory:
+        """The trajectory with its tensors on a device; those that are there are not copied."""
+        tensors = {name: x.to(device) for name, x in vars(self).items() if name != "cores"}
+        return Trajectory(**tensors, cores=moved(self.cores, device))
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished episode: its member, when it began and ended, unclipped return, and length.
+
+    Times are agent steps of its own environment, which are those of every environment of the run:
+    they step together.
+    """
+
+    member: int
+    began: int
+    steps: int  # when it ended
+    episode_return: float
+    length_frames: int
+    task: int = 0  # the level's place in the run's list
