@@ -11,7 +11,7 @@ from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
-QUICK = "nav_maze_static_01_mini"
+QUICK = "nav_maze_static_02_mini"
 
 
 def record(job, state="done", **changed):

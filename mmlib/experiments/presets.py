@@ -170,7 +170,7 @@ PRESETS = {
             description="minutes on two cores: a miniature level, one seed, 48x36 frames",
             miniature=True,
             settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 600_000},
-            level="nav_maze_static_01_mini",
+            level="nav_maze_static_02_mini",
         ),
         Preset(
             name="population",
@@ -182,7 +182,7 @@ PRESETS = {
             | _SHORT_POPULATION
             | {"agent_steps": 1_500_000}
             | {"dtype": "bfloat16", "log_every": 25_000, "checkpoint_every": 100_000},
-            level="nav_maze_static_01_mini",
+            level="nav_maze_static_02_mini",
             ablations=True,
             seeds=(1, 2),
             by_figure=_SHORT_EVALUATED,
