@@ -19,14 +19,15 @@ import pytest
 from mmlib import levels
 from mmlib.cli import doctor
 from mmlib.config import make_config
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab, dmlab_found
+from mmlib.levels.dmlab_found import IMPORTS
 from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
 from mmlib.runs.reader import Run
 from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop, train
 
-REAL = dmlab.available()
+REAL = dmlab_found.problem() is None
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
 OFFICIAL_WHEEL = Path(__file__).parent / "official_wheel"
 NAME = "nav_maze_static_01"
@@ -245,7 +246,7 @@ def wheel(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(FAKE_DMLAB)])
 
     def install(*lacking: str) -> None:
-        for name in dmlab.IMPORTS:
+        for name in IMPORTS:
             lines = f"raise ModuleNotFoundError({f'No module named {name!r}'!r})" if name in lacking else ""
             (tmp_path / f"{name}.py").write_text(lines)
         shutil.copytree(OFFICIAL_WHEEL / "deepmind_lab", tmp_path / "deepmind_lab")
@@ -258,10 +259,10 @@ def wheel(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
-@pytest.mark.parametrize("lacking", [(name,) for name in dmlab.IMPORTS] + [tuple(dmlab.IMPORTS)], ids="+".join)
+@pytest.mark.parametrize("lacking", [*((name,) for name in IMPORTS), tuple(IMPORTS)], ids="+".join)
 def test_a_wheel_whose_imports_are_missing_is_not_available(wheel, lacking, capfd):
     wheel(*lacking)
-    assert not dmlab.available()
+    assert dmlab_found.problem() is not None
     assert [levels.resolve_backend("auto", NAME) for _ in range(2)] == ["minilab"] * 2
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and said.startswith("mmlib: backend auto is minilab: deepmind_lab is installed but")
@@ -275,7 +276,7 @@ def test_a_wheel_whose_imports_are_missing_is_not_available(wheel, lacking, capf
 @pytest.mark.skipif(REAL, reason="DeepMind Lab is installed")
 def test_a_wheel_with_all_that_it_imports_is_available(wheel):
     wheel()
-    assert dmlab.available() and levels.resolve_backend("auto", NAME) == "dmlab"
+    assert dmlab_found.problem() is None and levels.resolve_backend("auto", NAME) == "dmlab"
     assert doctor.backends()["dmlab"] == "found"
 
 

@@ -8,7 +8,6 @@ from lasertag_scenes import FORWARD, IDLE, Duel
 
 from mmlib import levels
 from mmlib.levels.arenas import CHASM_ARENA, HORSESHOE_ARENA, plan
-from mmlib.levels.minilab.lasertag.bodies import DEATHS, HEALTH, OWN, SCORE, X, Y
 from mmlib.levels.minilab.lasertag.navigation import routes
 from mmlib.levels.minilab.marksman import marksman
 from mmlib.levels.table import SPECS
@@ -57,11 +56,11 @@ def test_spawns_are_free_and_everybody_starts_with_the_kit():
     for name in NAMES:
         level = levels.make(name, "minilab", num_envs=32, width=8, height=8, bot_count=4)
         body = level._fight.body[:, :5]
-        places = body[..., [X, Y]]
+        places = np.stack([body["x"], body["y"]], axis=-1)
         gaps = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1) + 1e9 * np.eye(5)
         assert gaps.min() > 60
-        assert (body[:, 0, HEALTH] == 125).all()
-        assert (body[:, 1:, HEALTH] == SPECS[name].arena.bot_health).all()
+        assert (body[:, 0]["health"] == 125).all()
+        assert (body[:, 1:]["health"] == SPECS[name].arena.bot_health).all()
 
 
 def test_looks_are_redrawn_where_the_level_says_so():
@@ -107,23 +106,23 @@ def play(name: str, seconds: int, num_envs: int, **settings):
 def test_idle_agents_die_about_as_often_as_measured():
     for name, low, high in (("lt_horseshoe_color", 55, 90), ("lt_chasm", 28, 52)):  # measured: 69 and 39 in 600 s
         body = play(name, 120, 16)
-        assert low < 5 * body[:, 0, DEATHS].mean() < high
-        assert (body[:, 0, OWN] == 0).all()
+        assert low < 5 * body[:, 0]["deaths"].mean() < high
+        assert (body[:, 0]["own"] == 0).all()
         if name == "lt_chasm":  # bots fall, but not the agent that stands still
-            assert body[:, 1:5, OWN].mean() > 5
-            assert body[:, 1:5, SCORE].mean() < 0
+            assert body[:, 1:5]["own"].mean() > 5
+            assert body[:, 1:5]["score"].mean() < 0
         else:
-            assert body[:, 1:5, SCORE].mean() > 8
+            assert body[:, 1:5]["score"].mean() > 8
 
 
 def test_skill_makes_bots_dangerous():
-    weak, strong = (play("lt_horseshoe_color", 60, 16, skill=skill)[:, 0, DEATHS].mean() for skill in (1, 5))
+    weak, strong = (play("lt_horseshoe_color", 60, 16, skill=skill)[:, 0]["deaths"].mean() for skill in (1, 5))
     assert strong > 1.3 * weak
 
 
 def test_a_level_without_bots_is_quiet():
     body = play_alone()
-    assert (body[:, :, DEATHS] == 0).all()
+    assert (body[:, :]["deaths"] == 0).all()
 
 
 def play_alone() -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmlib import levels
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab_found
 
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
 SQUARES = "contract_env:Squares-v0"  # pictures, two components of actions, ends by time only
@@ -38,7 +38,7 @@ def over(cases):
 def case(request, monkeypatch, tmp_path):
     if request.param[0] == "dmlab":
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        if not dmlab.available():
+        if dmlab_found.problem() is not None:
             monkeypatch.syspath_prepend(str(FAKE_DMLAB))
     return request.param
 

@@ -98,9 +98,9 @@ def bfloat16() -> dict[str, bool]:
 
 def backends() -> dict[str, str]:
     """Each backend of levels, and whether it can be used."""
-    from mmlib.levels import LEVELS, dmlab
+    from mmlib.levels import LEVELS, dmlab_found
 
-    lab = (dmlab.problem() or "found") if dmlab.installed() else "not installed (docs/dmlab.md)"
+    lab = (dmlab_found.problem() or "found") if dmlab_found.installed() else "not installed (docs/dmlab.md)"
     has = importlib.util.find_spec("gymnasium") is not None
     return {
         "minilab": f"{len(LEVELS)} levels",
@@ -131,9 +131,9 @@ def clean() -> list[dict[str, Any]]:
 
 
 def _current_kernels() -> Path | None:
-    from mmlib.levels.minilab import _cache_directory
+    from mmlib.levels.minilab.kernels import cache_directory
 
-    directory = _cache_directory()
+    directory = cache_directory()
     return Path(directory) if directory else None
 
 

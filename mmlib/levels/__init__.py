@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab, dmlab_found
 from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Pose, Step, Unsupported
 from mmlib.levels.table import SPECS
 
@@ -43,8 +43,8 @@ def resolve_backend(backend: str, name: str, *others: str) -> str:
         return backend
     if not all(each in dmlab.LEVELS for each in (name, *others)):
         return "minilab"
-    why = dmlab.problem()
-    if why is not None and dmlab.installed():
+    why = dmlab_found.problem()
+    if why is not None and dmlab_found.installed():
         _say(f"backend auto is minilab: {why}")
     return "dmlab" if why is None else "minilab"
 

@@ -146,6 +146,45 @@ class Level(Protocol):
         """Releases threads and processes; the level cannot be stepped afterwards."""
 
 
+def check_arguments(
+    num_envs: int,
+    seed: int,
+    action_repeat: int,
+    width: int,
+    height: int,
+    episode_seconds: float | None = None,
+    **positive: int,
+) -> None:
+    """Raises ValueError, naming it, for an argument of a level outside its range; `positive` ones are at least 1."""
+    for what, value in {"num_envs": num_envs, "action_repeat": action_repeat, **positive}.items():
+        if value < 1:
+            raise ValueError(f"{what} is {value}; it must be at least 1")
+    if width < 8 or height < 8:
+        raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed} is outside [0, 2**63)")
+    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
+        raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
+
+
+def check_index(i: int, num_envs: int) -> None:
+    """Raises ValueError unless there is an environment i."""
+    if not 0 <= i < num_envs:
+        raise ValueError(f"no environment {i}; there are {num_envs}, numbered from 0")
+
+
+def check_state(state: Mapping[str, NDArray], mine: Mapping[str, NDArray], name: str) -> None:
+    """Raises ValueError unless `state` is of the same level (`name`), seed and number of environments as `mine`."""
+    if state.keys() != mine.keys():
+        odd = ", ".join(sorted(state.keys() ^ mine.keys()))
+        raise ValueError(f"not a state of {name}; missing or unknown: {odd}")
+    if int(state["seed"]) != int(mine["seed"]):
+        raise ValueError(f"the state is of seed {int(state['seed'])}, the level of seed {int(mine['seed'])}")
+    for what, value in mine.items():
+        if state[what].shape != value.shape:
+            raise ValueError(f"{what} has shape {state[what].shape}; this level's is {value.shape}")
+
+
 def check_actions(actions: NDArray, num_envs: int, bounds: ActionBounds = LAB_ACTIONS) -> None:
     """Raises ValueError unless `actions` is int32 `[num_envs, G]` within `bounds`, DeepMind Lab's by default."""
     if not isinstance(actions, np.ndarray) or actions.dtype != np.int32:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib.levels.base import check_state
+
 
 class Episodes:
     """Numbers, lengths and returns of the current episodes of B environments.
@@ -16,12 +18,10 @@ class Episodes:
       staggered: cut each environment's first episode at a random frame.
 
     Raises:
-      ValueError: the seed is outside its range; staggered without a time limit.
+      ValueError: staggered without a time limit.
     """
 
     def __init__(self, seed: int, num_envs: int, episode_frames: int, staggered: bool):
-        if not 0 <= seed < 2**63:
-            raise ValueError(f"seed {seed} is outside [0, 2**63)")
         if staggered and not episode_frames:
             raise ValueError("staggered = True needs a level with a time limit; this one has none")
         self.seed = seed
@@ -70,12 +70,6 @@ class Episodes:
         Raises:
           ValueError: the state is of another level, seed or number of environments.
         """
-        if state.keys() != {"seed", "episode"}:
-            odd = ", ".join(sorted(state.keys() ^ {"seed", "episode"}))
-            raise ValueError(f"not a state of {level}; missing or unknown: {odd}")
-        if int(state["seed"]) != self.seed:
-            raise ValueError(f"the state is of seed {int(state['seed'])}, the level of seed {self.seed}")
-        if state["episode"].shape != self.number.shape:
-            raise ValueError(f"episode has shape {state['episode'].shape}; this level's is {self.number.shape}")
+        check_state(state, self.state_dict(), level)
         self.restart()
         self.number[:] = state["episode"] + 1

@@ -6,7 +6,6 @@ nothing of it is left behind whatever happens. A worker that dies is replaced; i
 
 from __future__ import annotations
 
-import importlib.util
 import mmap
 import os
 import sys
@@ -14,7 +13,6 @@ import tempfile
 import time
 import weakref
 from collections import deque
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +29,15 @@ from mmlib.levels.base import (
     Step,
     Unsupported,
     check_actions,
+    check_arguments,
+    check_index,
 )
 from mmlib.levels.bookkeeping import Episodes
+from mmlib.levels.dmlab_found import problem
 from mmlib.levels.dmlab_process import Worker, WorkerDied, WorkerRefused
 from mmlib.levels.dmlab_worker import memory_size, views
 
-BUILD_PAGE = "https://github.com/google-deepmind/lab/blob/master/docs/users/build.md"
 MAX_DEATHS, WITHIN_SECONDS = 5, 60.0  # of one worker, before the run is stopped
-STARTS_WITHIN = 60.0  # seconds that the first Lab may take; 0.5 to 0.75 were measured
-# What `__init__` of DeepMind Lab's own wheel imports, none of it declared, and how to get it.
-IMPORTS = {
-    "dm_env": "pip install dm-env",
-    "pkg_resources": 'pip install "setuptools<81"',
-    "imp": "which Python 3.12 has no more: make the environment with Python 3.11",
-}
-
 # This project's names: the level script's name in DeepMind Lab, seconds of an episode, what it is.
 _LEVELS = {
     "explore_object_locations_small": (
@@ -66,57 +58,6 @@ LEVELS = {
 
 class MissingDeepMindLab(ValueError, ModuleNotFoundError):
     """`deepmind_lab` is not installed, or no Lab can be made with it."""
-
-
-def installed() -> bool:
-    """Whether there is a module `deepmind_lab` (it is not imported here)."""
-    return importlib.util.find_spec("deepmind_lab") is not None
-
-
-def available() -> bool:
-    """Whether a Lab can be made."""
-    return problem() is None
-
-
-def problem() -> str | None:
-    """Why no Lab can be made, in a line that says what to do; None if one can.
-
-    Where `deepmind_lab` is installed one Lab is made, in a process of its own, and the outcome remembered.
-    """
-    spec = importlib.util.find_spec("deepmind_lab")
-    if spec is None:
-        return (
-            f"the Python module deepmind_lab is not installed; build it as {BUILD_PAGE} says and install the wheel "
-            "into this environment"
-        )
-    return _tried(spec.origin)
-
-
-@cache
-def _tried(origin: str | None) -> str | None:
-    """What `problem` says of the module in that file."""
-    shape, script = (1, 24, 32), _LEVELS["nav_maze_static_01"][0]
-    config = {"width": "32", "height": "24", "fps": str(FRAMES_PER_SECOND)}
-    with tempfile.TemporaryFile() as memory:
-        memory.truncate(memory_size(*shape))
-        setup = {"script": script, "config": config, "renderer": "software", "cache": None, "shape": shape, "index": 0}
-        worker = Worker({**setup, "memory": memory.fileno()})
-        try:
-            worker.receive(STARTS_WITHIN)
-        except (WorkerRefused, WorkerDied) as error:
-            return _reason(" ".join(str(error).split()))
-        finally:
-            worker.stop()
-    return None
-
-
-def _reason(message: str) -> str:
-    """The line for what a worker said when it could not make a Lab."""
-    if any(f"No module named {name!r}" in message for name in IMPORTS):
-        lacking = [name for name in IMPORTS if repr(name) in message or importlib.util.find_spec(name) is None]
-        needs = ", ".join(f"{name} ({IMPORTS[name]})" for name in lacking)
-        return f"deepmind_lab is installed but cannot be imported: it needs {needs}"
-    return f"deepmind_lab is installed but no Lab can be made: {message[-300:]}"
 
 
 def check(name: str) -> None:
@@ -180,7 +121,8 @@ class DMLab:
         **settings: Any,
     ):
         check(name)
-        _check_arguments(num_envs, action_repeat, width, height, episode_seconds, renderer, settings)
+        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds)
+        _check_settings(renderer, settings)
         self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
         self.width, self.height = width, height
         seconds = _LEVELS[name][1] if episode_seconds is None else episode_seconds
@@ -304,13 +246,9 @@ class DMLab:
         if not self._stop.alive:
             raise RuntimeError(f"{self.name} is closed")
 
-    def _check_index(self, i: int) -> None:
-        if not 0 <= i < self.num_envs:
-            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
-
     def pose(self, i: int) -> Pose:
         """See `Level.pose`: as of the last observation."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         x, y, z, pitch, yaw, _ = self._poses[i].tolist()
         return Pose(x, y, z, (yaw + 180.0) % 360.0 - 180.0, pitch)
 
@@ -320,7 +258,7 @@ class DMLab:
 
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """The observation, `[height, width, 3]`; Unsupported for any other size."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         if (width, height) != (self.width, self.height):
             raise Unsupported(
                 f"DeepMind Lab draws in the size that the level was made with, {self.width} x {self.height}, "
@@ -364,23 +302,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_arguments(
-    num_envs: int,
-    action_repeat: int,
-    width: int,
-    height: int,
-    episode_seconds: float | None,
-    renderer: str,
-    settings: dict[str, Any],
-) -> None:
-    """Raises ValueError, naming it, for an argument outside its range."""
-    for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat)):
-        if value < 1:
-            raise ValueError(f"{what} is {value}; it must be at least 1")
-    if width < 8 or height < 8:
-        raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
-    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
-        raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
+def _check_settings(renderer: str, settings: dict[str, Any]) -> None:
+    """Raises ValueError, naming it, for a setting that is not to be made."""
     if renderer not in ("software", "hardware"):
         raise ValueError(f"unknown renderer {renderer!r}; renderers: software, hardware")
     for setting, instead in (("fps", "the contract's 60"), ("episodeLengthSeconds", "episode_seconds")):

@@ -18,7 +18,17 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from mmlib.levels.base import ActionBounds, Interface, LevelInfo, Pose, Step, Unsupported, check_actions
+from mmlib.levels.base import (
+    ActionBounds,
+    Interface,
+    LevelInfo,
+    Pose,
+    Step,
+    Unsupported,
+    check_actions,
+    check_arguments,
+    check_index,
+)
 from mmlib.levels.bookkeeping import Episodes
 from mmlib.spaces import ActionSpace
 
@@ -186,9 +196,7 @@ class GymnasiumLevel:
         staggered: bool = False,
         **settings: Any,
     ):
-        for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat)):
-            if value < 1:
-                raise ValueError(f"{what} is {value}; it must be at least 1")
+        check_arguments(num_envs, seed, action_repeat, width, height)
         self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
         self.width, self.height = width, height
         first = make_environment(name, **settings)
@@ -248,10 +256,6 @@ class GymnasiumLevel:
         self._see(i, observation)
         return total, False, False
 
-    def _check_index(self, i: int) -> None:
-        if not 0 <= i < self.num_envs:
-            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
-
     def pose(self, i: int) -> Pose:
         """Raises Unsupported."""
         raise Unsupported("environments of Gymnasium have no pose; levels of minilab and dmlab do")
@@ -266,7 +270,7 @@ class GymnasiumLevel:
 
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """What the environment renders, resampled to `[height, width, 3]`; Unsupported if it cannot."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         try:
             picture = self._environments[i].render()
         except (NotImplementedError, gymnasium.error.DependencyNotInstalled) as error:

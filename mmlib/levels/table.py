@@ -49,42 +49,35 @@ class LevelSpec:
 
 _EXPLORE = MazeRules(height=11, width=11, max_rooms=4, room_min=3, room_max=5, spawns=5, objects=4)
 
+
+def _static(name: str, seconds: int, layout: str, description: str) -> LevelSpec:
+    return LevelSpec(name, description, seconds, name.endswith("_mini"), ceiling=98.0, sky=False, layout=layout)
+
+
 _ALL = (
-    LevelSpec(
-        name="nav_maze_static_01",
-        description="a fixed maze of 10 x 5 cells: five apples (+1), a goal (+10) that restarts the map",
-        seconds=60,
-        miniature=False,
-        ceiling=98.0,
-        sky=False,
-        layout=layouts.NAV_MAZE_STATIC_01,
+    _static(
+        "nav_maze_static_01",
+        60,
+        layouts.NAV_MAZE_STATIC_01,
+        "a fixed maze of 10 x 5 cells: five apples (+1), a goal (+10) that restarts the map",
     ),
-    LevelSpec(
-        name="nav_maze_static_01_mini",
-        description="eight cells of nav_maze_static_01: three apples (+1) and a near goal (+10)",
-        seconds=30,
-        miniature=True,
-        ceiling=98.0,
-        sky=False,
-        layout=layouts.NAV_MAZE_STATIC_01_MINI,
+    _static(
+        "nav_maze_static_01_mini",
+        30,
+        layouts.NAV_MAZE_STATIC_01_MINI,
+        "eight cells of nav_maze_static_01: three apples (+1) and a near goal (+10)",
     ),
-    LevelSpec(
-        name="nav_maze_static_02",
-        description="a fixed maze of 15 x 9 cells: thirteen apples (+1), a goal (+10) that restarts the map",
-        seconds=150,
-        miniature=False,
-        ceiling=98.0,
-        sky=False,
-        layout=layouts.NAV_MAZE_STATIC_02,
+    _static(
+        "nav_maze_static_02",
+        150,
+        layouts.NAV_MAZE_STATIC_02,
+        "a fixed maze of 15 x 9 cells: thirteen apples (+1), a goal (+10) that restarts the map",
     ),
-    LevelSpec(
-        name="nav_maze_static_02_mini",
-        description="seven cells of nav_maze_static_02: an apple (+1) and a near goal (+10)",
-        seconds=30,
-        miniature=True,
-        ceiling=98.0,
-        sky=False,
-        layout=layouts.NAV_MAZE_STATIC_02_MINI,
+    _static(
+        "nav_maze_static_02_mini",
+        30,
+        layouts.NAV_MAZE_STATIC_02_MINI,
+        "seven cells of nav_maze_static_02: an apple (+1) and a near goal (+10)",
     ),
     LevelSpec(
         name="explore_object_locations_small",
@@ -111,42 +104,36 @@ _ALL = (
     ),
 )
 
+
+def _lasertag(name: str, seconds: int, arena: Arena, description: str) -> LevelSpec:
+    miniature = name.endswith("_mini")
+    return LevelSpec(name, description, seconds, miniature, arenas.WALL_HEIGHT, sky=True, arena=arena)
+
+
 _LASERTAG = (
-    LevelSpec(
-        name="lt_horseshoe_color",
-        description="lasertag in a U of 1536 x 1152 units against six bots: +1 for a tag, -1 for tagging oneself",
-        seconds=600,
-        miniature=False,
-        ceiling=arenas.WALL_HEIGHT,
-        sky=True,
-        arena=arenas.HORSESHOE_ARENA,
+    _lasertag(
+        "lt_horseshoe_color",
+        600,
+        arenas.HORSESHOE_ARENA,
+        "lasertag in a U of 1536 x 1152 units against six bots: +1 for a tag, -1 for tagging oneself",
     ),
-    LevelSpec(
-        name="lt_horseshoe_color_mini",
-        description="lasertag in a U of 576 x 576 units against two slow bots that one hit tags",
-        seconds=60,
-        miniature=True,
-        ceiling=arenas.WALL_HEIGHT,
-        sky=True,
-        arena=arenas.HORSESHOE_MINI_ARENA,
+    _lasertag(
+        "lt_horseshoe_color_mini",
+        60,
+        arenas.HORSESHOE_MINI_ARENA,
+        "lasertag in a U of 576 x 576 units against two slow bots that one hit tags",
     ),
-    LevelSpec(
-        name="lt_chasm",
-        description="lasertag in a room of 640 x 640 units across a pit against four bots: +1 a tag, -1 for falling",
-        seconds=600,
-        miniature=False,
-        ceiling=arenas.WALL_HEIGHT,
-        sky=True,
-        arena=arenas.CHASM_ARENA,
+    _lasertag(
+        "lt_chasm",
+        600,
+        arenas.CHASM_ARENA,
+        "lasertag in a room of 640 x 640 units across a pit against four bots: +1 a tag, -1 for falling",
     ),
-    LevelSpec(
-        name="lt_chasm_mini",
-        description="lasertag in a room of 640 x 384 units around a small pit against two slow bots",
-        seconds=60,
-        miniature=True,
-        ceiling=arenas.WALL_HEIGHT,
-        sky=True,
-        arena=arenas.CHASM_MINI_ARENA,
+    _lasertag(
+        "lt_chasm_mini",
+        60,
+        arenas.CHASM_MINI_ARENA,
+        "lasertag in a room of 640 x 384 units around a small pit against two slow bots",
     ),
 )
 

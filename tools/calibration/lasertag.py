@@ -58,12 +58,7 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
       For every episode: the agent's "return", "deaths" and "dead" (share of the time), the bots' mean "bot speed"
       (units/s, dead time included), "bot score", "bot dead", and "fourth" (the fourth bot's score).
     """
-    from mmlib.levels.minilab.lasertag.bodies import (  # late: loads the compiled kernels
-        DEAD_FRAMES,
-        DEATHS,
-        SCORE,
-        TRAVEL,
-    )
+    from mmlib.levels.minilab.lasertag.bodies import BODY  # late: loads the compiled kernels
 
     level = levels.make(
         name,
@@ -86,17 +81,17 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
             table = _SMALL if policy == "small" else _BIG
             actions = table[rng.integers(len(table), size=episodes)]
         total += level.step(actions).reward
-    body, frames = level.state_dict()["fight.body"], steps * REPEAT
+    body, frames = level.state_dict()["fight.body"].view(BODY)[..., 0], steps * REPEAT
     level.close()
-    bots = body[:, 1 : 1 + BOTS]
+    agent, bots = body[:, 0], body[:, 1 : 1 + BOTS]
     return {
         "return": total,
-        "deaths": body[:, 0, DEATHS],
-        "dead": body[:, 0, DEAD_FRAMES] / frames,
-        "bot speed": bots[..., TRAVEL].mean(1) / frames,
-        "bot score": bots[..., SCORE].mean(1),
-        "bot dead": bots[..., DEAD_FRAMES].mean(1) / frames,
-        "fourth": bots[:, 3, SCORE],
+        "deaths": agent["deaths"],
+        "dead": agent["dead_frames"] / frames,
+        "bot speed": bots["travel"].mean(1) / frames,
+        "bot score": bots["score"].mean(1),
+        "bot dead": bots["dead_frames"].mean(1) / frames,
+        "fourth": bots[:, 3]["score"],
     }
 
 

@@ -20,7 +20,7 @@ import torch
 
 from mmlib.config import RunConfig, make_config
 from mmlib.experiments.design import repository_root
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab_found
 from mmlib.runs.reader import Run
 from mmlib.runs.records import replace_text
 from mmlib.training import checkpoint
@@ -185,7 +185,7 @@ def python_path(folder: Path) -> dict[str, str]:
 
 def lab_name() -> str:
     """Which DeepMind Lab the checks use."""
-    return "itself" if dmlab.available() else "a strict stand-in for its Python module"
+    return "itself" if dmlab_found.problem() is None else "a strict stand-in for its Python module"
 
 
 def lab_environment(folder: Path) -> dict[str, str]:
@@ -194,8 +194,9 @@ def lab_environment(folder: Path) -> dict[str, str]:
     Raises Surprise where there is neither.
     """
     fake = repository_root() / "tests" / "fake_dmlab"
-    expect(dmlab.available() or fake.is_dir(), "DeepMind Lab is not installed, and the tests' stand-in is not here")
-    paths = {} if dmlab.available() else python_path(fake)
+    real = dmlab_found.problem() is None
+    expect(real or fake.is_dir(), "DeepMind Lab is not installed, and the tests' stand-in is not here")
+    paths = {} if real else python_path(fake)
     return {**paths, "XDG_CACHE_HOME": str(folder / "cache")}
 
 

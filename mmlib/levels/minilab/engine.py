@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -14,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.arenas import MAX_BOTS
-from mmlib.levels.base import FRAMES_PER_SECOND, Pose, Step, check_actions
+from mmlib.levels.base import (
+    FRAMES_PER_SECOND,
+    Pose,
+    Step,
+    check_actions,
+    check_arguments,
+    check_index,
+    check_state,
+)
+from mmlib.levels.minilab.kernels import Notice
 from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.lasertag.match import begin_match, play
 from mmlib.levels.minilab.maze.episodes import advance, begin
@@ -34,7 +41,25 @@ SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # be
 class MiniLab:
     """A MiniLab level, see `mmlib.levels.base.Level`.
 
-    Environment i of seed s plays the same episodes whatever `num_envs` and `threads` are, wherever it runs.
+    Environment i of seed s plays the same episodes whatever `num_envs` and `threads` are, wherever it runs. The first
+    level on a machine compiles the engine.
+
+    Args:
+      name: a key of `SPECS`.
+      num_envs: B.
+      seed: 0 <= seed < 2**63; with the environment's number it decides maps, objects, spawn points and
+        looks.
+      action_repeat: frames of a level step.
+      width: of the observation, pixels.
+      height: of the observation, pixels.
+      threads: worker threads of `reset` and `step`; they change the speed and nothing else.
+      episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
+      staggered: see `mmlib.levels.make`.
+      bot_count: bots of a lasertag level, 0 to 6, in place of the level's own number.
+      skill: of the bots, 1 to 5, in place of the level's own (4; miniatures 1).
+
+    Raises:
+      ValueError: an argument outside its range, or a setting that the level does not take.
     """
 
     backend = "minilab"
@@ -54,26 +79,7 @@ class MiniLab:
         bot_count: int | None = None,
         skill: float | None = None,
     ):
-        """Makes the level; the first one on a machine compiles the engine.
-
-        Args:
-          name: a key of `SPECS`.
-          num_envs: B.
-          seed: 0 <= seed < 2**63; with the environment's number it decides maps, objects, spawn points and
-            looks.
-          action_repeat: frames of a level step.
-          width: of the observation, pixels.
-          height: of the observation, pixels.
-          threads: worker threads of `reset` and `step`; they change the speed and nothing else.
-          episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
-          staggered: see `mmlib.levels.make`.
-          bot_count: bots of a lasertag level, 0 to 6, in place of the level's own number.
-          skill: of the bots, 1 to 5, in place of the level's own (4; miniatures 1).
-
-        Raises:
-          ValueError: an argument outside its range, or a setting that the level does not take.
-        """
-        _check_arguments(num_envs, seed, action_repeat, width, height, threads, episode_seconds)
+        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, threads=threads)
         self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seed, action_repeat
         self.width, self.height = width, height
         self._spec = SPECS[name]
@@ -94,7 +100,7 @@ class MiniLab:
         self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
         self._split(min(threads, num_envs))
-        with _Notice():
+        with Notice():
             self.reset()
             self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
 
@@ -234,10 +240,6 @@ class MiniLab:
             outcome.episode_frames.copy(),
         )
 
-    def _check_index(self, i: int) -> None:
-        if not 0 <= i < self.num_envs:
-            raise ValueError(f"no environment {i}; there are {self.num_envs}, numbered from 0")
-
     @property
     def extent(self) -> tuple[float, float]:
         """Width (x) and height (y) of every environment's map, DeepMind Lab's units."""
@@ -246,7 +248,7 @@ class MiniLab:
 
     def pose(self, i: int) -> Pose:
         """See `Level.pose`."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         x, y, eye, yaw, pitch = self._agents.pose[i].tolist()
         return Pose(x, y, eye - EYE_ABOVE_ORIGIN, yaw, pitch)
 
@@ -256,7 +258,7 @@ class MiniLab:
         Raises:
           ValueError: the body does not fit inside the map's border.
         """
-        self._check_index(i)
+        check_index(i, self.num_envs)
         _, rows, columns = self._world.floor_z.shape
         for axis, value, cells in (("x", x, columns), ("y", y, rows)):
             if not REACH_WALL <= value <= cells * self._cell - REACH_WALL:
@@ -270,14 +272,14 @@ class MiniLab:
 
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """See `Level.render`."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         out = np.zeros((1, 3, height, width), np.uint8)
         self._draw(out, self._agents.pose[i : i + 1], i, 0, 1)
         return np.stack(out[0], axis=-1)
 
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
         """See `Level.map_image`."""
-        self._check_index(i)
+        check_index(i, self.num_envs)
         world = self._world
         return map_image(
             self._in_view(self._agents.pose[i]),
@@ -292,13 +294,11 @@ class MiniLab:
         )
 
     def _state(self) -> dict[str, NDArray]:
-        state: dict[str, NDArray] = {f"world.{k}": v for k, v in self._world._asdict().items()}
-        fight = {} if self._fight is None else self._fight._asdict()
-        return (
-            state
-            | {f"agents.{k}": v for k, v in self._agents._asdict().items()}
-            | {f"fight.{k}": v for k, v in fight.items()}
-        )
+        """Everything that changes, as arrays of numbers that are written through."""
+        parts: dict[str, Any] = {"world": self._world, "agents": self._agents}
+        if self._fight is not None:
+            parts["fight"] = self._fight._replace(body=self._fight.body["numbers"])
+        return {f"{part}.{k}": v for part, arrays in parts.items() for k, v in arrays._asdict().items()}
 
     def state_dict(self) -> dict[str, NDArray]:
         """See `Level.state_dict`."""
@@ -312,14 +312,7 @@ class MiniLab:
           ValueError: the state is of another level, seed or number of environments.
         """
         mine = self._state()
-        if state.keys() != mine.keys() | {"seed"}:
-            odd = ", ".join(sorted(state.keys() ^ (mine.keys() | {"seed"})))
-            raise ValueError(f"not a state of {self.name}; missing or unknown: {odd}")
-        if int(state["seed"]) != self.seed:
-            raise ValueError(f"the state is of seed {int(state['seed'])}, the level of seed {self.seed}")
-        for name, value in mine.items():
-            if state[name].shape != value.shape:
-                raise ValueError(f"{name} has shape {state[name].shape}; this level's is {value.shape}")
+        check_state(state, mine | {"seed": np.array(self.seed)}, self.name)
         for name, value in mine.items():
             value[:] = state[name]
         self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
@@ -336,27 +329,6 @@ def _runs(which: NDArray[np.bool_], start: int, stop: int) -> Iterator[tuple[int
     yield from zip(edges[::2].tolist(), edges[1::2].tolist())
 
 
-def _check_arguments(
-    num_envs: int,
-    seed: int,
-    action_repeat: int,
-    width: int,
-    height: int,
-    threads: int,
-    episode_seconds: float | None,
-) -> None:
-    """Raises ValueError, naming it, for an argument outside its range."""
-    for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat), ("threads", threads)):
-        if value < 1:
-            raise ValueError(f"{what} is {value}; it must be at least 1")
-    if width < 8 or height < 8:
-        raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed {seed} is outside [0, 2**63)")
-    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
-        raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
-
-
 def _check_lasertag(spec: LevelSpec, bot_count: int | None, skill: float | None) -> None:
     """Raises ValueError for a lasertag setting outside its range, or of a level that takes none."""
     if spec.arena is None:
@@ -368,23 +340,3 @@ def _check_lasertag(spec: LevelSpec, bot_count: int | None, skill: float | None)
         raise ValueError(f"bot_count is {bot_count}; it must be a whole number from 0 to {MAX_BOTS}")
     if skill is not None and not 1 <= skill <= 5:
         raise ValueError(f"skill is {skill}; it must be from 1 to 5")
-
-
-class _Notice:
-    """Says so, once, when what runs inside takes long because the kernels are not in the disk cache."""
-
-    shown = False
-
-    def __enter__(self) -> None:
-        self._timer = threading.Timer(2.0, self._show)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    @classmethod
-    def _show(cls) -> None:
-        if not cls.shown:
-            cls.shown = True
-            print("MiniLab: compiling the engine, once on this machine (up to a minute) …", file=sys.stderr)

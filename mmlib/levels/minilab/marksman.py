@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmlib.levels.arenas import CONTACT, ORB
 from mmlib.levels.minilab.engine import MiniLab
-from mmlib.levels.minilab.lasertag.bodies import AMMO, EYE, GADGET, HEALTH, PITCH, RELOAD, VX, VY, YAW, X, Y, floor_at
+from mmlib.levels.minilab.lasertag.bodies import floor_at
 from mmlib.levels.minilab.lasertag.bots import bearing, nearest_opponent, wants, way_to, wrapped
 from mmlib.levels.minilab.lasertag.combat import FEET, HULL, MUZZLE, SHOT_SPEED, SPLASH_RADIUS
 from mmlib.levels.minilab.lasertag.match import scene_of
@@ -54,9 +54,9 @@ def _walk(scene, rules, action, direction):
     me = scene.body[0]
     for side in (0.0, 60.0, -60.0, 120.0, -120.0, 180.0):
         heading = math.radians(direction + side)
-        x, y = me[X] + PIT_MARGIN * math.cos(heading), me[Y] + PIT_MARGIN * math.sin(heading)
+        x, y = me.x + PIT_MARGIN * math.cos(heading), me.y + PIT_MARGIN * math.sin(heading)
         if floor_at(scene, x, y, rules.size) >= 0.0:
-            relative = heading - math.radians(me[YAW])
+            relative = heading - math.radians(me.yaw)
             action[3] = int(np.rint(math.cos(relative) * 1.2))
             action[2] = int(np.rint(-math.sin(relative) * 1.2))
             return
@@ -68,11 +68,11 @@ def _nearest_gadget(scene, rules):
     me, best, least = scene.body[0], -1, DETOUR
     for n in range(len(scene.waits)):
         item = rules.items[n]
-        away = math.hypot(item[1] - me[X], item[2] - me[Y])
+        away = math.hypot(item[1] - me.x, item[2] - me.y)
         if scene.waits[n] > 0.0 or away >= least or not wants(me, int(item[0])):
             continue
         over = floor_at(scene, item[1], item[2], rules.size) < 0.0
-        if not over and sees(scene.wall_x, scene.wall_y, me[X], me[Y], item[1], item[2], rules.size):
+        if not over and sees(scene.wall_x, scene.wall_y, me.x, me.y, item[1], item[2], rules.size):
             best, least = n, away
     return best
 
@@ -81,28 +81,28 @@ def _nearest_gadget(scene, rules):
 def _fight(scene, rules, action, target, repeat, frame):
     """Aims at an opponent in sight, fires, and walks round it."""
     me, it = scene.body[0], scene.body[target]
-    away = math.hypot(it[X] - me[X], it[Y] - me[Y])
-    orb = me[GADGET] == ORB and me[AMMO + ORB] > 0.0
+    away = math.hypot(it.x - me.x, it.y - me.y)
+    orb = me.gadget == ORB and me.ammo[ORB] > 0.0
     ahead = FRAME * repeat  # by when the view has turned
-    x, y = it[X] + (it[VX] - me[VX]) * ahead, it[Y] + (it[VY] - me[VY]) * ahead
-    z = it[EYE] - 20.0
+    x, y = it.x + (it.vx - me.vx) * ahead, it.y + (it.vy - me.vy) * ahead
+    z = it.eye - 20.0
     if orb:
         lead = away / SHOT_SPEED
-        x, y, z = x + it[VX] * lead, y + it[VY] * lead, it[EYE] - FEET + 8.0
-    flat = max(math.hypot(x - me[X], y - me[Y]), 1.0)
-    gap = wrapped(bearing(me[X], me[Y], x, y) - me[YAW])
+        x, y, z = x + it.vx * lead, y + it.vy * lead, it.eye - FEET + 8.0
+    flat = max(math.hypot(x - me.x, y - me.y), 1.0)
+    gap = wrapped(bearing(me.x, me.y, x, y) - me.yaw)
     _turn(action, 0, -gap, repeat)
-    _turn(action, 1, math.degrees(math.atan2(me[EYE] - z, flat)) - me[PITCH], repeat)
+    _turn(action, 1, math.degrees(math.atan2(me.eye - z, flat)) - me.pitch, repeat)
     safe = not orb or away > SPLASH_RADIUS + 2.0 * MUZZLE
     near = abs(gap) < (4.0 if orb else 6.0 + math.degrees(math.atan2(HULL, flat)))
-    action[4] = int(safe and (near or me[RELOAD] > 100.0))
+    action[4] = int(safe and (near or me.reload > 100.0))
     side = 1.0 if frame // TURN_ROUND % 2 == 0 else -1.0
     aside = 90.0
-    if away < NEAR and me[GADGET] != CONTACT:
+    if away < NEAR and me.gadget != CONTACT:
         aside = 140.0
     elif away > FAR:
         aside = 45.0
-    _walk(scene, rules, action, bearing(me[X], me[Y], it[X], it[Y]) + side * aside)
+    _walk(scene, rules, action, bearing(me.x, me.y, it.x, it.y) + side * aside)
 
 
 @njit(nogil=True, cache=True)
@@ -111,14 +111,14 @@ def _seek(scene, rules, action, repeat):
     me, best, least = scene.body[0], -1, np.inf
     for n in range(1, 1 + rules.bots):
         it = scene.body[n]
-        away = math.hypot(it[X] - me[X], it[Y] - me[Y])
-        if it[HEALTH] > 0.0 and away < least:
+        away = math.hypot(it.x - me.x, it.y - me.y)
+        if it.health > 0.0 and away < least:
             best, least = n, away
     if best < 0:
         return
-    direction, over = way_to(scene, rules, me[X], me[Y], scene.body[best, X], scene.body[best, Y])
-    _turn(action, 0, -wrapped(direction - me[YAW]), repeat)
-    _turn(action, 1, -me[PITCH], repeat)
+    direction, over = way_to(scene, rules, me.x, me.y, scene.body[best].x, scene.body[best].y)
+    _turn(action, 0, -wrapped(direction - me.yaw), repeat)
+    _turn(action, 1, -me.pitch, repeat)
     if not over:
         _walk(scene, rules, action, direction)
 
@@ -129,8 +129,8 @@ def _decide(actions, repeat, rules, world, agents, fight):
     for e in range(len(actions)):
         scene, action = scene_of(e, world, fight), actions[e]
         me = scene.body[0]
-        me[X:VX] = agents.pose[e]
-        if me[HEALTH] <= 0.0:
+        me.pose[:] = agents.pose[e]
+        if me.health <= 0.0:
             action[4] = 1
             continue
         target = nearest_opponent(scene, rules, 0, 360.0)
@@ -140,4 +140,4 @@ def _decide(actions, repeat, rules, world, agents, fight):
             _seek(scene, rules, action, repeat)
         item = _nearest_gadget(scene, rules)
         if item >= 0:
-            _walk(scene, rules, action, bearing(me[X], me[Y], rules.items[item, 1], rules.items[item, 2]))
+            _walk(scene, rules, action, bearing(me.x, me.y, rules.items[item, 1], rules.items[item, 2]))

@@ -1,14 +1,16 @@
-"""The arrays of a batch of environments, shared by the rules, the physics and the renderer."""
+"""The arrays of a batch of environments, shared by the rules, the physics and the renderer, and an episode's books."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.levels.layouts import Layout, parse
+from mmlib.levels.minilab import random
 from mmlib.levels.table import LevelSpec, MazeRules
 
 APPLE, GOAL = 1, 2  # kinds of objects
@@ -69,6 +71,34 @@ class Outcome(NamedTuple):
     episode_frames: NDArray[np.int32]  # [B]
 
 
+@njit(nogil=True, cache=True)
+def next_episode(rules, agents, e, anew):
+    """Begins the books of environment e's next episode if it is due, or of episode 0 if `anew`; whether it began."""
+    if anew:
+        agents.episode[e] = 0
+    elif agents.frame[e] >= agents.length[e]:
+        agents.episode[e] += 1
+    else:
+        return False
+    agents.frame[e], agents.score[e], agents.length[e] = 0, 0.0, rules.episode_frames
+    if rules.staggered and agents.episode[e] == 0:
+        key = random.stream(rules.seed[e], rules.number[e], agents.episode[e], random.LENGTH)
+        agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
+    return True
+
+
+@njit(nogil=True, cache=True)
+def book(rules, agents, outcome, e, reward):
+    """Writes what a level step of environment e gave; whether its episode ended."""
+    agents.score[e] += reward
+    done = agents.frame[e] >= agents.length[e]
+    whole = done and agents.length[e] == rules.episode_frames  # a cut episode has no return
+    outcome.reward[e], outcome.done[e] = reward, done
+    outcome.episode_return[e] = agents.score[e] if whole else np.nan
+    outcome.episode_frames[e] = agents.frame[e] if done else 0
+    return done
+
+
 _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
 
 
@@ -91,30 +121,35 @@ def make_rules(
     )
 
 
-def make_world(spec: LevelSpec, num_envs: int) -> World:
-    """Allocates the maps of `num_envs` environments; a fixed layout is drawn into all of them."""
-    layout = parse(spec.layout) if spec.layout is not None else None
-    if layout is not None:
-        cy, cx = layout.walls_x.shape[0], layout.walls_y.shape[1]
-        objects, spawns = len(layout.apples) + len(layout.goals), len(layout.spawns)
-    else:
-        assert spec.maze is not None, f"{spec.name} has neither a layout nor a maze"
-        cy, cx, rooms = spec.maze.height, spec.maze.width, spec.maze.max_rooms
-        objects, spawns = rooms * spec.maze.objects, rooms * spec.maze.spawns
-    world = World(
+def empty_world(num_envs: int, cells: tuple[int, ...], sprites: int, kinds: int, spawns: int) -> World:
+    """Allocates the maps of `num_envs` environments of CY x CX cells, with nothing in them."""
+    cy, cx = cells
+    return World(
         wall_x=np.zeros((num_envs, cy, cx + 1), np.uint8),
         wall_y=np.zeros((num_envs, cy + 1, cx), np.uint8),
         floor_z=np.zeros((num_envs, cy, cx), np.float32),
         floor_texture=np.zeros((num_envs, cy, cx), np.uint8),
         theme=np.zeros(num_envs, np.uint8),
-        sprites=np.zeros((num_envs, objects, 5), np.float32),
-        kinds=np.zeros((num_envs, objects), np.uint8),
+        sprites=np.zeros((num_envs, sprites, 5), np.float32),
+        kinds=np.zeros((num_envs, kinds), np.uint8),
         spawns=np.zeros((num_envs, spawns, 2), np.float64),
         spawn_count=np.zeros(num_envs, np.int32),
     )
-    if layout is not None:
+
+
+def make_world(spec: LevelSpec, num_envs: int) -> World:
+    """The maps of `num_envs` environments of a maze; a fixed layout is drawn into all of them."""
+    if spec.layout is not None:
+        layout = parse(spec.layout)
+        cells = layout.walls_x.shape[0], layout.walls_y.shape[1]
+        objects = len(layout.apples) + len(layout.goals)
+        world = empty_world(num_envs, cells, objects, objects, len(layout.spawns))
         _draw_layout(world, layout)
-    return world
+        return world
+    maze = spec.maze
+    assert maze is not None, f"{spec.name} has neither a layout nor a maze"
+    objects = maze.max_rooms * maze.objects
+    return empty_world(num_envs, (maze.height, maze.width), objects, objects, maze.max_rooms * maze.spawns)
 
 
 def _draw_layout(world: World, layout: Layout) -> None:

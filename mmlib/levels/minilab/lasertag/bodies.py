@@ -1,7 +1,7 @@
 """The state of a lasertag batch: bodies, orbs in flight, marks on show, item clocks.
 
-Body 0 of an environment is the agent, the others are bots. A body is one row of numbers, `body[e, k]`, with the
-columns below; times are in engine milliseconds, of which a frame of 1/60 s has 16.
+Body 0 of an environment is the agent, the others are bots. A body is a record of numbers, `body[e, k]`; times are in
+engine milliseconds, of which a frame of 1/60 s has 16.
 """
 
 from __future__ import annotations
@@ -15,28 +15,51 @@ from numpy.typing import NDArray
 from mmlib.levels.arenas import MAX_BOTS, MAX_SHOTS, PIT_SLOT, Arena, plan
 from mmlib.levels.minilab.lasertag.navigation import routes
 from mmlib.levels.minilab.random import unit
-from mmlib.levels.minilab.world import Rules, World
+from mmlib.levels.minilab.world import Rules, World, empty_world
 
 BODIES = 1 + MAX_BOTS
 
-X, Y, EYE, YAW, PITCH = 0, 1, 2, 3, 4  # as `Agents.pose`
-VX, VY, VZ = 5, 6, 7  # units/s
-JUMP_HELD = 8
-HEALTH, ARMOUR = 9, 10  # health 0: dead
-DECAY = 11  # ms until health and armour above 100 lose a point
-DEAD = 12  # ms since death
-GADGET, RELOAD, AMMO = 13, 14, 15  # in hand; ms until it can fire; rounds of the four gadgets (15..18)
-SCORE, DEATHS, OWN = 19, 20, 21  # books of the episode; OWN: deaths by oneself or the world
-DEAD_FRAMES, TRAVEL = 22, 23  # frames spent dead; sum of the horizontal speed over frames
-# A bot's mind.
-ENEMY, VISIBLE, SEEN, LOST = 24, 25, 26, 27  # whom (-1 nobody); in view; ms in view; ms out of view
-ERROR_YAW, ERROR_PITCH = 28, 29  # of its aim, degrees
-SIDE, HEADING = 30, 31  # way round an opponent, ±1; where it walks, degrees
-GOAL, ROAM_X, ROAM_Y = 32, 33, 34  # item (-1 none); otherwise a place
-CROSS, SLIP = 35, 36  # wants over the pit; fails at it: -1 not decided, 0 no, 1 yes
-WAIT, THINK, HURT_BY = 37, 38, 39  # ms dead before it returns; ms until it thinks; who hit it last
-REST = 40  # stands still until the next thought
-COLUMNS = 41
+# The numbers of a body, float64, and how many of each; `pose`, `velocity` and `numbers` are the same memory as arrays.
+_NUMBERS = {
+    **dict.fromkeys(("x", "y", "eye", "yaw", "pitch"), 1),  # as `Agents.pose`
+    **dict.fromkeys(("vx", "vy", "vz"), 1),  # units/s
+    "jump_held": 1,
+    **dict.fromkeys(("health", "armour"), 1),  # health 0: dead
+    "decay": 1,  # ms until health and armour above 100 lose a point
+    "dead": 1,  # ms since death
+    "gadget": 1,  # in hand
+    "reload": 1,  # ms until it can fire
+    "ammo": 4,  # rounds of each gadget
+    **dict.fromkeys(("score", "deaths", "own"), 1),  # books of the episode; own: deaths by oneself or the world
+    "dead_frames": 1,  # spent dead
+    "travel": 1,  # sum of the horizontal speed over frames
+    # A bot's mind.
+    "enemy": 1,  # whom it fights, -1 nobody
+    **dict.fromkeys(("visible", "seen", "lost"), 1),  # the enemy is in view; ms in view; ms out of view
+    **dict.fromkeys(("error_yaw", "error_pitch"), 1),  # of its aim, degrees
+    "side": 1,  # way round an opponent, +1 or -1
+    "heading": 1,  # where it walks, degrees
+    "goal": 1,  # item that it wants, -1 none
+    **dict.fromkeys(("roam_x", "roam_y"), 1),  # otherwise a place
+    "cross": 1,  # wants over the pit
+    "slip": 1,  # fails at it: -1 not decided, 0 no, 1 yes
+    "wait": 1,  # ms dead before it returns
+    "think": 1,  # ms until it thinks
+    "hurt_by": 1,  # who hit it last
+    "rest": 1,  # stands still until the next thought
+}
+
+
+def _record() -> np.dtype:
+    counts = list(_NUMBERS.values())
+    starts = [sum(counts[:n]) for n in range(len(counts))]
+    fields = [*zip(_NUMBERS, counts, starts), ("pose", 5, 0), ("velocity", 3, 5), ("numbers", sum(counts), 0)]
+    names, counts, starts = (list(column) for column in zip(*fields))
+    formats = [np.float64 if count == 1 else (np.float64, count) for count in counts]
+    return np.dtype({"names": names, "formats": formats, "offsets": [8 * start for start in starts]}, align=True)
+
+
+BODY = _record()
 
 SHOT_OWNER, SHOT_AGE = 6, 7  # after place and velocity; owner -1: free
 MARK_KIND, MARK_LEFT = 3, 4  # after the place; ms left
@@ -45,7 +68,7 @@ MARK_KIND, MARK_LEFT = 3, 4  # after the place; ms left
 class Fight(NamedTuple):
     """State of B environments with I items, beside `world` and `agents`."""
 
-    body: NDArray[np.float64]  # [B, BODIES, COLUMNS]
+    body: NDArray[np.void]  # [B, BODIES] of `BODY`
     shots: NDArray[np.float64]  # [B, MAX_SHOTS, 8]
     marks: NDArray[np.float64]  # [B, MAX_SHOTS + BODIES, 5] blasts, then the spark of each body's last shot
     waits: NDArray[np.float64]  # [B, I] ms until the item is back, 0 present
@@ -57,7 +80,7 @@ class Fight(NamedTuple):
 class Scene(NamedTuple):
     """One environment: its rows of `Fight` and of the map."""
 
-    body: NDArray[np.float64]
+    body: NDArray[np.void]
     shots: NDArray[np.float64]
     marks: NDArray[np.float64]
     waits: NDArray[np.float64]
@@ -154,21 +177,9 @@ def sprite_count(arena: Arena) -> int:
 
 
 def make_arena_world(arena: Arena, num_envs: int) -> World:
-    """Allocates the maps of `num_envs` environments of a lasertag level; sprites are in cells of 100 units."""
+    """The maps of `num_envs` environments of a lasertag level; sprites are in cells of 100 units."""
     parts, spawns = plan(arena), np.array(arena.spawns, np.float64) - arena.origin
-    cy, cx = parts.floor_z.shape
-    sprites = sprite_count(arena)
-    world = World(
-        wall_x=np.zeros((num_envs, cy, cx + 1), np.uint8),
-        wall_y=np.zeros((num_envs, cy + 1, cx), np.uint8),
-        floor_z=np.zeros((num_envs, cy, cx), np.float32),
-        floor_texture=np.zeros((num_envs, cy, cx), np.uint8),
-        theme=np.zeros(num_envs, np.uint8),
-        sprites=np.zeros((num_envs, sprites, 5), np.float32),
-        kinds=np.zeros((num_envs, 0), np.uint8),
-        spawns=np.zeros((num_envs, len(spawns), 2), np.float64),
-        spawn_count=np.zeros(num_envs, np.int32),
-    )
+    world = empty_world(num_envs, parts.floor_z.shape, sprite_count(arena), 0, len(spawns))
     world.wall_x[:], world.wall_y[:], world.floor_z[:] = parts
     world.floor_texture[:] = PIT_SLOT * (parts.floor_z < 0)
     world.theme[:] = int((parts.floor_z < 0).any())
@@ -179,7 +190,7 @@ def make_arena_world(arena: Arena, num_envs: int) -> World:
 def make_fight(arena: Arena, num_envs: int) -> Fight:
     """Allocates the state of `num_envs` environments."""
     return Fight(
-        body=np.zeros((num_envs, BODIES, COLUMNS), np.float64),
+        body=np.zeros((num_envs, BODIES), BODY),
         shots=np.zeros((num_envs, MAX_SHOTS, 8), np.float64),
         marks=np.zeros((num_envs, MAX_SHOTS + BODIES, 5), np.float64),
         waits=np.zeros((num_envs, len(arena.items)), np.float64),

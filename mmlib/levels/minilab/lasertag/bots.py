@@ -13,37 +13,7 @@ import numpy as np
 from numba import njit
 
 from mmlib.levels.arenas import BEAM, BEAM_ITEM, CONTACT, HEALTH_ITEM, ORB, ORB_ITEM, RAPID
-from mmlib.levels.minilab.lasertag.bodies import (
-    AMMO,
-    ARMOUR,
-    CROSS,
-    ENEMY,
-    ERROR_PITCH,
-    ERROR_YAW,
-    EYE,
-    GADGET,
-    GOAL,
-    HEADING,
-    HEALTH,
-    HURT_BY,
-    LOST,
-    PITCH,
-    REST,
-    ROAM_X,
-    ROAM_Y,
-    SEEN,
-    SIDE,
-    SLIP,
-    THINK,
-    VISIBLE,
-    VX,
-    VY,
-    YAW,
-    X,
-    Y,
-    chance,
-    floor_at,
-)
+from mmlib.levels.minilab.lasertag.bodies import chance, floor_at
 from mmlib.levels.minilab.lasertag.combat import FEET, RANGE, SHOT_SPEED, SPLASH_RADIUS, take_in_hand
 from mmlib.levels.minilab.lasertag.navigation import cell_of, sees
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TOP_SPEED
@@ -74,13 +44,13 @@ def nearest_opponent(scene, rules, k, sight):
     me, best, least = scene.body[k], -1, np.inf
     for n in range(1 + rules.bots):
         it = scene.body[n]
-        if n == k or it[HEALTH] <= 0.0:
+        if n == k or it.health <= 0.0:
             continue
-        away = math.hypot(it[X] - me[X], it[Y] - me[Y])
-        known = n == int(me[ENEMY]) or n == int(me[HURT_BY])
-        if away >= least or not (known or abs(wrapped(bearing(me[X], me[Y], it[X], it[Y]) - me[YAW])) < sight):
+        away = math.hypot(it.x - me.x, it.y - me.y)
+        known = n == int(me.enemy) or n == int(me.hurt_by)
+        if away >= least or not (known or abs(wrapped(bearing(me.x, me.y, it.x, it.y) - me.yaw)) < sight):
             continue
-        if sees(scene.wall_x, scene.wall_y, me[X], me[Y], it[X], it[Y], rules.size):
+        if sees(scene.wall_x, scene.wall_y, me.x, me.y, it.x, it.y, rules.size):
             best, least = n, away
     return best
 
@@ -91,22 +61,22 @@ def _watch(scene, rules, k):
     me = scene.body[k]
     best = nearest_opponent(scene, rules, k, rules.sight)
     if best >= 0:
-        if best != int(me[ENEMY]):
-            me[SEEN] = 0.0
-        me[ENEMY], me[VISIBLE], me[LOST] = best, 1.0, 0.0
-        me[ROAM_X], me[ROAM_Y] = scene.body[best, X], scene.body[best, Y]  # where to look when it is out of view
+        if best != int(me.enemy):
+            me.seen = 0.0
+        me.enemy, me.visible, me.lost = best, 1.0, 0.0
+        me.roam_x, me.roam_y = scene.body[best].x, scene.body[best].y  # where to look when it is out of view
     else:
-        me[VISIBLE] = 0.0
-        me[LOST] += THINK_MS
-        if me[LOST] > FORGET or (me[ENEMY] >= 0.0 and scene.body[int(me[ENEMY]), HEALTH] <= 0.0):
-            me[ENEMY], me[SEEN] = -1.0, 0.0
-    me[HURT_BY] = -1.0
+        me.visible = 0.0
+        me.lost += THINK_MS
+        if me.lost > FORGET or (me.enemy >= 0.0 and scene.body[int(me.enemy)].health <= 0.0):
+            me.enemy, me.seen = -1.0, 0.0
+    me.hurt_by = -1.0
     error = rules.aim_error
-    if me[ENEMY] >= 0.0:  # who stands still is easier to hit
-        it = scene.body[int(me[ENEMY])]
-        error *= rules.still + (1.0 - rules.still) * min(1.0, math.hypot(it[VX], it[VY]) / TOP_SPEED)
-    me[ERROR_YAW] = error * (chance(scene) + chance(scene) - 1.0)
-    me[ERROR_PITCH] = 0.5 * error * (chance(scene) + chance(scene) - 1.0)
+    if me.enemy >= 0.0:  # who stands still is easier to hit
+        it = scene.body[int(me.enemy)]
+        error *= rules.still + (1.0 - rules.still) * min(1.0, math.hypot(it.vx, it.vy) / TOP_SPEED)
+    me.error_yaw = error * (chance(scene) + chance(scene) - 1.0)
+    me.error_pitch = 0.5 * error * (chance(scene) + chance(scene) - 1.0)
 
 
 @njit(nogil=True, cache=True)
@@ -114,15 +84,15 @@ def wants(me, kind):
     """Whether a body has use for an item."""
     if kind in (ORB_ITEM, BEAM_ITEM):
         gadget = ORB if kind == ORB_ITEM else BEAM
-        return me[AMMO + gadget] <= ENOUGH_ROUNDS[gadget]
-    return me[HEALTH] < WANT_HEALTH if kind == HEALTH_ITEM else me[ARMOUR] < WANT_ARMOUR
+        return me.ammo[gadget] <= ENOUGH_ROUNDS[gadget]
+    return me.health < WANT_HEALTH if kind == HEALTH_ITEM else me.armour < WANT_ARMOUR
 
 
 @njit(nogil=True, cache=True)
 def _choose_goal(scene, rules, k):
     """Chooses the nearest item that is there and of use, or another place to roam to."""
     me = scene.body[k]
-    goal = int(me[GOAL])
+    goal = int(me.goal)
     if goal >= 0 and (scene.waits[goal] > 0.0 or not wants(me, int(rules.items[goal, 0]))):
         goal = -1
     if goal < 0:
@@ -133,13 +103,13 @@ def _choose_goal(scene, rules, k):
                 continue
             if floor_at(scene, item[1], item[2], rules.size) < 0.0 and not dares:
                 continue
-            away = math.hypot(item[1] - me[X], item[2] - me[Y])
+            away = math.hypot(item[1] - me.x, item[2] - me.y)
             if away < least:
                 goal, least = n, away
-    me[GOAL] = goal
-    if goal < 0 and me[VISIBLE] == 0.0 and math.hypot(me[ROAM_X] - me[X], me[ROAM_Y] - me[Y]) < 64.0:
+    me.goal = goal
+    if goal < 0 and me.visible == 0.0 and math.hypot(me.roam_x - me.x, me.roam_y - me.y) < 64.0:
         spawn = int(chance(scene) * len(scene.spawns))
-        me[ROAM_X], me[ROAM_Y] = scene.spawns[spawn, 0], scene.spawns[spawn, 1]
+        me.roam_x, me.roam_y = scene.spawns[spawn, 0], scene.spawns[spawn, 1]
 
 
 @njit(nogil=True, cache=True)
@@ -159,44 +129,44 @@ def way_to(scene, rules, x, y, to_x, to_y):
 def _choose_heading(scene, rules, k):
     """Where to walk: to an item, round an opponent, or to the place it roams to."""
     me = scene.body[k]
-    goal = int(me[GOAL])
-    me[CROSS], me[REST] = 0.0, 0.0
-    if goal < 0 and me[VISIBLE] > 0.0:
-        me[REST] = 1.0 if chance(scene) < rules.rest else 0.0
-        it = scene.body[int(me[ENEMY])]
-        away = math.hypot(it[X] - me[X], it[Y] - me[Y])
-        if chance(scene) < TURN_ROUND or math.hypot(me[VX], me[VY]) < 60.0:
-            me[SIDE] = -me[SIDE]
-        keep = 0.0 if me[GADGET] == CONTACT else rules.near_fight
+    goal = int(me.goal)
+    me.cross, me.rest = 0.0, 0.0
+    if goal < 0 and me.visible > 0.0:
+        me.rest = 1.0 if chance(scene) < rules.rest else 0.0
+        it = scene.body[int(me.enemy)]
+        away = math.hypot(it.x - me.x, it.y - me.y)
+        if chance(scene) < TURN_ROUND or math.hypot(me.vx, me.vy) < 60.0:
+            me.side = -me.side
+        keep = 0.0 if me.gadget == CONTACT else rules.near_fight
         aside = 90.0
         if away < keep:
             aside = 130.0
         elif away > (keep if keep == 0.0 else rules.far_fight):
             aside = 40.0
-        me[HEADING] = bearing(me[X], me[Y], it[X], it[Y]) + me[SIDE] * aside
+        me.heading = bearing(me.x, me.y, it.x, it.y) + me.side * aside
         return
-    x, y = me[ROAM_X], me[ROAM_Y]
+    x, y = me.roam_x, me.roam_y
     if goal >= 0:
         x, y = rules.items[goal, 1], rules.items[goal, 2]
-    heading, over = way_to(scene, rules, me[X], me[Y], x, y)
-    if over and goal < 0 and me[SLIP] < 0.0 and chance(scene) >= rules.daring[k]:
-        me[ROAM_X], me[ROAM_Y] = me[X], me[Y]  # not worth a jump: somewhere else, next time
+    heading, over = way_to(scene, rules, me.x, me.y, x, y)
+    if over and goal < 0 and me.slip < 0.0 and chance(scene) >= rules.daring[k]:
+        me.roam_x, me.roam_y = me.x, me.y  # not worth a jump: somewhere else, next time
         return
-    me[HEADING], me[CROSS] = heading, 1.0 if over else 0.0
+    me.heading, me.cross = heading, 1.0 if over else 0.0
 
 
 @njit(nogil=True, cache=True)
 def _choose_gadget(scene, me):
     """Orbs unless the opponent is too near, then the beam, then the rapid gadget."""
     away = np.inf
-    if me[ENEMY] >= 0.0:
-        it = scene.body[int(me[ENEMY])]
-        away = math.hypot(it[X] - me[X], it[Y] - me[Y])
-    if me[AMMO + ORB] > 0.0 and (away > SPLASH_RADIUS or me[GADGET] == ORB):
+    if me.enemy >= 0.0:
+        it = scene.body[int(me.enemy)]
+        away = math.hypot(it.x - me.x, it.y - me.y)
+    if me.ammo[ORB] > 0.0 and (away > SPLASH_RADIUS or me.gadget == ORB):
         take_in_hand(me, ORB)
-    elif me[AMMO + BEAM] > 0.0:
+    elif me.ammo[BEAM] > 0.0:
         take_in_hand(me, BEAM)
-    elif me[AMMO + RAPID] > 0.0:
+    elif me.ammo[RAPID] > 0.0:
         take_in_hand(me, RAPID)
     else:
         take_in_hand(me, CONTACT)
@@ -205,26 +175,26 @@ def _choose_gadget(scene, me):
 @njit(nogil=True, cache=True)
 def _aim(scene, rules, me, tick):
     """Turns the view towards the opponent, or ahead; returns whether it may fire."""
-    yaw, pitch, away = me[HEADING], 0.0, np.inf
-    fighting = me[ENEMY] >= 0.0 and me[VISIBLE] > 0.0
+    yaw, pitch, away = me.heading, 0.0, np.inf
+    fighting = me.enemy >= 0.0 and me.visible > 0.0
     if fighting:
-        it = scene.body[int(me[ENEMY])]
-        x, y, z = it[X], it[Y], it[EYE] - 20.0
-        away = math.hypot(x - me[X], y - me[Y])
-        if me[GADGET] == ORB:  # ahead of it, at its feet
-            x, y, z = x + it[VX] * away / SHOT_SPEED, y + it[VY] * away / SHOT_SPEED, it[EYE] - FEET + 6.0
-        yaw = bearing(me[X], me[Y], x, y) + me[ERROR_YAW]
-        pitch = math.degrees(math.atan2(me[EYE] - z, max(math.hypot(x - me[X], y - me[Y]), 1.0))) + me[ERROR_PITCH]
-        me[SEEN] += tick
+        it = scene.body[int(me.enemy)]
+        x, y, z = it.x, it.y, it.eye - 20.0
+        away = math.hypot(x - me.x, y - me.y)
+        if me.gadget == ORB:  # ahead of it, at its feet
+            x, y, z = x + it.vx * away / SHOT_SPEED, y + it.vy * away / SHOT_SPEED, it.eye - FEET + 6.0
+        yaw = bearing(me.x, me.y, x, y) + me.error_yaw
+        pitch = math.degrees(math.atan2(me.eye - z, max(math.hypot(x - me.x, y - me.y), 1.0))) + me.error_pitch
+        me.seen += tick
     most = rules.turn_rate * tick * 0.001
-    gap = wrapped(yaw - me[YAW])
-    me[YAW] = wrapped(me[YAW] + min(most, max(-most, gap)))
-    me[PITCH] += min(most, max(-most, pitch - me[PITCH]))
-    if not fighting or me[SEEN] < rules.reaction or abs(gap) - most > rules.aim_window:
+    gap = wrapped(yaw - me.yaw)
+    me.yaw = wrapped(me.yaw + min(most, max(-most, gap)))
+    me.pitch += min(most, max(-most, pitch - me.pitch))
+    if not fighting or me.seen < rules.reaction or abs(gap) - most > rules.aim_window:
         return False
-    if me[GADGET] == ORB:
+    if me.gadget == ORB:
         return away > SPLASH_RADIUS
-    return away < RANGE[int(me[GADGET])] + 40.0
+    return away < RANGE[int(me.gadget)] + 40.0
 
 
 @njit(nogil=True, cache=True)
@@ -235,22 +205,22 @@ def _mind_the_pit(scene, rules, k):
       Whether to walk on, and whether to jump.
     """
     me = scene.body[k]
-    if not rules.pit or me[EYE] > EYE_ABOVE_FLOOR + 0.5:
+    if not rules.pit or me.eye > EYE_ABOVE_FLOOR + 0.5:
         return True, False
-    heading = math.radians(me[HEADING])
+    heading = math.radians(me.heading)
     cos, sin = math.cos(heading), math.sin(heading)
-    ahead = 24.0 + 0.1 * math.hypot(me[VX], me[VY])
-    if floor_at(scene, me[X] + ahead * cos, me[Y] + ahead * sin, rules.size) >= 0.0:
-        if floor_at(scene, me[X] + 3.0 * ahead * cos, me[Y] + 3.0 * ahead * sin, rules.size) >= 0.0:
-            me[SLIP] = -1.0
+    ahead = 24.0 + 0.1 * math.hypot(me.vx, me.vy)
+    if floor_at(scene, me.x + ahead * cos, me.y + ahead * sin, rules.size) >= 0.0:
+        if floor_at(scene, me.x + 3.0 * ahead * cos, me.y + 3.0 * ahead * sin, rules.size) >= 0.0:
+            me.slip = -1.0
         return True, False
-    if me[SLIP] < 0.0:
-        share = rules.clumsy[k] if me[CROSS] > 0.0 else rules.careless[k]
-        me[SLIP] = 1.0 if chance(scene) < share else 0.0
-    if me[SLIP] > 0.0:
+    if me.slip < 0.0:
+        share = rules.clumsy[k] if me.cross > 0.0 else rules.careless[k]
+        me.slip = 1.0 if chance(scene) < share else 0.0
+    if me.slip > 0.0:
         return True, False
-    if me[CROSS] > 0.0:
-        return True, floor_at(scene, me[X] + 8.0 * cos, me[Y] + 8.0 * sin, rules.size) < 0.0
+    if me.cross > 0.0:
+        return True, floor_at(scene, me.x + 8.0 * cos, me.y + 8.0 * sin, rules.size) < 0.0
     return False, False
 
 
@@ -262,13 +232,13 @@ def control(scene, rules, k, tick):
       Whether it fires, whether it walks, and whether it jumps.
     """
     me = scene.body[k]
-    me[THINK] -= tick
-    if me[THINK] <= 0.0:
-        me[THINK] += THINK_MS
+    me.think -= tick
+    if me.think <= 0.0:
+        me.think += THINK_MS
         _watch(scene, rules, k)
         _choose_goal(scene, rules, k)
-        if me[EYE] < EYE_ABOVE_FLOOR + 0.5:  # in the air it keeps its way
+        if me.eye < EYE_ABOVE_FLOOR + 0.5:  # in the air it keeps its way
             _choose_heading(scene, rules, k)
         _choose_gadget(scene, me)
     walks, jumps = _mind_the_pit(scene, rules, k)
-    return _aim(scene, rules, me, tick), walks and me[REST] == 0.0, jumps
+    return _aim(scene, rules, me, tick), walks and me.rest == 0.0, jumps

@@ -14,34 +14,7 @@ import numpy as np
 from numba import njit
 
 from mmlib.levels.arenas import BEAM, BLAST, CONTACT, MAX_SHOTS, ORB, RAPID, SPARK, WALL_HEIGHT
-from mmlib.levels.minilab.lasertag.bodies import (
-    AMMO,
-    ARMOUR,
-    DEAD,
-    DEATHS,
-    ENEMY,
-    EYE,
-    GADGET,
-    HEALTH,
-    HURT_BY,
-    MARK_KIND,
-    MARK_LEFT,
-    OWN,
-    PITCH,
-    RELOAD,
-    SCORE,
-    SHOT_AGE,
-    SHOT_OWNER,
-    VX,
-    VY,
-    VZ,
-    WAIT,
-    YAW,
-    X,
-    Y,
-    chance,
-    floor_at,
-)
+from mmlib.levels.minilab.lasertag.bodies import MARK_KIND, MARK_LEFT, SHOT_AGE, SHOT_OWNER, chance, floor_at
 from mmlib.levels.minilab.lasertag.navigation import sees, wall_ahead
 
 DAMAGE = np.array([50.0, 7.0, 100.0, 8.0])  # contact, rapid, orb, beam
@@ -65,16 +38,16 @@ def die(scene, rules, k, by):
     """Body k is tagged by body `by`, itself or the WORLD."""
     me = scene.body[k]
     if by != WORLD and by != k:
-        scene.body[by, SCORE] += 1.0
+        scene.body[by].score += 1.0
     else:
-        me[SCORE] -= 1.0
-        me[OWN] += 1.0
-    me[DEATHS] += 1.0
-    me[HEALTH], me[DEAD] = 0.0, 0.0
-    me[VX] = me[VY] = me[VZ] = 0.0
-    me[EYE] = floor_at(scene, me[X], me[Y], rules.size) + BODY_DOWN
-    me[ENEMY] = -1.0
-    me[WAIT] = max(1700.0, 1000.0 + 1000.0 * chance(scene)) + 100.0
+        me.score -= 1.0
+        me.own += 1.0
+    me.deaths += 1.0
+    me.health, me.dead = 0.0, 0.0
+    me.vx = me.vy = me.vz = 0.0
+    me.eye = floor_at(scene, me.x, me.y, rules.size) + BODY_DOWN
+    me.enemy = -1.0
+    me.wait = max(1700.0, 1000.0 + 1000.0 * chance(scene)) + 100.0
 
 
 @njit(nogil=True, cache=True)
@@ -82,15 +55,15 @@ def hurt(scene, rules, k, by, amount, dx, dy, dz):
     """Body k takes `amount` points from `by`, along the unit vector (dx, dy, dz)."""
     me = scene.body[k]
     push = PUSH * amount
-    me[VX] += push * dx
-    me[VY] += push * dy
-    me[VZ] += push * dz
+    me.vx += push * dx
+    me.vy += push * dy
+    me.vz += push * dz
     if by != k:
-        me[HURT_BY] = by
-    saved = min(math.ceil(amount * ABSORBED), me[ARMOUR])
-    me[ARMOUR] -= saved
-    me[HEALTH] -= amount - saved
-    if me[HEALTH] <= 0.0:
+        me.hurt_by = by
+    saved = min(math.ceil(amount * ABSORBED), me.armour)
+    me.armour -= saved
+    me.health -= amount - saved
+    if me.health <= 0.0:
         die(scene, rules, k, by)
 
 
@@ -109,11 +82,11 @@ def body_ahead(scene, rules, owner, x, y, z, dx, dy, dz, limit):
     found, reach = -1, limit
     for k in range(1 + rules.bots):
         it = scene.body[k]
-        if k == owner or it[HEALTH] <= 0.0:
+        if k == owner or it.health <= 0.0:
             continue
-        near, far = _through(it[X] - HULL, it[X] + HULL, x, dx, 0.0, reach)
-        near, far = _through(it[Y] - HULL, it[Y] + HULL, y, dy, near, far)
-        near, far = _through(it[EYE] - FEET, it[EYE] + HEAD, z, dz, near, far)
+        near, far = _through(it.x - HULL, it.x + HULL, x, dx, 0.0, reach)
+        near, far = _through(it.y - HULL, it.y + HULL, y, dy, near, far)
+        near, far = _through(it.eye - FEET, it.eye + HEAD, z, dz, near, far)
         if near <= far and near < reach:
             found, reach = k, near
     return found, reach
@@ -137,18 +110,18 @@ def direction(yaw, pitch):
 def _shoot(scene, rules, k, gadget):
     """Contact, rapid or beam: hits at once what is ahead; returns whether a body was hit."""
     me = scene.body[k]
-    dx, dy, dz = direction(me[YAW], me[PITCH])
-    x, y, z = me[X] + MUZZLE * dx, me[Y] + MUZZLE * dy, me[EYE] + MUZZLE * dz
+    dx, dy, dz = direction(me.yaw, me.pitch)
+    x, y, z = me.x + MUZZLE * dx, me.y + MUZZLE * dy, me.eye + MUZZLE * dz
     if gadget == RAPID:
         turn = 2.0 * math.pi * chance(scene)
         aside = math.cos(turn) * (2.0 * chance(scene) - 1.0) * SPREAD
         above = math.sin(turn) * (2.0 * chance(scene) - 1.0) * SPREAD
-        yaw = math.radians(me[YAW])
+        yaw = math.radians(me.yaw)
         ux, uy, uz = -dz * math.cos(yaw), -dz * math.sin(yaw), math.hypot(dx, dy)  # up, in the view
         dx, dy, dz = dx + aside * math.sin(yaw) + above * ux, dy - aside * math.cos(yaw) + above * uy, dz + above * uz
         length = math.sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx / length, dy / length, dz / length
-    reach = wall_ahead(scene.wall_x, scene.wall_y, me[X], me[Y], dx, dy, RANGE[gadget] + MUZZLE, rules.size) - MUZZLE
+    reach = wall_ahead(scene.wall_x, scene.wall_y, me.x, me.y, dx, dy, RANGE[gadget] + MUZZLE, rules.size) - MUZZLE
     if dz < 0.0:
         reach = min(reach, z / -dz)
     hit, reach = body_ahead(scene, rules, k, x, y, z, dx, dy, dz, max(reach, 0.0))
@@ -170,9 +143,9 @@ def _launch(scene, k):
             break
         if scene.shots[n, SHOT_AGE] > scene.shots[slot, SHOT_AGE]:
             slot = n
-    dx, dy, dz = direction(me[YAW], me[PITCH])
+    dx, dy, dz = direction(me.yaw, me.pitch)
     it = scene.shots[slot]
-    it[0], it[1], it[2] = me[X], me[Y], me[EYE]
+    it[0], it[1], it[2] = me.x, me.y, me.eye
     it[3], it[4], it[5] = SHOT_SPEED * dx, SHOT_SPEED * dy, SHOT_SPEED * dz
     it[SHOT_OWNER], it[SHOT_AGE] = k, 0.0
 
@@ -180,16 +153,16 @@ def _launch(scene, k):
 @njit(nogil=True, cache=True)
 def take_in_hand(me, gadget):
     """Puts a gadget in a body's hand."""
-    if me[GADGET] != gadget:
-        me[GADGET] = gadget
-        me[RELOAD] = max(me[RELOAD], SWITCH)
+    if me.gadget != gadget:
+        me.gadget = gadget
+        me.reload = max(me.reload, SWITCH)
 
 
 @njit(nogil=True, cache=True)
 def best_gadget(me):
     """The gadget taken in hand when the last one is empty: beam, orb, rapid, contact."""
     for gadget in (BEAM, ORB, RAPID):
-        if me[AMMO + gadget] > 0.0:
+        if me.ammo[gadget] > 0.0:
             return gadget
     return CONTACT
 
@@ -198,14 +171,14 @@ def best_gadget(me):
 def trigger(scene, rules, k, pressed, tick):
     """One tick of body k's gadget with FIRE pressed or not."""
     me = scene.body[k]
-    me[RELOAD] -= tick
-    if me[RELOAD] > 0.0:
+    me.reload -= tick
+    if me.reload > 0.0:
         return
     if not pressed:
-        me[RELOAD] = 0.0
+        me.reload = 0.0
         return
-    gadget = int(me[GADGET])
-    if gadget != CONTACT and me[AMMO + gadget] <= 0.0:
+    gadget = int(me.gadget)
+    if gadget != CONTACT and me.ammo[gadget] <= 0.0:
         take_in_hand(me, best_gadget(me))
         return
     if gadget == ORB:
@@ -213,8 +186,8 @@ def trigger(scene, rules, k, pressed, tick):
     elif not _shoot(scene, rules, k, gadget) and gadget == CONTACT:
         return
     if gadget != CONTACT and not (gadget == RAPID and k == 0 and rules.endless_rapid):
-        me[AMMO + gadget] -= 1.0
-    me[RELOAD] += CADENCE[gadget]
+        me.ammo[gadget] -= 1.0
+    me.reload += CADENCE[gadget]
 
 
 @njit(nogil=True, cache=True)
@@ -234,13 +207,13 @@ def burst(scene, rules, n, hit, x, y, z):
         hurt(scene, rules, hit, owner, DAMAGE[ORB], it[3] / SHOT_SPEED, it[4] / SHOT_SPEED, it[5] / SHOT_SPEED)
     for k in range(1 + rules.bots):
         me = scene.body[k]
-        if k == hit or me[HEALTH] <= 0.0:
+        if k == hit or me.health <= 0.0:
             continue
-        gx, gy = _gap(x, me[X] - HULL, me[X] + HULL), _gap(y, me[Y] - HULL, me[Y] + HULL)
-        away = math.sqrt(gx * gx + gy * gy + _gap(z, me[EYE] - FEET, me[EYE] + HEAD) ** 2)
-        if away >= SPLASH_RADIUS or not sees(scene.wall_x, scene.wall_y, x, y, me[X], me[Y], rules.size):
+        gx, gy = _gap(x, me.x - HULL, me.x + HULL), _gap(y, me.y - HULL, me.y + HULL)
+        away = math.sqrt(gx * gx + gy * gy + _gap(z, me.eye - FEET, me.eye + HEAD) ** 2)
+        if away >= SPLASH_RADIUS or not sees(scene.wall_x, scene.wall_y, x, y, me.x, me.y, rules.size):
             continue
-        dx, dy, dz = me[X] - x, me[Y] - y, me[EYE] - 2.0 - z  # a blast pushes up: 24 above the body's origin
+        dx, dy, dz = me.x - x, me.y - y, me.eye - 2.0 - z  # a blast pushes up: 24 above the body's origin
         length = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-6)
         points = math.floor(SPLASH * (1.0 - away / SPLASH_RADIUS))
         hurt(scene, rules, k, owner, points, dx / length, dy / length, dz / length)

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from mmlib.levels.arenas import ARMOUR_ITEM, BEAM, HEALTH_ITEM, ORB, ORB_ITEM
-from mmlib.levels.minilab.lasertag.bodies import AMMO, ARMOUR, EYE, HEALTH, X, Y
 from mmlib.levels.minilab.lasertag.combat import take_in_hand
 from mmlib.levels.minilab.physics import EYE_ABOVE_ORIGIN, touches
 
@@ -21,19 +20,19 @@ ARMOUR_POINTS, HEALTH_POINTS = 50.0, 50.0
 def _take(me, kind):
     """Gives an item to a body; returns ms until the item is back, 0 if the body has no use for it."""
     if kind == ARMOUR_ITEM:
-        if me[ARMOUR] >= MOST_ARMOUR:
+        if me.armour >= MOST_ARMOUR:
             return 0.0
-        me[ARMOUR] = min(me[ARMOUR] + ARMOUR_POINTS, MOST_ARMOUR)
+        me.armour = min(me.armour + ARMOUR_POINTS, MOST_ARMOUR)
         return ARMOUR_BACK
     if kind == HEALTH_ITEM:
-        if me[HEALTH] >= FULL:
+        if me.health >= FULL:
             return 0.0
-        me[HEALTH] = min(me[HEALTH] + HEALTH_POINTS, FULL)
+        me.health = min(me.health + HEALTH_POINTS, FULL)
         return HEALTH_BACK
     gadget = ORB if kind == ORB_ITEM else BEAM
-    if me[AMMO + gadget] == 0.0:
+    if me.ammo[gadget] == 0.0:
         take_in_hand(me, gadget)
-    me[AMMO + gadget] = min(max(ROUNDS[gadget], me[AMMO + gadget] + 1.0), MOST_AMMO)
+    me.ammo[gadget] = min(max(ROUNDS[gadget], me.ammo[gadget] + 1.0), MOST_AMMO)
     return GADGET_BACK
 
 
@@ -41,7 +40,7 @@ def _take(me, kind):
 def pick_up(scene, rules, k):
     """Body k takes every item in reach. A gadget it had no rounds for is put in its hand."""
     me, waits, items = scene.body[k], scene.waits, rules.items
-    x, y, z = me[X], me[Y], me[EYE] - EYE_ABOVE_ORIGIN
+    x, y, z = me.x, me.y, me.eye - EYE_ABOVE_ORIGIN
     for n in range(len(waits)):
         if waits[n] <= 0.0 and touches(x, y, z, items[n, 1], items[n, 2], items[n, 3]):
             waits[n] = _take(me, int(items[n, 0]))

@@ -15,56 +15,19 @@ from numba import njit
 
 from mmlib.levels.arenas import BOT, MAX_BOTS, MAX_SHOTS, RAPID, SHOT, SIDES
 from mmlib.levels.minilab import random
-from mmlib.levels.minilab.lasertag.bodies import (
-    AMMO,
-    ARMOUR,
-    DEAD,
-    DEAD_FRAMES,
-    DECAY,
-    ENEMY,
-    EYE,
-    GADGET,
-    GOAL,
-    HEADING,
-    HEALTH,
-    HURT_BY,
-    JUMP_HELD,
-    LOST,
-    MARK_KIND,
-    MARK_LEFT,
-    PITCH,
-    RELOAD,
-    ROAM_X,
-    ROAM_Y,
-    SCORE,
-    SEEN,
-    SHOT_OWNER,
-    SIDE,
-    SLIP,
-    THINK,
-    TRAVEL,
-    VISIBLE,
-    VX,
-    VY,
-    VZ,
-    WAIT,
-    YAW,
-    Scene,
-    X,
-    Y,
-    chance,
-)
+from mmlib.levels.minilab.lasertag.bodies import MARK_KIND, MARK_LEFT, SHOT_OWNER, Scene, chance
 from mmlib.levels.minilab.lasertag.bots import THINK_MS, bearing, control, wrapped
 from mmlib.levels.minilab.lasertag.combat import FEET, HEAD, HULL, WORLD, die, fade_marks, fly, trigger
 from mmlib.levels.minilab.lasertag.items import FULL, ROUNDS, pick_up, run_clocks
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TICK_MS, ground_below, move
+from mmlib.levels.minilab.world import book, next_episode
 
 SPAWN_HEALTH = 125.0
 RETURN_AFTER, RETURN_ANYWAY = 1700.0, 1359 * 16.0  # engine ms
 KILL_HEIGHT = -16.0  # feet below this are in the pit's kill volume
 ROOM = 64.0  # units around a spawn point that must be free
 
-_MATCH, _THEME, _LENGTH = random.MATCH, random.THEME, random.LENGTH
+_MATCH, _THEME = random.MATCH, random.THEME
 
 
 @njit(nogil=True, cache=True)
@@ -76,11 +39,11 @@ def _free_spawn(scene, rules, k, first):
         x, y, free = scene.spawns[n, 0], scene.spawns[n, 1], True
         for other in range(1 + rules.bots):
             it = scene.body[other]
-            if other != k and it[HEALTH] > 0.0 and math.hypot(it[X] - x, it[Y] - y) < ROOM:
+            if other != k and it.health > 0.0 and math.hypot(it.x - x, it.y - y) < ROOM:
                 free = False
         if not free:
             continue
-        distance = 0.0 if first else math.hypot(scene.body[k, X] - x, scene.body[k, Y] - y)
+        distance = 0.0 if first else math.hypot(scene.body[k].x - x, scene.body[k].y - y)
         place = total
         while place > 0 and away[place - 1] < distance:
             order[place], away[place] = order[place - 1], away[place - 1]
@@ -98,43 +61,43 @@ def _appear(scene, rules, k, first):
     """Puts body k on a spawn point with its kit."""
     me = scene.body[k]
     spawn = _free_spawn(scene, rules, k, first)
-    me[X], me[Y] = scene.spawns[spawn, 0], scene.spawns[spawn, 1]
-    me[EYE] = ground_below(scene.floor_z, me[X], me[Y], rules.size) + EYE_ABOVE_FLOOR
-    me[YAW], me[PITCH] = wrapped(360.0 * chance(scene) - 180.0), 0.0
-    me[VX] = me[VY] = me[VZ] = me[JUMP_HELD] = 0.0
-    me[HEALTH] = SPAWN_HEALTH if k == 0 else rules.bot_health
-    me[ARMOUR], me[DECAY], me[DEAD], me[RELOAD] = 0.0, 1000.0, 0.0, 0.0
-    me[AMMO : AMMO + len(ROUNDS)] = 0.0
-    me[AMMO + RAPID], me[GADGET] = ROUNDS[RAPID], RAPID
-    me[ENEMY] = me[GOAL] = me[SLIP] = me[HURT_BY] = -1.0
-    me[SEEN] = me[LOST] = me[VISIBLE] = 0.0
-    me[SIDE] = 1.0 if chance(scene) < 0.5 else -1.0
-    me[ROAM_X], me[ROAM_Y], me[HEADING] = me[X], me[Y], me[YAW]
-    me[THINK] = THINK_MS * chance(scene)
+    me.x, me.y = scene.spawns[spawn, 0], scene.spawns[spawn, 1]
+    me.eye = ground_below(scene.floor_z, me.x, me.y, rules.size) + EYE_ABOVE_FLOOR
+    me.yaw, me.pitch = wrapped(360.0 * chance(scene) - 180.0), 0.0
+    me.vx = me.vy = me.vz = me.jump_held = 0.0
+    me.health = SPAWN_HEALTH if k == 0 else rules.bot_health
+    me.armour, me.decay, me.dead, me.reload = 0.0, 1000.0, 0.0, 0.0
+    me.ammo[:] = 0.0
+    me.ammo[RAPID], me.gadget = ROUNDS[RAPID], RAPID
+    me.enemy = me.goal = me.slip = me.hurt_by = -1.0
+    me.seen = me.lost = me.visible = 0.0
+    me.side = 1.0 if chance(scene) < 0.5 else -1.0
+    me.roam_x, me.roam_y, me.heading = me.x, me.y, me.yaw
+    me.think = THINK_MS * chance(scene)
 
 
 @njit(nogil=True, cache=True)
 def _wane(me, tick):
     """Health and armour above 100 lose a point a second."""
-    me[DECAY] -= tick
-    if me[DECAY] > 0.0:
+    me.decay -= tick
+    if me.decay > 0.0:
         return
-    me[DECAY] += 1000.0
-    if me[HEALTH] > FULL:
-        me[HEALTH] = max(FULL, me[HEALTH] - 1.0)
-    if me[ARMOUR] > FULL:
-        me[ARMOUR] -= 1.0
+    me.decay += 1000.0
+    if me.health > FULL:
+        me.health = max(FULL, me.health - 1.0)
+    if me.armour > FULL:
+        me.armour -= 1.0
 
 
 @njit(nogil=True, cache=True)
 def _blocked(scene, rules, k):
     """Whether body k's hull overlaps another living body's."""
     body = scene.body
-    x, y, eye = body[k, X], body[k, Y], body[k, EYE]
+    x, y, eye = body[k].x, body[k].y, body[k].eye
     for n in range(1 + rules.bots):
-        if abs(body[n, X] - x) >= 2 * HULL or abs(body[n, Y] - y) >= 2 * HULL or n == k:
+        if abs(body[n].x - x) >= 2 * HULL or abs(body[n].y - y) >= 2 * HULL or n == k:
             continue
-        if body[n, HEALTH] > 0.0 and abs(body[n, EYE] - eye) < FEET + HEAD:
+        if body[n].health > 0.0 and abs(body[n].eye - eye) < FEET + HEAD:
             return True
     return False
 
@@ -143,38 +106,38 @@ def _blocked(scene, rules, k):
 def _walk(scene, rules, k, action, tick):
     """One tick of a living body's motion; bodies do not pass through one another."""
     me = scene.body[k]
-    x, y, view = me[X], me[Y], me[YAW]
+    x, y, view = me.x, me.y, me.yaw
     if k > 0:
-        me[YAW] = me[HEADING]  # a bot walks where it wants, whatever it looks at
+        me.yaw = me.heading  # a bot walks where it wants, whatever it looks at
     maps = scene.wall_x, scene.wall_y, scene.floor_z
-    me[JUMP_HELD] = move(me[X:VX], me[VX:JUMP_HELD], int(me[JUMP_HELD]), action, *maps, np.inf, tick, rules.size)
+    me.jump_held = move(me.pose, me.velocity, int(me.jump_held), action, *maps, np.inf, tick, rules.size)
     if k > 0:
-        me[YAW] = view
-    me[TRAVEL] += math.hypot(me[VX], me[VY])
+        me.yaw = view
+    me.travel += math.hypot(me.vx, me.vy)
     if not _blocked(scene, rules, k):
         return
-    to_x, to_y, vy = me[X], me[Y], me[VY]
-    me[X], me[Y] = x, y
+    to_x, to_y, vy = me.x, me.y, me.vy
+    me.x, me.y = x, y
     if _blocked(scene, rules, k):  # it was stuck before: let it out
-        me[X], me[Y] = to_x, to_y
+        me.x, me.y = to_x, to_y
         return
-    me[X], me[VY] = to_x, 0.0
+    me.x, me.vy = to_x, 0.0
     if _blocked(scene, rules, k):
-        me[X], me[Y], me[VX], me[VY] = x, to_y, 0.0, vy
+        me.x, me.y, me.vx, me.vy = x, to_y, 0.0, vy
         if _blocked(scene, rules, k):
-            me[X], me[Y], me[VY] = x, y, 0.0
+            me.x, me.y, me.vy = x, y, 0.0
 
 
 @njit(nogil=True, cache=True)
 def _lie(scene, rules, k, fire, tick):
     """One tick of a tagged body; it returns when it is time."""
     me = scene.body[k]
-    me[DEAD] += tick
-    me[DEAD_FRAMES] += 1.0
-    due = me[DEAD] >= me[WAIT] if k > 0 else (fire and me[DEAD] >= RETURN_AFTER) or me[DEAD] >= RETURN_ANYWAY
+    me.dead += tick
+    me.dead_frames += 1.0
+    due = me.dead >= me.wait if k > 0 else (fire and me.dead >= RETURN_AFTER) or me.dead >= RETURN_ANYWAY
     if due:
         _appear(scene, rules, k, False)
-        me[RELOAD] = 100.0  # the key press that brought it back does not fire
+        me.reload = 100.0  # the key press that brought it back does not fire
 
 
 @njit(nogil=True, cache=True)
@@ -182,7 +145,7 @@ def _act(scene, rules, k, action, tick):
     """One tick of a body."""
     me = scene.body[k]
     fire = action[4] != 0
-    if me[HEALTH] <= 0.0:
+    if me.health <= 0.0:
         _lie(scene, rules, k, fire, tick)
         return
     _wane(me, tick)
@@ -191,7 +154,7 @@ def _act(scene, rules, k, action, tick):
         action = scene.order
         action[3], action[5], action[6] = int(walks), int(jumps), int(rules.slow_bots)
     _walk(scene, rules, k, action, tick)
-    if me[EYE] - FEET < KILL_HEIGHT:
+    if me.eye - FEET < KILL_HEIGHT:
         die(scene, rules, k, WORLD)
         return
     pick_up(scene, rules, k)
@@ -201,7 +164,7 @@ def _act(scene, rules, k, action, tick):
 @njit(nogil=True, cache=True)
 def _side(me, it):
     """Which side of the bot `it` faces the eye of `me`: 0 front, 1 left, 2 back, 3 right."""
-    return int(wrapped(bearing(it[X], it[Y], me[X], me[Y]) - it[YAW] - 135.0) + 180.0) // 90
+    return int(wrapped(bearing(it.x, it.y, me.x, me.y) - it.yaw - 135.0) + 180.0) // 90
 
 
 @njit(nogil=True, cache=True)
@@ -216,9 +179,9 @@ def _show(scene, rules, sprites, look):
             sprites[n, 3] = item[0]
     for k in range(1, 1 + rules.bots):
         it, row = scene.body[k], sprites[count + k - 1]
-        if it[HEALTH] > 0.0:
-            row[0], row[1], row[2] = it[X] * scale, it[Y] * scale, (it[EYE] - 22.0) * scale
-            row[3], row[4] = BOT + SIDES * look + _side(scene.body[0], it), it[YAW]
+        if it.health > 0.0:
+            row[0], row[1], row[2] = it.x * scale, it.y * scale, (it.eye - 22.0) * scale
+            row[3], row[4] = BOT + SIDES * look + _side(scene.body[0], it), it.yaw
     first = count + MAX_BOTS
     for n in range(MAX_SHOTS):
         it, row = scene.shots[n], sprites[first + n]
@@ -255,16 +218,14 @@ def _begin_episode(e, rules, world, agents, fight):
     fight.key[e], fight.draws[e] = random.stream(rules.seed[e], rules.number[e], episode, _MATCH), 0
     key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
     fight.look[e] = rules.looks[random.below(key, 0, len(rules.looks))]
-    fight.body[e], fight.marks[e], fight.waits[e], fight.shots[e] = 0.0, 0.0, 0.0, 0.0
+    for k in range(fight.body.shape[1]):
+        fight.body[e, k].numbers[:] = 0.0
+    fight.marks[e], fight.waits[e], fight.shots[e] = 0.0, 0.0, 0.0
     fight.shots[e, :, SHOT_OWNER] = -1.0
-    agents.frame[e], agents.score[e], agents.length[e] = 0, 0.0, rules.episode_frames
-    if rules.staggered and episode == 0:
-        key = random.stream(rules.seed[e], rules.number[e], episode, _LENGTH)
-        agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
     scene = scene_of(e, world, fight)
     for k in range(1 + rules.bots):
         _appear(scene, rules, k, True)
-    agents.pose[e] = scene.body[0, X:VX]
+    agents.pose[e] = scene.body[0].pose
     agents.velocity[e], agents.jump_held[e] = 0.0, 0
     _show(scene, rules, world.sprites[e], fight.look[e])
 
@@ -273,13 +234,8 @@ def _begin_episode(e, rules, world, agents, fight):
 def begin_match(rules, world, agents, fight, anew, start, stop):
     """Begins episodes in environments start..stop-1, as `episodes.begin`."""
     for e in range(start, stop):
-        if anew:
-            agents.episode[e] = 0
-        elif agents.frame[e] >= agents.length[e]:
-            agents.episode[e] += 1
-        else:
-            continue
-        _begin_episode(e, rules, world, agents, fight)
+        if next_episode(rules, agents, e, anew):
+            _begin_episode(e, rules, world, agents, fight)
 
 
 @njit(nogil=True, cache=True)
@@ -289,10 +245,9 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
     for e in range(start, stop):
         scene = scene_of(e, world, fight)
         agent = scene.body[0]
-        agent[X:VX], agent[VX:JUMP_HELD] = agents.pose[e], agents.velocity[e]
-        agent[JUMP_HELD] = agents.jump_held[e]
-        before = agent[SCORE]
-        outcome.done[e], outcome.episode_return[e], outcome.episode_frames[e] = False, np.nan, 0
+        agent.pose[:], agent.velocity[:] = agents.pose[e], agents.velocity[e]
+        agent.jump_held = agents.jump_held[e]
+        before = agent.score
         for _ in range(repeat):
             tick = TICK_MS[agents.frame[e] % len(TICK_MS)]
             run_clocks(scene, tick)
@@ -302,15 +257,9 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
             fade_marks(scene, tick)
             agents.frame[e] += 1
             if agents.frame[e] >= agents.length[e]:
-                outcome.done[e] = ended = True
                 break
-        agents.pose[e], agents.velocity[e] = agent[X:VX], agent[VX:JUMP_HELD]
-        agents.jump_held[e] = int(agent[JUMP_HELD])
-        outcome.reward[e] = agent[SCORE] - before
-        agents.score[e] = agent[SCORE]
-        if outcome.done[e]:
-            outcome.episode_frames[e] = agents.frame[e]
-            if agents.length[e] == rules.episode_frames:  # a cut episode has no return
-                outcome.episode_return[e] = agents.score[e]
+        agents.pose[e], agents.velocity[e] = agent.pose, agent.velocity
+        agents.jump_held[e] = int(agent.jump_held)
+        ended |= book(rules, agents, outcome, e, agent.score - before)
         _show(scene, rules, world.sprites[e], fight.look[e])
     return ended

@@ -5,7 +5,6 @@ Every environment reads and writes its own rows only, so ranges can run in any o
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from mmlib.levels.minilab import random
@@ -20,14 +19,14 @@ from mmlib.levels.minilab.physics import (
     touches,
 )
 from mmlib.levels.minilab.render.textures import NUM_PICTURES, wall_code
-from mmlib.levels.minilab.world import APPLE, APPLE_HEIGHT, GOAL
+from mmlib.levels.minilab.world import APPLE, APPLE_HEIGHT, GOAL, book, next_episode
 
 APPLE_REWARD, GOAL_REWARD = 1.0, 10.0
 RESTART_DELAY = 2  # frames between the event and the restart of the map
 
 _CORRIDOR_SLOT, _ROOM_SLOT = 0, 1
 _MAZE, _OBJECTS, _SPAWN = random.MAZE, random.OBJECTS, random.SPAWN
-_THEME, _SURFACE, _LENGTH = random.THEME, random.SURFACE, random.LENGTH
+_THEME, _SURFACE = random.THEME, random.SURFACE
 
 
 @njit(nogil=True, cache=True)
@@ -133,13 +132,7 @@ def _begin_episode(e, rules, world, agents, cells, scratch):
         _list_spawns(cells, world, e)
         key = random.stream(rules.seed[e], rules.number[e], episode, _OBJECTS)
         _place_apples(cells, world, e, key, rules.object_share, scratch.stack)
-    agents.frame[e] = 0
-    agents.length[e] = rules.episode_frames
-    if rules.staggered and episode == 0:
-        key = random.stream(rules.seed[e], rules.number[e], episode, _LENGTH)
-        agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
     agents.restarts[e] = 0
-    agents.score[e] = 0.0
     _begin_map(e, rules, world, agents)
 
 
@@ -193,13 +186,8 @@ def _frame(e, action, rules, world, agents):
 def begin(rules, world, agents, cells, scratch, anew, start, stop):
     """Begins episodes in environments start..stop-1: episode 0 everywhere if `anew`, else after a finished one."""
     for e in range(start, stop):
-        if anew:
-            agents.episode[e] = 0
-        elif agents.frame[e] >= agents.length[e]:
-            agents.episode[e] += 1
-        else:
-            continue
-        _begin_episode(e, rules, world, agents, cells, scratch)
+        if next_episode(rules, agents, e, anew):
+            _begin_episode(e, rules, world, agents, cells, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -212,18 +200,9 @@ def advance(actions, repeat, rules, world, agents, outcome, start, stop):
     ended = False
     for e in range(start, stop):
         reward = 0.0
-        outcome.done[e] = False
-        outcome.episode_return[e] = np.nan
-        outcome.episode_frames[e] = 0
         for _ in range(repeat):
             reward += _frame(e, actions[e], rules, world, agents)
             if agents.frame[e] >= agents.length[e]:
-                outcome.done[e] = ended = True
                 break
-        outcome.reward[e] = reward
-        agents.score[e] += reward
-        if outcome.done[e]:
-            outcome.episode_frames[e] = agents.frame[e]
-            if agents.length[e] == rules.episode_frames:  # a cut episode has no return
-                outcome.episode_return[e] = agents.score[e]
+        ended |= book(rules, agents, outcome, e, reward)
     return ended

@@ -218,14 +218,8 @@ def fill_walls(rows, rays, world, art, eye, e):
     frame, height, width, theme = rows.frame, len(rows.reciprocal), len(rays.dx), world.theme[e] & 7
     wall_x, wall_y = world.wall_x, world.wall_y
     surfaces, texels, pictures = art.theme_walls[theme], art.walls, art.pictures
-    ray_x, ray_y, hits, depths, edges, codes = (
-        rays.dx,
-        rays.dy,
-        rays.hits,
-        rays.depth,
-        rays.edge,
-        rays.code,
-    )
+    ray_x, ray_y, hits = rays.dx, rays.dy, rays.hits
+    depths, edges, codes = rays.depth, rays.edge, rays.code
     floors, bottoms, strip = rays.floor, rays.bottom, rows.strip
     for column in range(width):
         n = hits[column] - 1
