@@ -132,3 +132,29 @@ def test_importing_and_checking_stay_light(code, light):
     command = f"{code}; import sys; print(*(set({light.split()!r}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def long_parts(source):
+    """Functions of a source that are longer than 50 lines, and the file itself if it is longer than 350."""
+    functions = [f for f in ast.walk(ast.parse(source)) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = [f.name for f in functions if f.end_lineno - f.lineno >= 50]
+    return found + ["the file"] * (len(source.splitlines()) > 350)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_and_files_are_short(name):
+    assert long_parts(MODULES[name].read_text(encoding="utf-8")) == []
+
+
+def test_a_long_function_and_a_long_file_are_noticed():
+    body = "    a = 1\n"
+    assert long_parts("def f():\n" + 49 * body) == [] and long_parts("def f():\n" + 50 * body) == ["f"]
+    assert long_parts(351 * "a = 1\n") == ["the file"]
+
+
+def test_the_method_is_read_in_an_evening():
+    """Two thousand lines, of at most 100 columns."""
+    lines = [
+        line for name in MODULES if name.startswith("mmlib.method") for line in MODULES[name].open(encoding="utf-8")
+    ]
+    assert len(lines) <= 2000 and max(len(line.rstrip("\n")) for line in lines) <= 100

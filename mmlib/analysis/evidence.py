@@ -155,13 +155,7 @@ def of_runs(
 
     strata = [[np.array([number(values) for _, values in group]) for group in side.values()] for side in sides]
     counts = [sum(map(len, side)) for side in strata]
-    if measure.unit == SHARE:
-        pooled = np.concatenate(strata[0])
-        effect, interval = stats.share_interval(int(pooled.sum()), len(pooled)), "Clopper and Pearson's"
-    elif second:
-        effect, interval = stats.difference_interval(*strata), "Welch's t, stratified by level"
-    else:
-        effect, interval = stats.mean_interval(*strata[0]), "Student's t, stratified by level"
+    effect, interval = _interval(measure.unit, strata)
     paired = bool(second) and not apart
     names = ("on lasertag", "elsewhere") if apart else [METHODS[method].label for method in (first, second) if method]
     return Evidence(
@@ -177,6 +171,16 @@ def of_runs(
         stats.iqm_difference(*strata) if paired else None,
         stats.improvement(*strata) if paired else None,
     )
+
+
+def _interval(unit: str, strata: list[list[np.ndarray]]) -> tuple[stats.Interval, str]:
+    """The interval of one side's numbers, or of two sides' difference, and whose it is."""
+    if unit == SHARE:
+        pooled = np.concatenate(strata[0])
+        return stats.share_interval(int(pooled.sum()), len(pooled)), "Clopper and Pearson's"
+    if len(strata) == 2:
+        return stats.difference_interval(*strata), "Welch's t, stratified by level"
+    return stats.mean_interval(*strata[0]), "Student's t, stratified by level"
 
 
 @lru_cache(maxsize=512)

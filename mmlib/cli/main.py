@@ -245,14 +245,10 @@ def campaign(
         wanted = campaigns.read(file)
         plan = campaigns.plan(wanted, results)
     if collect is not None:
-        with bad_input():
-            if not collect.is_dir():
-                raise UsageError(f"there are no results in {collect}")
-            collected, refused = campaigns.collect(plan, campaigns.plan(wanted, collect))
-        print("\n".join([*(f"collected {job.name}" for job in collected), *refused]))
+        refused = _collect(wanted, plan, collect)
         _campaign_status(wanted, plan, workers, results)
         if refused:
-            fail(f"{len(refused)} runs were not collected", code=1)
+            fail(f"{refused} runs were not collected", code=1)
         return
     if not status:
         try:
@@ -266,6 +262,18 @@ def campaign(
                 for job in filter(finished, plan):
                     compress(job.directory)
     _campaign_status(wanted, plan, workers, results)
+
+
+def _collect(wanted: Campaign, plan: list[Job], source: Path) -> int:
+    """Copies a plan's finished runs from the results in `source` and says which; how many were refused."""
+    from mmlib.experiments import campaign as campaigns
+
+    with bad_input():
+        if not source.is_dir():
+            raise UsageError(f"there are no results in {source}")
+        collected, refused = campaigns.collect(plan, campaigns.plan(wanted, source))
+    print("\n".join([*(f"collected {job.name}" for job in collected), *refused]))
+    return len(refused)
 
 
 def _campaign_status(wanted: Campaign, plan: list[Job], workers: int, results: Path) -> None:
