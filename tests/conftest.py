@@ -1,11 +1,32 @@
-"""Runs on disk whose numbers are known."""
+"""What tests share: one engine, hypothesis without deadlines, runs on disk whose numbers are known."""
 
 import pytest
+from hypothesis import settings
 
+from mmlib import levels
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
+settings.register_profile("mmlib", deadline=None)  # how fast a machine is proves nothing
+settings.load_profile("mmlib")
+
 CONFIG = {"level": "a_level", "agent_steps": 100, "action_repeat": 4}
+
+
+def pytest_sessionstart(session):
+    """The engine's kernels are compiled once, before the workers of `pytest -n` begin, who would each do it."""
+    if getattr(session.config.option, "numprocesses", None):
+        for name in ("nav_maze_static_01_mini", "lt_chasm_mini"):
+            levels.make(name, "minilab", width=8, height=8).close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before the workers of `pytest -n --dist loadgroup` read the groups
+def pytest_collection_modifyitems(items):
+    """Tests that share a fixture of their module go to one worker, so that it is made once."""
+    for item in items:
+        fixtures = (fixture for name in item._fixtureinfo.name2fixturedefs.values() for fixture in name)
+        if any(fixture.scope == "module" for fixture in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 @pytest.fixture
@@ -15,11 +36,11 @@ def make_run(tmp_path):
     def make(method, seed, returns):
         directory = tmp_path / method / f"seed{seed}"
         with RunWriter(directory, {**CONFIG, "method": method, "seed": seed}) as writer:
-            writer.metrics({"frames": 400, "member": 0})
-            writer.timing({"frames": 400, "seconds": 30.0, "agent_steps_per_second": 3.5})
+            writer.append("metrics", [{"frames": 400, "member": 0}])
+            writer.append("timing", [{"frames": 400, "seconds": 30.0, "agent_steps_per_second": 3.5}])
             ends = range(40, 401, 40)
             rows = [{"frames": f, "member": 0, "return": float(r), "length_frames": 40} for f, r in zip(ends, returns)]
-            writer.episodes(rows)
+            writer.append("episodes", rows)
             writer.finish()
         return Run(directory)
 

@@ -123,7 +123,7 @@ def test_the_committed_campaigns_can_be_planned(tmp_path):
 def record(job, state, frames):
     """A run on disk as training would leave it."""
     with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"}) as writer:
-        writer.timing({"frames": frames, "seconds": 1.0, "agent_steps_per_second": 1000.0})
+        writer.append("timing", [{"frames": frames, "seconds": 1.0, "agent_steps_per_second": 1000.0}])
         writer.finish(state)
 
 
@@ -204,9 +204,9 @@ def test_status_says_which_claims_are_decided(tmp_path):
         with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"}) as writer:
             value = job.config.seed + 10.0 * (job.config.method == "mm")
             for frames in (2000, job.config.frames):
-                writer.episodes([{"frames": frames, "member": 0, "return": value, "length_frames": 100}])
+                writer.append("episodes", [{"frames": frames, "member": 0, "return": value, "length_frames": 100}])
                 row = {"frames": frames, "member": 0, "alpha": 0.0, "collision_entropy": 1.0}
-                writer.metrics(row)
+                writer.append("metrics", [row])
             writer.finish()
     said = CliRunner().invoke(app, ["campaign", str(path), "--status", "--results", str(tmp_path / "results")])
     assert f"claim 2a, quick, α by hand: {LEVEL}: holds" in said.stdout, said.stdout

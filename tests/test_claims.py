@@ -33,9 +33,9 @@ def make_run(tmp_path):
                 value = (early if frames <= FRAMES // 2 else late) + 0.01 * seed
                 row = {"frames": frames, "member": 0, "return": value, "length_frames": 50}
                 named = [row] if len(names) == 1 else [{**row, "level": name} for name in names]
-                writer.episodes(named)
+                writer.append("episodes", named)
                 entropy = 2.0 + frames / FRAMES * config.get("entropy_cost", 0)
-                writer.metrics({"frames": frames, "member": 0, "alpha": 0.0, "collision_entropy": entropy})
+                writer.append("metrics", [{"frames": frames, "member": 0, "alpha": 0.0, "collision_entropy": entropy}])
             for kind, more in rows:
                 getattr(writer, kind)(more)
             writer.finish()

@@ -69,12 +69,12 @@ def simulate(config, directory, apply=pbt.apply, seed=0):
         for now in range(config.unroll, config.agent_steps * config.action_repeat // frames + 1, config.unroll):
             episodes, evaluations = ([e for level in kind for e in level.until(now)] for kind in (training, watched))
             pbt.observe(state, config.pbt, episodes, evaluations if config.evaluation_envs else episodes)
-            writer.episodes(rows(episodes))
-            writer.evaluations(rows(evaluations))
+            writer.append("episodes", rows(episodes))
+            writer.append("evaluations", rows(evaluations))
             for member in pbt.ready(state, config.pbt):
                 decision = pbt.decide(state, config.pbt, member)
                 apply(state, decision, now)
-                writer.decisions([decision.as_row(now * frames, frames)])
+                writer.append("decisions", [decision.as_row(now * frames, frames)])
         writer.finish("done")
     return Run(directory)
 
@@ -105,7 +105,7 @@ def small(**settings):
     return make_config(base | settings)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pbt_settings=st.fixed_dictionaries(
         {

@@ -22,12 +22,13 @@ OLD = {"learning_rate": 1e-3, "entropy_cost": 2e-3, "alpha": 0.1}
 
 def make(directory, state="done"):
     with RunWriter(directory, CONFIG) as writer:
-        writer.metrics({"frames": 400, "member": 0, "alpha": 0.5, "action_marginals": [0.25, 0.75]})
-        writer.episodes({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50))
-        writer.decisions(
-            [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": OLD, "new": {**OLD, "alpha": 0.2}}]
+        writer.append("metrics", [{"frames": 400, "member": 0, "alpha": 0.5, "action_marginals": [0.25, 0.75]}])
+        writer.append("episodes", ({"frames": n, "member": 0, "return": n / 2, "length_frames": 40} for n in range(50)))
+        writer.append(
+            "decisions",
+            [{"frames": 10, "member": 0, "opponent": 1, "copied": False, "old": OLD, "new": {**OLD, "alpha": 0.2}}],
         )
-        writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
+        writer.append("timing", [{"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}}])
         writer.finish(state)
     return directory
 

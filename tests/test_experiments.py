@@ -17,7 +17,7 @@ QUICK = "nav_maze_static_02_mini"
 def record(job, state="done", **changed):
     """A run on disk as training would leave it."""
     with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"} | changed) as w:
-        w.episodes([{"frames": 1800, "member": 0, "return": 1.0, "length_frames": 1800}])
+        w.append("episodes", [{"frames": 1800, "member": 0, "return": 1.0, "length_frames": 1800}])
         w.finish(state)
 
 

@@ -24,8 +24,8 @@ import json, sys
 from mmlib.runs.writer import RunWriter
 config = json.load(sys.stdin)
 with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as writer:
-    writer.timing({{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}})
-    writer.episodes([{{"frames": 4000, "member": 0, "return": 2.5}}])
+    writer.append("timing", [{{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}}])
+    writer.append("episodes", [{{"frames": 4000, "member": 0, "return": 2.5}}])
     writer.finish()
 """
 

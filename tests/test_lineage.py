@@ -34,26 +34,29 @@ def decision(frames, member, opponent, old, new, copied):
 def run(tmp_path):
     """Three members. 2 explores, 0 copies 2 at 400 frames, 2 copies 1 at 600 and 0 explores twice."""
     with RunWriter(tmp_path / "run", {**CONFIG, "population": 3, "pbt": {"ready": 10}}) as writer:
-        writer.decisions(
+        writer.append(
+            "decisions",
             [
                 decision(200, 2, 1, 0.01, 0.06, False),
                 decision(400, 0, 2, 0.02, 0.06, True),
                 decision(600, 2, 1, 0.06, 0.03, True),
                 decision(800, 0, 1, 0.06, 0.11, False),
                 decision(800, 0, 1, 0.11, 0.16, False),
-            ]
+            ],
         )
         alphas = {0: (0.02, 0.06, 0.16), 1: (0.03, 0.03, 0.03), 2: (0.06, 0.06, 0.03)}
         for k, frames in enumerate((300, 500, 1000)):
             for member in range(3):
                 row = {"frames": frames, "member": member, "alpha": alphas[member][k], **START}
-                writer.metrics({**row, "action_marginals": [1 / n for n in (7, 3, 3, 3, 2, 2) for _ in range(n)]})
+                writer.append(
+                    "metrics", [{**row, "action_marginals": [1 / n for n in (7, 3, 3, 3, 2, 2) for _ in range(n)]}]
+                )
         rows = [
             {"frames": f, "member": m, "return": 10.0 * (m == 0), "length_frames": 40}
             for f in (500, 900)
             for m in range(3)
         ]
-        writer.episodes(rows)
+        writer.append("episodes", rows)
         writer.finish()
     return Run(tmp_path / "run")
 

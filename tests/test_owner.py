@@ -158,9 +158,11 @@ def episode(frames, value):
 def test_the_status_of_a_run_by_hand(tmp_path):
     assert RunStatus.read(tmp_path).state == "new"
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.timing({"frames": 100, "seconds": 1.0, "agent_steps_per_second": 25.0})
-        writer.timing({"frames": 200, "seconds": 2.0, "agent_steps_per_second": 10.0})
-        writer.episodes([episode(f, -5.0) for f in range(50)] + [episode(100, 2.0 + f % 2) for f in range(100)])
+        writer.append("timing", [{"frames": 100, "seconds": 1.0, "agent_steps_per_second": 25.0}])
+        writer.append("timing", [{"frames": 200, "seconds": 2.0, "agent_steps_per_second": 10.0}])
+        writer.append(
+            "episodes", [episode(f, -5.0) for f in range(50)] + [episode(100, 2.0 + f % 2) for f in range(100)]
+        )
         status = RunStatus.read(tmp_path)
         assert status == RunStatus("running", "", 200, 400, 10.0, 2.5, seconds_left=5.0) and status.alive
         writer.finish("stopped", reason="enough")
@@ -175,7 +177,7 @@ def test_the_status_of_a_run_by_hand(tmp_path):
 def test_the_status_of_a_long_record_reads_its_end_alone(tmp_path):
     """A damaged beginning is not looked at, and a row that was half written is none."""
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes(episode(f, 1.0) for f in range(2000))
+        writer.append("episodes", (episode(f, 1.0) for f in range(2000)))
     path = tmp_path / "episodes.jsonl"
     path.write_bytes(b"x" * 20 + path.read_bytes()[20:] + b'{"frames": 1, "member": 0, "return": 9')
     assert RunStatus.read(tmp_path).last_return == 1.0
@@ -186,13 +188,13 @@ def test_the_status_of_a_long_record_reads_its_end_alone(tmp_path):
 
 def test_frames_of_finished_runs_are_kept_until_their_files_change(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(1, 1.0)])
+        writer.append("episodes", [episode(1, 1.0)])
         writer.finish()
     first = Run(tmp_path).episodes()
     first["return"] = 7.0  # a reader's own copy
     assert Run(tmp_path).episodes()["return"].tolist() == [1.0]
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(2, 2.0)])
+        writer.append("episodes", [episode(2, 2.0)])
         writer.finish()
     assert Run(tmp_path).episodes()["return"].tolist() == [1.0, 2.0]
     compress(tmp_path)
@@ -201,7 +203,7 @@ def test_frames_of_finished_runs_are_kept_until_their_files_change(tmp_path):
 
 def test_a_run_that_is_to_be_longer_than_it_was_has_more_frames_to_go(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.timing({"frames": 400, "seconds": 1.0, "agent_steps_per_second": 100.0})
+        writer.append("timing", [{"frames": 400, "seconds": 1.0, "agent_steps_per_second": 100.0}])
         writer.finish()
     totals = [RunStatus.read(tmp_path, make_config({**CONFIG, "agent_steps": n})).total_frames for n in (50, 100, 300)]
     assert totals == [400, 400, 1200]

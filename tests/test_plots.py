@@ -109,7 +109,7 @@ def some_runs(tmp_path):
             for frames in (400, 800):
                 for member in (0, 1):
                     row = dict.fromkeys(plots.DIAGNOSTICS, 1.0 + member)
-                    writer.metrics({"frames": frames, "member": member, **row})
+                    writer.append("metrics", [{"frames": frames, "member": member, **row}])
         runs[method] = [Run(directory)]
     return runs
 

@@ -27,11 +27,20 @@ def episode(frames, value=1.0):
 
 def test_what_is_written_is_read_back(tmp_path):
     with RunWriter(tmp_path / "run", CONFIG) as writer:
-        writer.metrics(
-            {"frames": 400, "agent_steps": 100, "member": 0, "alpha": np.float32(0.5), "action_marginals": np.ones(2)}
+        writer.append(
+            "metrics",
+            [
+                {
+                    "frames": 400,
+                    "agent_steps": 100,
+                    "member": 0,
+                    "alpha": np.float32(0.5),
+                    "action_marginals": np.ones(2),
+                }
+            ],
         )
-        writer.episodes([episode(120), episode(160, np.float32(2.5))])
-        writer.timing({"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}})
+        writer.append("episodes", [episode(120), episode(160, np.float32(2.5))])
+        writer.append("timing", [{"frames": 400, "seconds": 1.5, "stages": {"act": 0.25}}])
         assert Run(tmp_path / "run").state == "running"
         writer.finish(seconds=1.5)
     run = Run(tmp_path / "run")
@@ -46,13 +55,15 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_rows_are_on_disk_at_once(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(120)])
+        writer.append("episodes", [episode(120)])
         assert (tmp_path / "episodes.jsonl").read_text() == json.dumps(episode(120)) + "\n"
 
 
 def test_numbers_that_are_not_finite_become_null(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.metrics({"frames": 0, "member": 0, "return_mean": float("nan"), "grad_norm": np.float32("inf")})
+        writer.append(
+            "metrics", [{"frames": 0, "member": 0, "return_mean": float("nan"), "grad_norm": np.float32("inf")}]
+        )
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert row == {"frames": 0, "member": 0, "return_mean": None, "grad_norm": None}
 
@@ -66,12 +77,12 @@ def test_records_of_a_run_that_wrote_nothing_have_their_columns(tmp_path):
 
 def test_torn_last_line_is_ignored_and_then_removed(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(120), episode(160)])
+        writer.append("episodes", [episode(120), episode(160)])
     path = tmp_path / "episodes.jsonl"
     path.write_text(path.read_text() + '{"frames": 200, "mem')
     assert Run(tmp_path).episodes()["frames"].tolist() == [120, 160]
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(240)])
+        writer.append("episodes", [episode(240)])
     assert Run(tmp_path).episodes()["frames"].tolist() == [120, 160, 240]
     assert path.read_text().count("\n") == 3
 
@@ -85,11 +96,11 @@ def test_a_number_torn_so_that_it_still_reads_is_ignored(tmp_path):
 
 def test_opening_again_appends_and_says_running(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(120)])
+        writer.append("episodes", [episode(120)])
         writer.finish()
     with RunWriter(tmp_path, {**CONFIG, "agent_steps": 200}) as writer:
         assert Run(tmp_path).state == "running"
-        writer.episodes([episode(160)])
+        writer.append("episodes", [episode(160)])
     run = Run(tmp_path)
     assert run.episodes()["frames"].tolist() == [120, 160]
     assert run.config["agent_steps"] == 200
@@ -97,14 +108,14 @@ def test_opening_again_appends_and_says_running(tmp_path):
 
 def test_restoring_drops_what_followed_the_checkpoint(tmp_path):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(frames) for frames in (100, 200)])
-        writer.metrics({"frames": 200, "member": 0, "alpha": 0.1})
+        writer.append("episodes", [episode(frames) for frames in (100, 200)])
+        writer.append("metrics", [{"frames": 200, "member": 0, "alpha": 0.1}])
         positions = writer.positions()
-        writer.episodes([episode(frames) for frames in (300, 400)])
-        writer.metrics({"frames": 400, "member": 0, "alpha": 0.2})
-        writer.timing({"frames": 400, "seconds": 2.0})
+        writer.append("episodes", [episode(frames) for frames in (300, 400)])
+        writer.append("metrics", [{"frames": 400, "member": 0, "alpha": 0.2}])
+        writer.append("timing", [{"frames": 400, "seconds": 2.0}])
         writer.restore(positions)
-        writer.episodes([episode(250)])
+        writer.append("episodes", [episode(250)])
     run = Run(tmp_path)
     assert run.episodes()["frames"].tolist() == [100, 200, 250]
     assert run.metrics()["alpha"].tolist() == [0.1]
@@ -114,7 +125,7 @@ def test_restoring_drops_what_followed_the_checkpoint(tmp_path):
 @pytest.mark.parametrize("harm", [lambda text: text[:-3], lambda text: text.replace("100", "101"), lambda text: ""])
 def test_a_record_that_was_altered_is_not_restored(tmp_path, harm):
     with RunWriter(tmp_path, CONFIG) as writer:
-        writer.episodes([episode(100), episode(200)])
+        writer.append("episodes", [episode(100), episode(200)])
         positions = writer.positions()
     path = tmp_path / "episodes.jsonl"
     path.write_text(harm(path.read_text()))
@@ -211,8 +222,8 @@ def test_a_configuration_that_no_reader_takes_is_not_written(tmp_path, harm):
 def test_a_row_that_no_reader_takes_is_not_written(tmp_path, row):
     with RunWriter(tmp_path, CONFIG) as writer:
         with pytest.raises(ValueError, match=r"line 1 is no row of it \(" + next(iter(row))):
-            writer.episodes([{**episode(40), **row}])
-        writer.episodes([episode(40)])
+            writer.append("episodes", [{**episode(40), **row}])
+        writer.append("episodes", [episode(40)])
     assert len(Run(tmp_path).episodes()) == 1
 
 

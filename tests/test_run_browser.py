@@ -29,14 +29,18 @@ def write(directory, method="mm", seed=1, state="done", members=1, **settings):
         for frames in (2000, 4000):
             for member in range(members):
                 hyper = {"alpha": frames / 4000, "learning_rate": 1e-3 * (member + 1), "entropy_cost": 1e-3}
-                writer.metrics({"frames": frames, "member": member, **hyper, "entropy": 2.0, "return_mean": 1.0})
+                writer.append(
+                    "metrics", [{"frames": frames, "member": member, **hyper, "entropy": 2.0, "return_mean": 1.0}]
+                )
                 row = {"frames": frames, "member": member, "return": frames / 1000 + seed, "length_frames": 450}
-                writer.episodes([row] * 3)
-        writer.timing({"frames": 4000, "seconds": 2.0, "agent_steps_per_second": 500.0, "stages": {}})
+                writer.append("episodes", [row] * 3)
+        writer.append("timing", [{"frames": 4000, "seconds": 2.0, "agent_steps_per_second": 500.0, "stages": {}}])
         if members > 1:
             old = {"alpha": 0.1, "learning_rate": 1e-3, "entropy_cost": 1e-3}
             row = {"frames": 2000, "member": 0, "opponent": 1, "copied": True, "explored": True, "p": 0.01}
-            writer.decisions([{**row, "mean": 1.0, "opponent_mean": 2.0, "old": old, "new": {**old, "alpha": 0.2}}])
+            writer.append(
+                "decisions", [{**row, "mean": 1.0, "opponent_mean": 2.0, "old": old, "new": {**old, "alpha": 0.2}}]
+            )
         if state != "running":
             writer.finish(state, **({} if state == "done" else {"reason": "stopped by SIGINT"}))
     return Path(directory)

@@ -62,25 +62,17 @@ class RunWriter:
                 raise unwritable(self.directory, error) from error
             raise
 
-    def metrics(self, row: Mapping[str, Any]) -> None:
-        """Appends one row of metrics: the columns of `RECORDS["metrics"]`; frames are the member's."""
-        self._append("metrics", [row])
+    def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends rows, with the columns of `RECORDS[name]`, to the record of that name.
 
-    def episodes(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Appends finished episodes: frames (the member's, at the end), member, return, length_frames."""
-        self._append("episodes", rows)
-
-    def evaluations(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Appends finished episodes of the target policy alone: the columns of `episodes`."""
-        self._append("evaluations", rows)
-
-    def decisions(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Appends decisions of population based training (see `pbt.Decision`)."""
-        self._append("decisions", rows)
-
-    def timing(self, row: Mapping[str, Any]) -> None:
-        """Appends one row of timing: frames, seconds since the start, agent_steps_per_second, stages."""
-        self._append("timing", [row])
+        Raises ValueError, having written nothing, for a row that could not be read back.
+        """
+        file, text = self._files[name], encode(name, rows)
+        file.write(text)
+        file.flush()
+        length, digest = self._written[name]
+        digest.update(text)
+        self._written[name] = length + len(text), digest
 
     def positions(self) -> dict[str, list[Any]]:
         """Length in bytes and SHA-256 of each record so far, for a checkpoint; what they cover is on the disk then."""
@@ -152,14 +144,6 @@ class RunWriter:
         path.with_name(path.name + ".gz").unlink(missing_ok=True)
         self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
         self._written[name] = len(whole), hashlib.sha256(whole)
-
-    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        file, text = self._files[name], encode(name, rows)
-        file.write(text)
-        file.flush()
-        length, digest = self._written[name]
-        digest.update(text)
-        self._written[name] = length + len(text), digest
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
         replace_text(self._path("state.json"), json.dumps(as_plain(state)) + "\n")

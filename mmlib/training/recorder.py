@@ -65,10 +65,12 @@ class Recorder:
                 self.counts[p] += np.bincount(actions.flatten().numpy(), minlength=len(self.features))
         for e in outcome.episodes:
             self.returns[e.member].append(e.episode_return)
-        self.writer.episodes(self._rows(outcome.episodes))
-        self.writer.evaluations(self._rows(outcome.evaluations))
+        self.writer.append("episodes", self._rows(outcome.episodes))
+        self.writer.append("evaluations", self._rows(outcome.evaluations))
         frames = agent_steps * self.config.action_repeat
-        self.writer.decisions(decision.as_row(frames, self._frames_a_step) for decision in outcome.decisions)
+        self.writer.append(
+            "decisions", (decision.as_row(frames, self._frames_a_step) for decision in outcome.decisions)
+        )
 
     @property
     def _frames_a_step(self) -> int:
@@ -103,11 +105,14 @@ class Recorder:
             hyper = {name: float(f"{float(value[p]):.6g}") for name, value in vars(progress.hyper).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
             marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
-            self.writer.metrics(
-                {**common, "member": p, **hyper}
-                | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
-                | row
-                | {"action_marginals": [round(float(x), 5) for x in marginals]}
+            self.writer.append(
+                "metrics",
+                [
+                    {**common, "member": p, **hyper}
+                    | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
+                    | row
+                    | {"action_marginals": [round(float(x), 5) for x in marginals]}
+                ],
             )
         steps = (progress.agent_steps - max(self.written, self.resumed)) * self.config.population
         seconds = {name: round(value, 3) for name, value in progress.seconds.items()}
@@ -117,7 +122,7 @@ class Recorder:
             "agent_steps_per_second": round(steps / max(now - self.last, 1e-9), 1),
             "stages": {name: round(value / max(now - self.last, 1e-9), 3) for name, value in seconds.items()},
         }
-        self.writer.timing(timing)
+        self.writer.append("timing", [timing])
         self._tell(timing)
         self.written, self.last = progress.agent_steps, now
         self._clear()
