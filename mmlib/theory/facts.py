@@ -150,11 +150,7 @@ def untrained(method: str, seed: int = 0) -> MixMatchAgent:
 def trained(directory: str | Path) -> tuple[MixMatchAgent, dict[str, Any]]:
     """The first member of a run's newest checkpoint, and the run's configuration. Raises as `training.trained.load`."""
     found = load_trained(Path(directory))
-    config = found.config
-    agent = MixMatchAgent(METHODS[config.method], height=config.height, width=config.width, conv1=config.conv1)
-    weights = found.agent.state_dict()
-    agent.load_state_dict({name: weights[name][:1] for name in agent.state_dict()})
-    return agent, config.model_dump(mode="json")
+    return found.alone(0), found.config.model_dump(mode="json")
 
 
 def all_facts(

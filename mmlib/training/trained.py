@@ -27,6 +27,15 @@ class Trained:
     hyper: Hyperparameters  # [P] each, in force then
     agent_steps: int  # of each member
 
+    def alone(self, member: int) -> MixMatchAgent:
+        """A population of one, with the member's weights. Raises ResultsError if there is no such member."""
+        if not 0 <= member < self.config.population:
+            raise ResultsError(f"there is no member {member}; members: 0 … {self.config.population - 1}")
+        agent = make_agent(self.config.model_copy(update={"population": 1, "pbt": None}))
+        weights = self.agent.state_dict()
+        agent.load_state_dict({name: weight[member : member + 1] for name, weight in weights.items()})
+        return agent
+
 
 def checkpoint_names(directory: Path) -> list[str]:
     """The checkpoint files of a run, the newest first."""

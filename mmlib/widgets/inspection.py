@@ -21,7 +21,6 @@ from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run
 from mmlib.training import trained
 from mmlib.training.actors import Actor
-from mmlib.training.loop import make_agent
 
 
 class InspectionError(ValueError):
@@ -119,9 +118,7 @@ def open_subject(directory: str | Path, checkpoint: str | None = None, member: i
         names = trained.checkpoint_names(directory)
         name = checkpoint or (names[0] if names else None)
         population = trained.load(directory, name)
-        agent = _alone(population, member)
-    except InspectionError:
-        raise
+        agent = population.alone(member)
     except ValueError as error:  # of results, checkpoint or config: each says what is wrong
         raise InspectionError(str(error)) from error
     assert name is not None
@@ -140,16 +137,6 @@ def open_subject(directory: str | Path, checkpoint: str | None = None, member: i
         alpha=float(population.hyper.alpha[member]),
         agent_steps=population.agent_steps,
     )
-
-
-def _alone(population: trained.Trained, member: int) -> MixMatchAgent:
-    """A population of one: the member's slice of every parameter."""
-    config = population.config
-    if not 0 <= member < config.population:
-        raise InspectionError(f"there is no member {member}; members: 0 … {config.population - 1}")
-    agent = make_agent(config.model_copy(update={"population": 1, "pbt": None}))
-    agent.load_state_dict({k: v[member : member + 1] for k, v in population.agent.state_dict().items()})
-    return agent.eval()
 
 
 def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
