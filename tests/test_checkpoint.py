@@ -79,7 +79,7 @@ def content(tmp_path_factory):
     return (directory / checkpoint.FILE).read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_flipped_bytes_are_noticed(content, tmp_path_factory, data):
     """Only the documented errors come out, whichever bytes are wrong and wherever the file ends."""
@@ -94,7 +94,7 @@ def test_any_flipped_bytes_are_noticed(content, tmp_path_factory, data):
         checkpoint.read(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=400))
 def test_any_payload_under_a_right_checksum_is_read_or_refused(tmp_path_factory, payload):
     import hashlib

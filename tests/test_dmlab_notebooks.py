@@ -3,42 +3,33 @@ strict stand-in for its Python module."""
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
+import matplotlib
 import numpy as np
 import papermill
 import pytest
 from matplotlib.image import imread
+from shortest import ROOT, SHORT, as_options, make
 from typer.testing import CliRunner
 
 from mmlib import levels
 from mmlib.cli.main import app
 from mmlib.figures import gallery, video
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab, dmlab_found
 from mmlib.runs.reader import find_runs
 
-ROOT = Path(__file__).parents[1]
 FAKE_DMLAB = ROOT / "tests" / "fake_dmlab"
 NAME = "nav_maze_static_01"
 THREE = "explore_object_locations_small+lt_horseshoe_color+lt_chasm"
-SHORT = {
-    "agent_steps": 3_000,
-    "num_envs": 1,
-    "unroll": 50,
-    "learner_batches": 1,
-    "log_every": 300,
-    "evaluation_envs": 1,
-    "level_settings": '{"episode_seconds": 2}',
-}
 
 
 @pytest.fixture(autouse=True)
 def lab(monkeypatch, tmp_path):
     """DeepMind Lab for this process and those that it starts."""
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # its list of fonts is not made anew each time
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if not dmlab.available():
+    if dmlab_found.problem() is not None:
         monkeypatch.syspath_prepend(str(FAKE_DMLAB))
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAKE_DMLAB), *(p for p in sys.path if p)]))
 
@@ -54,23 +45,13 @@ def results(tmp_path):
     return folder.parent
 
 
-def make(figure: str, results: Path, level: str, *options: str) -> str:
-    """`mmlib figure` on DeepMind Lab; returns what it printed."""
-    parts = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "mmlib", "figure", figure, "--preset", "smoke", "--backend", "dmlab", *parts]
-    result = subprocess.run(
-        [*command, "--level", level, "--results", str(results), *options], capture_output=True, text=True, cwd=ROOT
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
 @pytest.mark.parametrize(
     ("figure", "folder", "methods"),
     [("3", "figure3", ["small"]), ("6", "figure6", ["ff"]), ("controls", "controls", ["mm"])],
 )
 def test_figures_of_one_level(results, figure, folder, methods):
-    make(figure, results, NAME, *(part for method in methods for part in ("--method", method)))
+    only = (part for method in methods for part in ("--method", method))
+    make(figure, results, "--level", NAME, "--backend", "dmlab", *only)
     where = results / "smoke" / folder / NAME
     runs = find_runs(results)
     assert [run.method for run in runs] == sorted(methods)
@@ -84,7 +65,7 @@ def test_figures_of_one_level(results, figure, folder, methods):
 
 
 def test_figure_9(results):
-    make("9", results, THREE, "--method", "multitask")
+    make("9", results, "--level", THREE, "--backend", "dmlab", "--method", "multitask")
     where = results / "smoke" / "figure9" / THREE
     assert imread(where / "figure.png").std() > 0.02
     notebook = (where / "notebook.ipynb").read_text()
@@ -118,9 +99,8 @@ def test_films_have_the_view_and_no_map(tmp_path):
     assert [frame.shape for frame in frames] == [(264, 320, 3)] * 4
     assert frames[0][:240].std() > 5 and (frames[0][240:] > 200).any()
     settings = {**SHORT, "agent_steps": 100, "width": 32, "height": 24, "conv1": [4, 2]}
-    parts = [part for name, value in settings.items() for part in ("-p", f"{name}={value}")]
     run = tmp_path / "run"
-    arguments = ["--preset", "smoke", "--method", "small", "--level", NAME, "--backend", "dmlab", *parts]
+    arguments = ["--preset", "smoke", "--method", "small", "--level", NAME, "--backend", "dmlab", *as_options(settings)]
     trained = mmlib("train", *arguments, "--directory", run)
     assert trained.exit_code == 0 and f"small on {NAME} (dmlab)" in trained.output, trained.output
     filmed = [frame for frame, _ in video.film(NAME, str(run)).pictures(0.2)]

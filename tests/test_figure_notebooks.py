@@ -16,21 +16,13 @@ import pytest
 from matplotlib.image import imread
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
+from shortest import ROOT, SHORT, as_options, make
 
 from mmlib.runs.reader import Run, find_runs
 from mmlib.training import checkpoint
 
-ROOT = Path(__file__).parents[1]
 LEVEL = "explore_object_locations_small_mini"
 THREE = "explore_object_locations_small_mini+lt_horseshoe_color_mini+lt_chasm_mini"
-SHORT = {
-    "agent_steps": 3_000,
-    "num_envs": 1,
-    "unroll": 50,
-    "learner_batches": 1,
-    "log_every": 300,
-    "evaluation_envs": 1,
-}
 DRAWN = ("04_alpha_trajectories", "05_action_entropy")
 
 
@@ -50,27 +42,6 @@ def results(tmp_path_factory):
     root = tmp_path_factory.mktemp("figures") / "results"
     shutil.copytree(ROOT / "results" / "baselines", root / "baselines")
     return root
-
-
-def make(figure, results, *options, **settings):
-    """`mmlib figure`; returns what it printed."""
-    parts = [part for name, value in {**SHORT, **settings}.items() for part in ("-p", f"{name}={value}")]
-    command = [
-        sys.executable,
-        "-m",
-        "mmlib",
-        "figure",
-        figure,
-        "--preset",
-        "smoke",
-        *parts,
-        *options,
-        "--results",
-        str(results),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 def is_drawn(path, height=250):
@@ -156,8 +127,7 @@ def alive(pid):
 def test_ctrl_c_ends_a_figure_with_checkpoints_and_nobody_is_left(tmp_path):
     """The command, the notebook's kernel in a session of its own, and two runs that would go on for hours."""
     settings = {**SHORT, "agent_steps": 100_000_000, "log_every": 100, "checkpoint_every": 50_000_000}
-    parts = [part for name, value in settings.items() for part in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", "--jobs", "2", *parts]
+    command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", "--jobs", "2", *as_options(settings)]
     figure = subprocess.Popen(
         [*command, "--results", str(tmp_path)],
         stdout=subprocess.DEVNULL,

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -15,11 +14,11 @@ from matplotlib.image import imread
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
+from shortest import ROOT, as_options
 
 from mmlib.experiments.design import FIGURES
 from mmlib.runs.reader import find_runs
 
-ROOT = Path(__file__).parents[1]
 NOTEBOOKS = [ROOT / "notebooks" / figure.notebook for figure in FIGURES.values()]
 LEVELS_NOTEBOOK = ROOT / "notebooks" / "11_levels.ipynb"
 METHOD_NOTEBOOK = ROOT / "notebooks" / "00_mix_and_match.ipynb"
@@ -80,7 +79,7 @@ def test_what_papermill_passes_wrongly_ends_the_notebook_before_any_work(given, 
 def executed(tmp_path_factory):
     """The folder of figure 3 as `mmlib figure` makes it, as short as can be, and what the command printed."""
     results = tmp_path_factory.mktemp("executed") / "results"
-    settings = [part for name, value in SHORT.items() for part in ("-p", f"{name}={value}")]
+    settings = as_options(SHORT)
     command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", *settings, "--results", str(results)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -97,7 +97,7 @@ def close(actual, expected):
 
 
 @given(kinds, seeds, sizes_, batches, scales)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_quantity_is_the_enumerations(kind, seed, sizes, batch, scale):
     policy, probs = build(kind, seed, sizes, batch, scale)
     with np.errstate(divide="ignore"):
@@ -122,7 +122,7 @@ def test_every_quantity_is_the_enumerations(kind, seed, sizes, batch, scale):
 @pytest.mark.parametrize("q_kind", KINDS)
 @pytest.mark.parametrize("p_kind", KINDS)
 @given(seeds, sizes_, scales)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_kl_and_masked_kl_of_every_pair(p_kind, q_kind, seed, sizes, scale):
     (p, p_probs), (q, q_probs) = (
         build(p_kind, seed, sizes, (2,), scale),
@@ -139,7 +139,7 @@ def test_kl_and_masked_kl_of_every_pair(p_kind, q_kind, seed, sizes, scale):
 
 
 @given(seeds, sizes_, st.floats(0, 1), scales)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_transfer_cost_bounds_the_kl_of_the_mixture(seed, sizes, alpha, scale):
     """Appendix G: (1 − α) KL(π₁‖π₂) ≥ KL(π_mm‖π₂)."""
     simple, _ = build("on_support", seed, sizes, (4,), scale)

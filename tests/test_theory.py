@@ -43,7 +43,7 @@ def test_the_printed_last_line_of_appendix_g_is_false_for_a_point_and_a_uniform_
 
 
 @given(policies, st.lists(numbers, min_size=5, max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_total_correlation_is_the_least_kl_of_a_product(policy, logits):
     floor = worlds.total_correlation(policy, SIZES)
     table = policy.probs.reshape(SIZES)

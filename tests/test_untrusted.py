@@ -56,7 +56,7 @@ def examples(test):
 
 
 ANYWHERE = [HealthCheck.function_scoped_fixture]
-quick = settings(max_examples=100, deadline=None, suppress_health_check=ANYWHERE)
+quick = settings(max_examples=100, suppress_health_check=ANYWHERE)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def small_run(tmp_path_factory):
     return directory
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=ANYWHERE)
+@settings(max_examples=40, suppress_health_check=ANYWHERE)
 @given(data=st.data())
 def test_a_whole_checkpoint_of_the_wrong_shape(small_run, tmp_path, data):
     """Its checksum is right; what is in it is not."""
