@@ -19,7 +19,7 @@ figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the noteb
 	$(BIN)/mmlib figure 3 --preset $(PRESET) $(ARGS)
 
 test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --durations=20 $(ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 $(ARGS)
 
 lint: $(VENV)/.installed-test ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -20,15 +20,6 @@ def pytest_sessionstart(session):
             levels.make(name, "minilab", width=8, height=8).close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers of `pytest -n --dist loadgroup` read the groups
-def pytest_collection_modifyitems(items):
-    """Tests that share a fixture of their module go to one worker, so that it is made once."""
-    for item in items:
-        fixtures = (fixture for name in item._fixtureinfo.name2fixturedefs.values() for fixture in name)
-        if any(fixture.scope == "module" for fixture in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 @pytest.fixture
 def make_run(tmp_path):
     """Makes a run of 400 frames from the returns of its episodes, one ending every 40 frames."""
