@@ -1,6 +1,7 @@
 """The notebooks, from top to bottom, as papermill and JupyterLab run them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pandas as pd
 import papermill
 import pytest
 from matplotlib.image import imread
+from nbformat.sign import NotebookNotary
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
@@ -81,7 +83,8 @@ def executed(tmp_path_factory):
     results = tmp_path_factory.mktemp("executed") / "results"
     settings = as_options(SHORT)
     command = [sys.executable, "-m", "mmlib", "figure", "3", "--preset", "smoke", *settings, "--results", str(results)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    env = {**os.environ, "JUPYTER_DATA_DIR": str(results.parent / "jupyter")}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
     assert result.returncode == 0, result.stdout + result.stderr
     return results / "smoke" / "figure3" / LEVEL, result.stdout
 
@@ -130,6 +133,15 @@ def test_executed_notebook_holds_figures_and_verdicts(executed):
     pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4  # the level, the panel, the average over levels, the diagnostics
     assert notebook.metadata.papermill.input_path == f"notebooks/{NOTEBOOKS[0].name}"  # no path of this machine
+
+
+def test_executed_notebook_is_signed_as_it_was_written(executed):
+    where, _ = executed
+    notary = NotebookNotary(data_dir=str(where.parents[3] / "jupyter"))
+    notebook = nbformat.read(where / "notebook.ipynb", as_version=4)
+    assert notary.check_signature(notebook)
+    notebook.cells[1].source += "\nprint()"
+    assert not notary.check_signature(notebook)
 
 
 def test_notebook_01_loads_what_it_was_asked_for_and_no_other_seed(executed, tmp_path):

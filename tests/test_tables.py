@@ -31,3 +31,9 @@ def test_a_table_without_rows():
 
 def test_words_are_not_markup():
     assert "<script>" not in shown(pd.DataFrame({"a": ["<script>/" + "x" * 60], "b": ["<script>"]})).to_html()
+
+
+def test_verdicts_have_the_colours_of_the_page():
+    html = shown(pd.DataFrame({"verdict": ["holds", "does not hold", "undecided", "not enough data"]})).to_html()
+    assert re.findall(r"0 var\(--jp-(\w+)-color1\)", html) == ["success", "error", "warn"]
+    assert not re.search(r"#[0-9a-f]{6}", html)  # none that is right in one theme alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ OUTPUTS = {
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str | None:
-    """Executes `notebook` with `parameters` and writes it, outputs and all, to `output`.
+    """Executes `notebook` with `parameters` and writes it, outputs and all, to `output`, signed.
 
     Its working directory is the repository's.
     Returns None, or the error that a cell raised, in which the notebook written then ends.
@@ -30,6 +31,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
     from traitlets.config import Config
 
     output.parent.mkdir(parents=True, exist_ok=True)
+    error = None
     try:
         papermill.execute_notebook(
             shortest(notebook),  # papermill writes both paths into the notebook
@@ -42,9 +44,22 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
             config=Config(KernelManager={"transport_encryption": "auto"}),  # or the kernel warns about it
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it complains of its sockets after Ctrl-C
         )
-    except PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}"
-    return None
+    except PapermillExecutionError as raised:
+        error = f"{raised.ename}: {raised.evalue}"
+    sign(output)
+    return error
+
+
+def sign(notebook: Path) -> None:
+    """Has this user's JupyterLab trust a notebook that was executed here, or it shows no film, script or style of it.
+
+    Where the home directory cannot be written it stays untrusted, as with anybody else who opens it.
+    """
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    with contextlib.suppress(OSError):
+        NotebookNotary().sign(nbformat.read(notebook, as_version=4))
 
 
 def shortest(path: Path, base: Path | None = None) -> str:

@@ -182,15 +182,13 @@ class Figure:
         return self._shown(curriculum_plots.alpha_trajectories(lines, ends, title), name)
 
     def populations(self, of: Sequence[str]) -> None:
-        """Shows hyperparameters and ancestries of the populations of the methods `of`; the others' are written only."""
+        """Shows hyperparameters and ancestries of the populations of the methods `of`."""
         drawings = {"hyperparameters": curriculum_plots.hyperparameters, "lineage": curriculum_plots.lineage_graph}
         for level, runs in self.everywhere.runs.items():
-            for each in (run for group in runs.values() for run in group if run.config.get("pbt")):
+            for each in (run for method in of for run in runs.get(method, ()) if run.config.get("pbt")):
                 name = f"{each.method}_{level}_seed{each.seed}"
-                pictures = [self._shown(draw(each), f"{what}_{name}", ["png"], 900) for what, draw in drawings.items()]
-                if each.method in of:
-                    print(f"{level}, {each.method}, population {each.seed}")
-                    display(*pictures)
+                print(f"{level}, {each.method}, population {each.seed}")
+                display(*(self._shown(draw(each), f"{what}_{name}", ["png"], 900) for what, draw in drawings.items()))
 
     def schedules(self) -> None:
         """Writes the alpha trajectory of each finished run of the plan, to be replayed. Raises RunError."""

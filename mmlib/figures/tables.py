@@ -7,11 +7,14 @@ import html
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from mmlib.analysis.claims import FAILS, HOLDS, UNDECIDED
+
 LONG = 40  # characters of a cell, from which it may be broken into lines
+THEME = {HOLDS: "success", FAILS: "error", UNDECIDED: "warn"}  # a verdict's colour is the page's, light or dark
 
 
 def shown(table: pd.DataFrame, precision: int = 2) -> Styler:
-    """The table without its index: numbers to the right, words to the left, and short cells on one line.
+    """The table without its index: numbers to the right, words to the left, short cells on one line, verdicts tinted.
 
     Args:
       precision: decimals of numbers that are not whole.
@@ -27,7 +30,13 @@ def shown(table: pd.DataFrame, precision: int = 2) -> Styler:
             {"selector": "th", "props": "white-space: normal"},
         ]
     styler = table.style.hide(axis="index").format(precision=precision, thousands=",", na_rep="", escape="html")
-    return styler.format(_breakable, subset=wide).set_table_styles(styles)
+    styler = styler.format(_breakable, subset=wide).set_table_styles(styles)
+    return styler.map(_tinted, subset=["verdict"]) if "verdict" in table else styler
+
+
+def _tinted(verdict: str) -> str:
+    colour = f"var(--jp-{THEME[verdict]}-color1)" if verdict in THEME else "gray"
+    return f"box-shadow: inset 3px 0 {colour}; background: color-mix(in srgb, {colour} 20%, transparent)"
 
 
 def _breakable(cell: object) -> str:

@@ -43,14 +43,14 @@ def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment]
     """The segments, and the rows of the decisions that made the member's hyperparameters, oldest first."""
     segments, rows = list[Segment](), list[int]()
     stop, now = _end(run), member
-    for row in reversed(range(len(decisions))):
-        decision = decisions.iloc[row]
-        if decision["member"] != now:
+    columns = [decisions[name].tolist() for name in ("frames", "member", "opponent", "copied")]
+    for row, (frames, decided, opponent, copied) in reversed([*enumerate(zip(*columns))]):
+        if decided != now:
             continue
         rows.append(row)
-        if decision["copied"]:
-            segments.append(Segment(int(decision["frames"]), stop, now))
-            stop, now = int(decision["frames"]), int(decision["opponent"])
+        if copied:
+            segments.append(Segment(frames, stop, now))
+            stop, now = frames, opponent
     segments.append(Segment(0, stop, now))
     return segments[::-1], rows[::-1]
 
@@ -80,12 +80,9 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
         own = metrics[metrics["member"] == member]
         return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
     segments, rows = _walk(run, decisions, member)
-    frames, values = [0.0], [_initial(metrics, decisions, segments[0].member, name)]
-    for row in rows:
-        decision = decisions.iloc[row]
-        frames.append(float(decision["frames"]))
-        values.append(float(decision["new"][name]))
-    return Trajectory(np.array(frames), np.array(values))
+    lived = decisions.iloc[rows]
+    values = [_initial(metrics, decisions, segments[0].member, name), *(new[name] for new in lived["new"])]
+    return Trajectory(np.append(0.0, lived["frames"]), np.array(values, dtype=float))
 
 
 def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: str) -> float:

@@ -1,0 +1,66 @@
+"""How long *Run All* takes: every notebook over the results on disk, with the wall and processor time of each cell.
+
+Processor time is that of the kernel and of all processes under it; on a machine that does other things too it is the
+number to compare.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from nbclient import NotebookClient
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from papermill.utils import find_first_tagged_cell_index
+
+ROOT = Path(__file__).parents[1]
+DRAWN: dict[str, Any] = {"train": False, "seeds": [1, 2, 3]}  # of those that have these parameters
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process and all under it, those that have ended and been waited for included."""
+    root = psutil.Process(pid)
+    return sum(sum(process.cpu_times()[:4]) for process in (root, *root.children(recursive=True)))
+
+
+def run_all(notebook: Path, given: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Executes a notebook with these parameters, in the repository; (first line, seconds, processor seconds) a cell."""
+    content = load_notebook_node(str(notebook))
+    declared = content.cells[find_first_tagged_cell_index(content, "parameters")].source
+    known = {name: value for name, value in given.items() if f"\n{name}: " in f"\n{declared}"}
+    content = parameterize_notebook(content, known)
+    client = NotebookClient(content, timeout=None, resources={"metadata": {"path": str(ROOT)}})
+    rows = []
+    with client.setup_kernel():
+        pid = client.km.provisioner.process.pid
+        for place, cell in enumerate(content.cells):
+            if cell.cell_type == "code":
+                began, used = time.monotonic(), processor_seconds(pid)
+                client.execute_cell(cell, place)
+                first = cell.source.strip().splitlines()[0]
+                rows.append((first, time.monotonic() - began, processor_seconds(pid) - used))
+    return rows
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help="Such as 01; else all.")] = None,
+    results: Annotated[Path, typer.Option(help="The root of the results.")] = ROOT / "results",
+    cells: Annotated[bool, typer.Option(help="Every cell, not only the notebooks.")] = False,
+) -> None:
+    """Times Run All of the notebooks over what is on disk: nothing but 00's short training is trained."""
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if names and notebook.name[:2] not in names:
+            continue
+        rows = run_all(notebook, {**DRAWN, "results": str(results.resolve())})
+        wall, processor = (sum(row[k] for row in rows) for k in (1, 2))
+        print(f"{notebook.stem:<26}{wall:7.1f} s {processor:7.1f} s of a processor", flush=True)
+        for first, seconds, used in rows if cells else ():
+            print(f"    {seconds:7.1f} s {used:7.1f} s  {first[:80]}", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
