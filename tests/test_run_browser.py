@@ -1,10 +1,16 @@
 """The table of runs, its pictures and its widget, over a directory with good runs and broken ones."""
 
+import asyncio
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import scipy.stats
+from PIL import Image
 from typer.testing import CliRunner
 
 from mmlib.cli.main import app
@@ -116,13 +122,17 @@ def test_a_directory_that_is_not_there(tmp_path):
 
 
 def drawn(picture):
-    return bytes(picture.value).startswith(PNG)
+    return isinstance(picture.value, dict) or picture.value.startswith(PNG)
+
+
+def directory(browser, method, seed):
+    rows = browser.runs
+    return rows[(rows["method"] == method) & (rows["seed"] == seed)]["directory"].item()
 
 
 def browse(root, *wanted):
     browser = RunBrowser(root)
-    rows = browser.table
-    browser.select.value = [rows[(rows["method"] == m) & (rows["seed"] == s)]["directory"].item() for m, s in wanted]
+    browser.table.chosen = [directory(browser, *each) for each in wanted]
     return browser
 
 
@@ -132,7 +142,7 @@ def test_one_run_in_every_view(root):
     for view in ("Curves", "Hyperparameters", "Lineage"):
         browser.view.value = view
         assert drawn(browser.picture)
-        seen.append(bytes(browser.picture.value))
+        seen.append(str(browser.picture.value))
     assert len(set(seen)) == 3
     assert "without a checkpoint" in browser.words.value
     browser.view.value = "Configuration"
@@ -152,31 +162,87 @@ def test_two_runs_are_compared(root):
         assert text in browser.words.value
 
 
+def test_the_lineages_of_two_populations_stand_below_each_other(root):
+    write(run_directory(root, "quick", "figure3", LEVEL, "mm", 3), seed=3, members=2, pbt={})
+    browser = browse(root, ("mm", "1"), ("mm", "3"))
+    browser.view.value = "Lineage"
+    both = Image.open(io.BytesIO(browser.picture.value))
+    browser.table.chosen = browser.table.chosen[:1]
+    one = Image.open(io.BytesIO(browser.picture.value))
+    assert both.size == (one.width, 2 * one.height)
+
+
+def test_seeds_are_one_line_with_its_interval_or_one_each(root):
+    browser = browse(root, ("mm", "1"), ("mm", "2"), ("small", "1"))
+    returns = [t for t in browser.picture.value["data"] if t["xaxis"] == "x1"]
+    assert [(t["name"], "fill" in t) for t in returns] == [
+        *(("mm (2 seeds)", False), ("mm (2 seeds)", True), ("small", False))
+    ]
+    assert [returns[0]["y"][k] for k in (0, -1)] == [3.5, 5.5]  # seeds 1 and 2: 2 + seed, then 4 + seed
+    half = scipy.stats.t.ppf(0.975, 1) * 0.5  # of 3 and 4: standard deviation over the root of 2
+    assert returns[1]["y"][0] == pytest.approx(3.5 + half, abs=1e-3)
+    assert not [t for t in browser.picture.value["data"] if t["xaxis"] == "x3" and t["name"] == "small" and t["y"]]
+    browser.together.value = False
+    alone = [t["name"] for t in browser.picture.value["data"] if t["showlegend"]]
+    assert alone == ["mm, seed 1", "mm, seed 2", "small, seed 1"]
+    browser.smoothing.value = 20
+    first = browser.picture.value["data"][0]["y"]
+    assert (first[0], first[-1]) == (3.0, 4.0)  # the second is the mean of 3 and 5
+
+
 def test_a_broken_run_says_why_and_the_others_work(root):
     browser = browse(root, ("big756", "2"))
     assert "is damaged: line 7" in browser.words.value and not drawn(browser.picture)
-    browser.select.value = [browser.table["directory"][browser.table["state"] == "done"].iloc[0]]
+    browser.table.chosen = [directory(browser, "mm", "2")]
     assert drawn(browser.picture)
 
 
 def test_a_run_deleted_behind_its_back_is_said_in_words(root):
     browser = browse(root, ("mm", "1"))
-    shutil.rmtree(browser.select.value[0])
+    shutil.rmtree(browser.table.chosen[0])
     browser.view.value = "Configuration"
     assert "cannot be shown" in browser.words.value
     browser.read_again()
-    assert len(browser.table) == 7 and browser.select.value == ()
+    assert len(browser.runs) == 7 and browser.table.chosen == []
 
 
-def test_the_list_follows_the_filters_and_keeps_what_is_selected(root):
+def test_the_table_follows_words_and_keeps_what_is_chosen(root):
     browser = browse(root, ("mm", "1"))
-    browser.filters["state"].value = "done"
-    assert len(browser.select.options) == 2 and len(browser.select.value) == 1
+    browser.text.value = "done"
+    assert len(browser.table.rows) == 2 and len(browser.table.chosen) == 1
     assert "2 of 8 runs" in browser.count.value
     browser.text.value = "big756"
-    assert browser.select.options == () and browser.select.value == ()
-    browser.filters["state"].value, browser.text.value = "all", "big756"
-    assert "4 of them broken" in browser.count.value
+    assert "4 of them broken" in browser.count.value and browser.table.chosen == []
+    row = next(row for row in RunBrowser(root).table.rows if row["key"].endswith("mm/seed2"))
+    assert (row["cells"]["frames"], row["texts"]["frames"], row["texts"]["last_return"]) == (4000.0, "4,000", "5")
+
+
+def test_the_table_follows_the_disk_by_itself(root, monkeypatch):
+    monkeypatch.setattr(run_browser, "POLL", 0.01)
+    browser = browse(root, ("mm", "2"))
+
+    async def watched():
+        browser.follow()
+        write(run_directory(root, "quick", "figure3", LEVEL, "mm", 9), seed=9)
+        while len(browser.runs) == 8:
+            await asyncio.sleep(0.01)
+        RunBrowser.following.cancel()
+
+    asyncio.run(asyncio.wait_for(watched(), 60))
+    assert len(browser.table.rows) == 9 and len(browser.table.chosen) == 1
+
+
+@pytest.mark.parametrize("kind", ["CSV", "TensorBoard"])
+def test_what_is_chosen_is_exported(root, kind):
+    if kind == "TensorBoard":
+        pytest.importorskip("tensorboard")
+    browser = browse(root, ("mm", "1"), ("small", "1"))
+    browser._export(kind)
+    files = sorted((root / "exports" / kind).rglob("episodes.csv" if kind == "CSV" else "events*"))
+    assert len(files) == (2 if kind == "CSV" else 3) and f"2 runs in {root}" in browser.exported.value  # three members
+    if kind == "CSV":
+        assert pd.read_csv(files[0]).equals(Run(browser.table.chosen[0]).episodes())
+    assert len(run_table.runs_table(root)) == 8  # what was exported is no run
 
 
 def test_without_anybody_at_a_browser_tables_and_pictures_are_shown(root, monkeypatch):
@@ -185,7 +251,7 @@ def test_without_anybody_at_a_browser_tables_and_pictures_are_shown(root, monkey
         monkeypatch.setattr(module, "display", lambda what, **_: shown.append(what))
     RunBrowser(root).show()
     assert "mm" in shown[0].to_html() and "broken" in shown[0].to_html()
-    assert len(shown) > 1 and all(image.data.startswith(PNG) for image in shown[1:])
+    assert len(shown) > 1 and all(base64.b64decode(each["image/png"]).startswith(PNG) for each in shown[1:])
 
 
 def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from collections.abc import Sequence
+from typing import Any
 
 from IPython import get_ipython
-from IPython.display import HTML, DisplayHandle, Image, display
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
+from PIL import Image
+
+PLOTLY = "application/vnd.plotly.v1+json"  # shown by the JupyterLab extension that comes with plotly
+Drawn = Figure | Sequence[Figure] | dict[str, Any] | None
 
 
 def widgets_shown() -> bool:
@@ -20,28 +27,55 @@ def widgets_shown() -> bool:
 
 
 class Picture:
-    """A picture in a cell's output that may change, and stays when the kernel, and with it every widget, is gone."""
+    """A picture in a cell's output that may change, and stays when the kernel, and with it every widget, is gone.
 
-    def __init__(self, figure: Figure | None = None):
-        self.value = b"" if figure is None else png(figure)
+    Args:
+      figure: of Matplotlib; several stand below each other; None is none, as is [].  A dict is a chart of Plotly's.
+    """
+
+    def __init__(self, figure: Drawn = None):
+        self.value = _value(figure)
         self._shown: object = None
 
     def show(self) -> None:
         """Displays it in the cell that is running."""
-        self._shown = display(self._output(), display_id=True)
+        self._shown = display(self._output(), display_id=True, raw=True)
 
-    def draw(self, figure: Figure | None) -> None:
+    def draw(self, figure: Drawn) -> None:
         """Another figure, or none."""
-        self.value = b"" if figure is None else png(figure)
+        self.value = _value(figure)
         if isinstance(self._shown, DisplayHandle):
-            self._shown.update(self._output())
+            self._shown.update(self._output(), raw=True)
 
-    def _output(self) -> HTML | Image:
-        return Image(self.value, width=900) if self.value else HTML("")
+    def _output(self) -> dict[str, Any]:
+        """By type, what a page shows of it."""
+        if isinstance(self.value, dict):
+            return {PLOTLY: self.value, "text/plain": "a chart of Plotly's"}
+        if not self.value:
+            return {"text/html": ""}
+        return {"image/png": base64.b64encode(self.value).decode(), "text/plain": "a picture"}
 
 
-def png(figure: Figure) -> bytes:
-    """A figure's bytes."""
+def _value(figure: Drawn) -> bytes | dict[str, Any]:
+    if isinstance(figure, dict):
+        return figure
+    several = [figure] if isinstance(figure, Figure) else list(figure or ())
+    return png(*several) if several else b""
+
+
+def png(*figures: Figure) -> bytes:
+    """Figures' bytes, one below the other."""
+    pages = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+        pages.append(buffer)
+    if len(pages) == 1:
+        return pages[0].getvalue()
+    pictures = [Image.open(page).convert("RGB") for page in pages]
+    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+    for k, picture in enumerate(pictures):
+        whole.paste(picture, (0, sum(p.height for p in pictures[:k])))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    whole.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,11 +1,13 @@
-"""RunBrowser: the runs on disk in a notebook. A list to filter; one run looked at, or two compared."""
+"""RunBrowser: the runs on disk in a notebook, a table to sort and search; any number of them looked at together."""
 
 from __future__ import annotations
 
+import asyncio
 import html
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import pandas as pd
@@ -15,16 +17,21 @@ from matplotlib.figure import Figure
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
 from mmlib.figures import curriculum_plots, run_plots
+from mmlib.figures.tables import shown
+from mmlib.runs import tensorboard
 from mmlib.runs.reader import Run
-from mmlib.widgets.interactive import Picture, widgets_shown
+from mmlib.runs.records import RECORDS
+from mmlib.widgets.curves import chart
+from mmlib.widgets.interactive import Drawn, Picture, widgets_shown
+from mmlib.widgets.table import Table
 
-SHOWN = {"figure": 10, "level": 37, "method": 17, "seed": 5, "frames": 11, "state": 8, "last_return": 12, "preset": 10}
-FILTERS = ("preset", "figure", "level", "method", "state")
-ALL = "all"
+SHOWN = ("figure", "level", "method", "seed", "frames", "state", "last_return", "preset")
+GROUP = ("preset", "figure", "level", "method")  # runs that agree in these differ in their seeds alone
 VIEWS = ("Curves", "Hyperparameters", "Lineage", "Configuration")
+EXPORTS = "exports"  # below the root
+POLL = 3.0  # seconds, at least, between two looks at the disk
+SHARE = 0.05  # of its time, at most, that the kernel looks
 STYLE = """<style>
-.mm-runs select, .mm-runs option, .mm-head {font-family: monospace !important; font-size: 12px; line-height: 1.5}
-.mm-head {white-space: pre; font-weight: 600; padding-left: 3px}
 .mm-text table {border-collapse: collapse; font-size: 12px}
 .mm-text td, .mm-text th {padding: 1px 10px; text-align: left !important}
 .mm-text {line-height: 1.5}
@@ -34,145 +41,166 @@ STYLE = """<style>
 class RunBrowser:
     """The runs below a directory: `RunBrowser("results").show()`.
 
-    Select one run to see its curves, hyperparameters, lineage and configuration, two (with Ctrl or Shift) to compare
-    them. A run that cannot be read is listed as broken and says why.
+    Choose a run to see its curves, hyperparameters, lineage and configuration, several (with Ctrl or Shift) to compare
+    them. A run that cannot be read is listed as broken and says why. The table follows the disk by itself.
 
     Raises ResultsError if there is no such directory.
     """
 
+    following: ClassVar[asyncio.Task[None] | None] = None  # of the browser shown last, the only one that looks
+
     def __init__(self, root: str | Path = "results") -> None:
         self.root = Path(root)
-        self.table = run_table.runs_table(root)
+        self.runs = run_table.runs_table(root)
         self.text = widgets.Text(placeholder="words, for instance: mm done explore", continuous_update=True)
-        self.filters = {name: widgets.Dropdown(layout={"width": "auto"}) for name in FILTERS}
-        self.select = widgets.SelectMultiple(rows=12, layout={"width": "calc(100% - 4px)"})
-        self.select.add_class("mm-runs")
-        self.count = widgets.HTML()
+        self.table, self.count = Table(), widgets.HTML()
         self.view = widgets.ToggleButtons(options=VIEWS)
-        self.view.style.button_width = "150px"
-        self.picture = Picture()
-        self.words = widgets.HTML()
+        self.view.style.button_width = "130px"
+        self.together = widgets.Checkbox(True, description="seeds as mean and 95 % interval", indent=False)
+        self.smoothing = widgets.IntSlider(1, 1, 20, description="smoothing", continuous_update=False)
+        self.exported, self.words, self.picture = widgets.HTML(), widgets.HTML(), Picture()
         self.words.add_class("mm-text")
-        again = widgets.Button(description="Read again", tooltip="Look at the disk again")
-        again.on_click(lambda _: self.read_again())
-        labels = [widgets.VBox([widgets.HTML(f"<small>{n}</small>"), box]) for n, box in self.filters.items()]
-        find = widgets.VBox([widgets.HTML("<small>find</small>"), self.text])
-        top = widgets.HBox([find, *labels])
-        top.layout.flex_flow = "row wrap"
-        below = widgets.HBox([again, self.count])
-        head = widgets.HTML(f'{STYLE}<div class="mm-head">{html.escape(_line(dict.fromkeys(SHOWN)))}</div>')
-        self.widget = widgets.VBox([top, head, self.select, below, self.view, self.words])
-        for box in (self.text, *self.filters.values()):
-            box.observe(lambda _: self._list(), "value")
-        self.select.observe(lambda _: self._draw(), "value")
-        self.view.observe(lambda _: self._draw(), "value")
-        self._choices()
+        exports = [widgets.Button(description=f"export {kind}", tooltip=f"What is chosen, as {kind}") for kind in KINDS]
+        for button, kind in zip(exports, KINDS):
+            button.on_click(lambda _, kind=kind: self._export(kind))
+        self.curves = widgets.HBox([self.together, self.smoothing])
+        rows = ([self.text, self.count], [self.view, self.curves], [*exports, self.exported])
+        search, looks, files = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
+        self.widget = widgets.VBox([search, self.table, looks, files, widgets.HTML(STYLE), self.words])
+        self.text.observe(lambda _: self._list(), "value")
+        self.table.observe(lambda _: self._draw(), "chosen")
+        for control in (self.view, self.together, self.smoothing):
+            control.observe(lambda _: self._draw(), "value")
         self._list()
+        self._draw()
 
     def show(self) -> None:
         """Displays the widget; where there is nobody to use it, the table and the last run's curves instead."""
         if widgets_shown():
             display(self.widget)
             self.picture.show()
+            self.follow()
             return
-        columns = [name for name in SHOWN if name in self.table]
-        display(self.table[columns].style.hide(axis="index").format(precision=2, na_rep="", thousands=","))
-        whole = self.table[self.table["state"] != "broken"]
+        display(shown(self.runs[[name for name in SHOWN if name in self.runs]]))
+        whole = self.runs[self.runs["state"] != "broken"]
         if len(whole):
-            for figure in figures(Run(whole["directory"].iloc[-1])).values():
-                Picture(figure).show()
+            for view in ("Curves", *VIEWS[1:3]):
+                for drawing in pictures([Run(whole["directory"].iloc[-1])], view):
+                    Picture(drawing).show()
+
+    def follow(self) -> None:
+        """Looks at the disk again and again, in the kernel's event loop, in place of a browser shown before."""
+        if RunBrowser.following is not None:
+            RunBrowser.following.cancel()
+        RunBrowser.following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        cost = 0.0
+        while True:
+            await asyncio.sleep(max(POLL, cost / SHARE))
+            began = time.monotonic()
+            self.read_again()
+            cost = time.monotonic() - began
 
     def read_again(self) -> None:
-        """Looks at the disk again; what is selected stays so if it is still there."""
-        self.table = run_table.runs_table(self.root)
-        self._choices()
-        self._list()
+        """Looks at the disk once; what is chosen stays so if it is still there, and is drawn again if it changed."""
+        now = run_table.runs_table(self.root)
+        if not now.equals(self.runs):
+            before, self.runs = self.chosen, now
+            self._list()
+            if not self.chosen.reset_index(drop=True).equals(before.reset_index(drop=True)):
+                self._draw()
 
     @property
     def chosen(self) -> pd.DataFrame:
-        """The rows of the table that are selected."""
-        return self.table[self.table["directory"].isin(self.select.value)]
-
-    def _choices(self) -> None:
-        for name, box in self.filters.items():
-            before, values = box.value, sorted({str(value) for value in self.table[name].dropna()})
-            box.options = [ALL, *values]
-            box.value = before if before in values else ALL
+        """The rows of the runs that are chosen."""
+        return self.runs[self.runs["directory"].isin(self.table.chosen)]
 
     def _list(self) -> None:
-        wanted = {name: box.value for name, box in self.filters.items() if box.value not in (ALL, None)}
-        kept = run_table.filtered(self.table, self.text.value, wanted)
-        before = set(self.select.value)
-        self.select.options = [(_line(row), row["directory"]) for row in kept.to_dict("records")]
-        self.select.value = [directory for directory in kept["directory"] if directory in before]
+        kept = run_table.filtered(self.runs, self.text.value)
         broken = int((kept["state"] == "broken").sum())
         note = f", {broken} of them broken" if broken else ""
-        self.count.value = f"<small>{len(kept)} of {len(self.table)} runs{note}</small>"
-        self._draw()
+        self.count.value = f"<small>{len(kept)} of {len(self.runs)} runs{note}; Ctrl or Shift for several</small>"
+        self.table.fill(kept, SHOWN, "directory")
 
     def _draw(self) -> None:
-        """Shows the selected run or runs in the chosen view; what cannot be read is said in words."""
+        """Shows what is chosen in the view; what cannot be read is said in words."""
+        self.curves.layout.display = "" if self.view.value == "Curves" else "none"
         try:
-            words, figure = look(self.chosen, self.view.value)
-        except (ResultsError, KeyError, TypeError, ValueError) as error:
-            words, figure = f"<p>This run cannot be shown: {html.escape(str(error))}</p>", None
+            words, drawing = look(self.chosen, self.view.value, self.together.value, self.smoothing.value)
+        except (OSError, ResultsError, KeyError, TypeError, ValueError) as error:
+            words, drawing = f"<p>This run cannot be shown: {html.escape(str(error))}</p>", None
         self.words.value = words
-        self.picture.draw(figure)
+        self.picture.draw(drawing)
+
+    def _export(self, kind: str) -> None:
+        """Writes what is chosen below the root's `EXPORTS`, and says where it is."""
+        place = self.root / EXPORTS / kind
+        try:
+            for directory in map(Path, self.table.chosen):
+                KINDS[kind](Run(directory), place / directory.relative_to(self.root))
+        except (OSError, ValueError) as error:
+            self.exported.value = f"<small>{html.escape(str(error))}</small>"
+            return
+        said = f"{len(self.table.chosen)} runs in {place}" if self.table.chosen else "choose runs first"
+        self.exported.value = f"<small>{html.escape(said)}</small>"
 
 
-def look(rows: pd.DataFrame, view: str) -> tuple[str, Figure | None]:
-    """One view of the selected rows of a table of runs: HTML, and a picture where the view has one."""
+def write_csv(run: Run, directory: Path) -> None:
+    """A run's records as one CSV file each."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in RECORDS:
+        getattr(run, name)().to_csv(directory / f"{name}.csv", index=False)
+
+
+KINDS = {"TensorBoard": tensorboard.export, "CSV": write_csv}
+
+
+def look(rows: pd.DataFrame, view: str, together: bool = True, smoothing: int = 1) -> tuple[str, Drawn]:
+    """One view of rows of a table of runs: HTML, and what is drawn where the view has that (`curves.chart`)."""
     if not len(rows):
-        return "<p>Select a run, or two to compare them (Ctrl or Shift and click).</p>", None
+        return "<p>Choose a run, or several to compare them (Ctrl or Shift and click).</p>", None
     broken = rows[rows["state"] == "broken"]
     if len(broken):
         return "".join(f"<p><b>broken:</b> {html.escape(r)}</p>" for r in broken["reason"]), None
-    if len(rows) > 2:
-        return f"<p>{len(rows)} runs are selected; two can be compared.</p>", None
     runs = [Run(directory) for directory in rows["directory"]]
+    words = "".join(f"<p>{html.escape(_sentence(row))}</p>" for _, row in rows.iterrows()) if len(rows) < 3 else ""
     if len(runs) == 2:
-        return _compared(rows, runs, view)
-    row, run = rows.iloc[0], runs[0]
-    note = f"<p>{html.escape(_sentence(row))}</p>"
+        table = run_table.differences(*runs)
+        words += _html(table) if len(table) else "<p>Their configurations are the same.</p>"
     if view == "Configuration":
-        return note + _html(run_table.settings(run)), None
-    name = {"Curves": "curves", "Hyperparameters": "hyperparameters", "Lineage": "lineage"}[view]
-    makers = _makers(run)
-    if name not in makers:
-        why = "it has no population that adapts" if name == "lineage" and len(run.metrics()) else "nothing is recorded"
-        return f"{note}<p>There is nothing to draw: {why}.</p>", None
-    return note, makers[name]()
+        return words + (_html(run_table.settings(runs[0])) if len(runs) == 1 else ""), None
+    if view == "Curves" and any(len(run.metrics()) for run in runs):
+        return words, chart(_groups(rows, runs), together, smoothing)
+    drawn = [] if view == "Curves" else pictures(runs, view)
+    if not drawn:
+        why = "no population that adapts is among them" if view == "Lineage" else "nothing is recorded"
+        words += f"<p>There is nothing to draw: {why}.</p>"
+    return words, drawn
 
 
-def figures(run: Run) -> dict[str, Figure]:
-    """The pictures of a run: curves, hyperparameters, and lineage where a population adapted."""
-    return {name: make() for name, make in _makers(run).items()}
+def pictures(runs: Sequence[Run], view: str) -> list[Figure]:
+    """A view's picture of each run that has one."""
+    recorded = [run for run in runs if len(run.metrics())]
+    if view == "Curves":
+        return [run_plots.run_curves({run_name(run): run}) for run in recorded]
+    if view == "Hyperparameters":
+        return [curriculum_plots.hyperparameters(run) for run in recorded]
+    return [curriculum_plots.lineage_graph(run) for run in recorded if len(run.decisions())]
 
 
-def _makers(run: Run) -> dict[str, Callable[[], Figure]]:
-    makers: dict[str, Callable[[], Figure]] = {}
-    if len(run.metrics()):
-        makers["curves"] = lambda: run_plots.run_curves({run_name(run): run})
-        makers["hyperparameters"] = lambda: curriculum_plots.hyperparameters(run)
-        if len(run.decisions()):
-            makers["lineage"] = lambda: curriculum_plots.lineage_graph(run)
-    return makers
+def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs by what they differ in besides their seeds, in words."""
+    differing = [name for name in GROUP if rows[name].nunique(dropna=False) > 1 or name == "method"]
+    groups: dict[str, list[Run]] = {}
+    for (_, row), run in zip(rows.iterrows(), runs):
+        groups.setdefault(", ".join(str(row[name]) for name in differing), []).append(run)
+    return groups
 
 
 def run_name(run: Run) -> str:
     """A run's name in a legend."""
     return f"{run.method} on {run.config['level']}, seed {run.seed}"
-
-
-def _compared(rows: pd.DataFrame, runs: list[Run], view: str) -> tuple[str, Figure | None]:
-    """The two runs' differences and their curves over each other."""
-    names = [f"{run_name(run)} ({preset})" for run, preset in zip(runs, rows["preset"])]
-    if names[0] == names[1]:
-        names = [str(run.directory) for run in runs]
-    table = run_table.differences(*runs)
-    said = _html(table) if len(table) else "<p>Their configurations are the same.</p>"
-    words = "".join(f"<p>{html.escape(_sentence(row))}</p>" for _, row in rows.iterrows()) + said
-    return words, None if view == "Configuration" else run_plots.run_curves(dict(zip(names, runs)))
 
 
 def _sentence(row: pd.Series) -> str:
@@ -186,20 +214,3 @@ def _sentence(row: pd.Series) -> str:
 
 def _html(table: pd.DataFrame) -> str:
     return table.to_html(index=False, border=0)
-
-
-def _line(row: Mapping[Any, Any]) -> str:
-    """A row as text in columns; a header if its values are None."""
-    header = all(value is None for value in row.values())
-    cells = [
-        (name.replace("_", " ") if header else _cell(row[name]))[:width].ljust(width) for name, width in SHOWN.items()
-    ]
-    return " ".join(cells).rstrip().replace(" ", "\u00a0")
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:  # not a number
-        return ""
-    if isinstance(value, (int, float)):
-        return f"{value:.2f}" if abs(value) < 1000 and value != int(value) else f"{int(value):,}"
-    return str(value)

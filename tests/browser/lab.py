@@ -66,18 +66,23 @@ def prepare(name, where, parameters):
     nbformat.write(notebook, where / name)
 
 
+def show(page, address):
+    """Opens a notebook, with its kernel ready and nothing beside it."""
+    page.page.goto(address)
+    shown = "document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash')"
+    wait(lambda: page.evaluate(f"!!(window.jupyterapp && {shown})"), 240, "the notebook in JupyterLab")
+    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id)")
+    kernel = f"{PANEL}.sessionContext.session?.kernel?.status || ''"
+    wait(lambda: page.evaluate(kernel) == "idle", 240, "the kernel")
+    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area').then(() => null)")
+    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id)")
+
+
 def run_all(page, address):
     """Opens a notebook and runs it from top to bottom; no cell may fail."""
-    page.goto(address)
-    shown = "document.querySelector('.jp-NotebookPanel .jp-Cell') && !document.querySelector('#jupyterlab-splash')"
-    wait(lambda: page.evaluate(f"!!(window.jupyterapp && {shown})"), 120, "the notebook in JupyterLab")
-    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id), null")
-    kernel = f"{PANEL}.sessionContext.session?.kernel?.status || ''"
-    wait(lambda: page.evaluate(kernel) == "idle", 120, "the kernel")
-    page.evaluate("jupyterapp.commands.execute('application:toggle-left-area'), null")
-    page.evaluate(f"jupyterapp.shell.activateById({PANEL}.id), null")
+    show(page, address)
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'), null")
-    wait(lambda: page.evaluate(DONE) or page.evaluate(FAILED), 300, "the end of the last cell")
+    wait(lambda: page.evaluate(DONE) or page.evaluate(FAILED), 600, "the end of the last cell")
     assert page.evaluate(FAILED) == ""
 
 

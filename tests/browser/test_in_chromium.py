@@ -16,14 +16,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import Page, program, wait
-from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all
+from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all, show
 
+from mmlib.experiments.notebooks import execute
 from mmlib.runs.owner import being_written
 from mmlib.widgets import live
 
 pytestmark = [
     pytest.mark.skipif(program() is None, reason="no Chromium on the path"),
-    pytest.mark.skipif(importlib.util.find_spec("websocket") is None, reason="websocket-client is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
 ]
 PICTURES = os.environ.get("MMLIB_SCREENSHOTS", "")  # a directory that keeps them
 RUN = os.environ.get("MMLIB_SCREENSHOT_RUN", "")  # runs to photograph in place of a smoke run
@@ -33,6 +34,7 @@ SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
 CLOCK = "[...document.querySelectorAll('.mmi')].map(e => e.innerText).find(t => /^step \\d/.test(t)) || ''"
 INSPECTOR = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
+BROWSER = ".widget-vbox:has(> .mm-table)"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText).join(' ')"
 
@@ -47,13 +49,22 @@ def lab(tmp_path_factory):
         yield scratch / "root", address
 
 
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
-def page(lab, tmp_path, request):
-    (tmp_path / "profile").mkdir()
-    page = Page(tmp_path / "profile")
+def page(browser, tmp_path):
+    page = Page(browser)
     yield page
     page.photograph(tmp_path / "last.png")
-    page.close()
+    page.page.close()
 
 
 @pytest.fixture
@@ -172,18 +183,83 @@ def beyond(page, selector):
     return page.evaluate(f"[...{inside}.querySelectorAll('*')].filter({far}).map(e => e.outerHTML.slice(0, 90))")
 
 
-def test_notebook_10_run_browser(lab, page, tmp_path):
-    for seed in (1, 2):
-        shutil.copytree(ROOT / "results" / "quick" / "figure3" / MINI / "mm" / f"seed{seed}", tmp_path / f"seed{seed}")
+def rows(page):
+    """The methods and seeds of the runs in the table, from top to bottom."""
+    cells = page.evaluate("[...document.querySelectorAll('.mm-table tbody tr')].map(r => r.innerText.split('\\t'))")
+    return [(cell[2], cell[3]) for cell in cells]
+
+
+def test_notebook_10_run_browser(lab, page, pictures, tmp_path):
+    figure = ROOT / "results" / "quick" / "figure3" / MINI
+    for method, seed in (("mm", 1), ("mm", 2), ("mm", 3), ("small", 1)):
+        name = f"{method}/seed{seed}"
+        shutil.copytree(figure / name, tmp_path / "quick" / "figure3" / MINI / name)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
     opened(lab, page, "10_runs.ipynb", results=str(tmp_path))
-    for words, what in (("broken", "broken: "), ("mm", "done")):
-        page.click(page.mark(".mm-runs option", words, f"row-{words}"))
-        wait(lambda w=what: w in page.evaluate("document.querySelector('.mm-text').innerText"), 30, what)
-    wait(lambda: max(loaded_pictures(page), default=0) > 900, 60, "the curves of a run")
+    text = "document.querySelector('.mm-text').innerText"
+    page.click(".mm-table tr:has-text('broken')")
+    wait(lambda: "broken: " in page.evaluate(text), 30, "what is broken")
+
+    page.click(page.mark(".mm-table th button", "^seed", "by-seed"))
+    assert [seed for _, seed in rows(page)] == ["1", "1", "2", "3", "broken"]
+    page.click(page.mark(".mm-table th button", "^seed", "by-seed"))
+    assert rows(page)[1:3] == [("mm", "3"), ("mm", "2")]
+    cell = "document.querySelector('.mm-table td.number')"
+    assert page.evaluate(f"getComputedStyle({cell}).textAlign") == "right"
+    assert page.evaluate(f"[...document.querySelectorAll('.mm-table td')].some(e => e.title === {MINI!r})")
+
+    for place, held in enumerate(([], ["Control"], ["Control"], ["Control"])):
+        page.page.locator(".mm-table tbody tr:has-text('done')").nth(place).click(modifiers=held)
+    legend = "[...document.querySelectorAll('.legendtext')].map(e => e.textContent)"
+    wait(lambda: set(page.evaluate(legend)) == {"mm (3 seeds)", "small"}, 60, "seeds as one line")
+    plot = page.page.locator(".js-plotly-plot .nsewdrag").first
+    plot.hover()
+    wait(lambda: page.evaluate("!!document.querySelector('.hoverlayer .hovertext')"), 30, "a value at the pointer")
+    ticks = "[...document.querySelectorAll('.xtick text')].map(e => e.textContent)"
+    before, box = page.evaluate(ticks), plot.bounding_box()
+    page.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 50)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 55, steps=5)
+    page.page.mouse.up()
+    wait(lambda: page.evaluate(ticks) != before, 30, "a part of the curves")
+
+    shutil.copytree(figure / "small" / "seed2", tmp_path / "quick" / "figure3" / MINI / "small" / "seed2")
+    wait(lambda: len(rows(page)) == 6, 60, "a run that came later")
+    page.click("button:has-text('export CSV')")
+    wait(lambda: len([*tmp_path.rglob("episodes.csv")]) == 4, 60, "the runs as CSV")
+    for width in (1440, 1000):
+        for theme in THEMES:
+            look(page, theme, width)
+            assert beyond(page, BROWSER) == []
+            page.photograph(pictures / f"notebook_10_{width}_{theme}.png", ".jp-NotebookPanel .jp-WindowedPanel-inner")
     page.click(page.mark("button", "Configuration", "configuration"))
-    wait(lambda: "agent_steps" in page.evaluate("document.querySelector('.mm-text').innerText"), 30, "its settings")
+    page.page.locator(".mm-table tbody tr:has-text('done')").first.click()
+    wait(lambda: "agent_steps" in page.evaluate(text), 30, "its settings")
+
+
+def test_an_executed_notebook_is_trusted_and_its_verdicts_have_the_pages_colours(lab, page, pictures):
+    root, address = lab
+    given = {"results": str(root / "results"), "preset": "quick"}
+    (root / "executed").mkdir(exist_ok=True)
+    assert execute(ROOT / "notebooks" / "08_claims.ipynb", root / "executed" / "08_claims.ipynb", given) is None
+    show(page, address("executed/08_claims.ipynb"))
+    verdict = (
+        "[...document.querySelectorAll('.jp-RenderedHTMLCommon td')].find(e => /enough|hold|unde/.test(e.innerText))"
+    )
+    wait(lambda: page.evaluate(f"!!{verdict}"), 60, "the table of verdicts")
+    seen = set()
+    for width in (1440, 1000):
+        for theme in THEMES:
+            look(page, theme, width)
+            assert (
+                page.evaluate(f"getComputedStyle({verdict}).backgroundColor") != "rgba(0, 0, 0, 0)"
+            )  # its style lives
+            seen.add(page.evaluate(f"getComputedStyle({verdict}).color"))
+            right = "document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').getBoundingClientRect().right"
+            assert page.evaluate(f"{verdict}.closest('table').getBoundingClientRect().right <= {right}")
+            page.photograph(pictures / f"notebook_08_{width}_{theme}.png", ".jp-NotebookPanel .jp-WindowedPanel-outer")
+    assert len(seen) == 2  # dark letters on light, light ones on dark
 
 
 def test_notebook_10_live_run(lab, page, tmp_path):
