@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help figure test lint types docs bench pictures clean
+.PHONY: help figure test lint types docs bench times pictures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ docs: $(VENV)/.installed-test ## the API's pages, from the docstrings, in build/
 
 bench: $(VENV)/.installed ## engine, acting, learner and whole-loop speed on this machine
 	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+times: $(VENV)/.installed ## what Run All of each notebook takes, cell by cell, over results/ (ARGS="06" chooses one)
+	$(BIN)/python -m benchmarks.notebooks --cells $(ARGS)
 
 pictures: $(VENV)/.installed-test ## screenshots in docs/images; wants Chromium, and RUN=a directory with a trained run
 	MMLIB_SCREENSHOTS=docs/images MMLIB_SCREENSHOT_RUN=$(RUN) $(BIN)/python -m pytest tests/browser -n 0 $(ARGS)

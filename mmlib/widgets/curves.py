@@ -102,7 +102,7 @@ def _mean(name: str, table: pd.DataFrame, colour: str, axis: Mapping[str, Any]) 
 
 
 def _layout(entries: int) -> dict[str, Any]:
-    legend = {"orientation": "h", "y": -0.22, "yanchor": "top"}
+    legend = {"orientation": "h", "y": -0.3, "yanchor": "top"}
     layout: dict[str, Any] = {
         "grid": {"rows": 1, "columns": len(TITLES), "pattern": "independent", "xgap": 0.14},
         "height": 300 + 20 * entries,
@@ -115,7 +115,7 @@ def _layout(entries: int) -> dict[str, Any]:
     }
     for place, title in enumerate(TITLES.values(), start=1):
         lines = {"gridcolor": RULE, "zerolinecolor": RULE}
-        layout[f"xaxis{place}"] = {**lines, "title": {"text": "environment frames"}, "rangemode": "tozero"}
+        layout[f"xaxis{place}"] = {**lines, "title": {"text": "environment frames", "standoff": 8}, "rangemode": "tozero"}
         layout[f"yaxis{place}"] = {**lines, "rangemode": "tozero"}
         where = {"xref": f"x{place} domain", "yref": f"y{place} domain", "x": 0.5, "y": 1.12}
         layout["annotations"].append({"text": title, "showarrow": False, "font": {"size": 12}, **where})

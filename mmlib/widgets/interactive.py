@@ -43,8 +43,10 @@ class Picture:
 
     def draw(self, figure: Drawn) -> None:
         """Another figure, or none."""
-        self.value = _value(figure)
+        before, self.value = self.value, _value(figure)
         if isinstance(self._shown, DisplayHandle):
+            if isinstance(before, dict):  # Plotly's extension lets a chart that is there be, whatever comes
+                self._shown.update({"text/html": ""}, raw=True)
             self._shown.update(self._output(), raw=True)
 
     def _output(self) -> dict[str, Any]:

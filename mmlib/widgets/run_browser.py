@@ -55,7 +55,7 @@ class RunBrowser:
         self.text = widgets.Text(placeholder="words, for instance: mm done explore", continuous_update=True)
         self.table, self.count = Table(), widgets.HTML()
         self.view = widgets.ToggleButtons(options=VIEWS)
-        self.view.style.button_width = "130px"
+        self.view.style.button_width = "150px"
         self.together = widgets.Checkbox(True, description="seeds as mean and 95 % interval", indent=False)
         self.smoothing = widgets.IntSlider(1, 1, 20, description="smoothing", continuous_update=False)
         self.exported, self.words, self.picture = widgets.HTML(), widgets.HTML(), Picture()

@@ -5,7 +5,8 @@ function render({ model, el }) {
   const order = (a, b) => {
     const [x, y] = [value(a), value(b)];
     if (x === null || y === null) return (x === null) - (y === null); // what is missing comes last
-    const n = typeof x === "number" ? x - y : String(x).localeCompare(String(y), undefined, { numeric: true });
+    const words = (typeof x === "string") - (typeof y === "string"); // after numbers
+    const n = words || (typeof x === "number" ? x - y : x.localeCompare(y));
     return sort.down ? -n : n;
   };
   const choose = (keys) => { model.set("chosen", keys); model.save_changes(); };

@@ -16,7 +16,6 @@ PANEL = "[...jupyterapp.shell.widgets('main')].find(w => w.sessionContext)"
 ERRORS = "document.querySelectorAll('[data-mime-type=\"application/vnd.jupyter.error\"]')"
 FAILED = f"[...{ERRORS}].map(e => e.innerText).join(' ')"
 DONE = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /\\d/.test(e.innerText))"
-CELLS = "[...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')].map(e => e.getBoundingClientRect())"
 USER_SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -84,16 +83,3 @@ def run_all(page, address):
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells'), null")
     wait(lambda: page.evaluate(DONE) or page.evaluate(FAILED), 600, "the end of the last cell")
     assert page.evaluate(FAILED) == ""
-
-
-def photograph_all(page, path, width=1280):
-    """A picture of JupyterLab with the whole notebook in it, in a window as high as that takes."""
-    page.resize(width, 10_000)
-    page.evaluate("document.activeElement.blur(), new Promise(r => setTimeout(r, 1500))")
-    page.evaluate("document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0, null")
-    first, last = page.evaluate(f"(c => [c[0].top, c[c.length - 1].bottom])({CELLS})")
-    assert 0 < first < last < 9_900, f"the notebook is not in the window: {first}, {last}"
-    page.resize(width, round(last) + 32)  # and the status bar
-    page.evaluate("new Promise(r => setTimeout(r, 1500))")
-    page.photograph(path)
-    page.resize()

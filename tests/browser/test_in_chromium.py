@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import Page, program, wait
-from lab import PANEL, ROOT, jupyter_lab, photograph_all, prepare, run_all, show
+from lab import PANEL, ROOT, jupyter_lab, prepare, run_all, show
 
 from mmlib.experiments.notebooks import execute
 from mmlib.runs.owner import being_written
@@ -98,19 +98,30 @@ def loaded_pictures(page):
     return page.evaluate("[...document.querySelectorAll('.jp-OutputArea img')].map(e => e.naturalWidth)")
 
 
-def test_notebook_11(lab, page, pictures):
-    opened(lab, page, "11_levels.ipynb", levels=LEVELS, seconds=6.0 if PICTURES else 1.0)
+def test_notebook_11(lab, page):
+    opened(lab, page, "11_levels.ipynb", levels=LEVELS, seconds=1.0)
     films = "[...document.querySelectorAll('.jp-OutputArea video')].map(e => e.videoWidth)"
     wait(lambda: all(page.evaluate(films)), 30, "the films")
     assert len(page.evaluate(films)) == len(LEVELS) and min(loaded_pictures(page)) > 300
-    photograph_all(page, pictures / "notebook_11.png")
 
 
 def test_notebook_01_of_the_runs_on_disk(lab, page, pictures):
-    opened(lab, page, "01_action_curricula.ipynb", seeds=[1, 2, 3], train=False)
+    opened(lab, page, "01_action_curricula.ipynb", level=MINI, seeds=[1, 2, 3], train=False)
     assert len(loaded_pictures(page)) == 4 and min(loaded_pictures(page)) > 300
     assert "not shown:" not in page.evaluate(OUTPUTS)
-    photograph_all(page, pictures / "notebook_01.png")
+    page.evaluate("[...document.querySelectorAll('.jp-OutputArea img')][1].closest('.jp-Cell').id = 'panel'")
+    assert [
+        beyond(page, "#panel .jp-OutputArea-output > *") for _ in portraits(page, pictures, "01", "#panel")
+    ] == 4 * [[]]
+
+
+def test_notebook_00(lab, page, pictures):
+    opened(lab, page, "00_mix_and_match.ipynb", preset="smoke")
+    assert min(loaded_pictures(page)) > 300
+    page.evaluate("document.querySelector('.jp-OutputArea img').closest('.jp-Cell').id = 'swept'")
+    assert [
+        beyond(page, "#swept .jp-OutputArea-output > *") for _ in portraits(page, pictures, "00", "#swept")
+    ] == 4 * [[]]
 
 
 def test_notebook_06_inspector(lab, page, pictures, tmp_path):
@@ -136,15 +147,11 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     page.drag(slider, middle - width / 2 + 0.15 * width)
     wait(lambda: numbers(page, "weight")[1] < 0.3, 30, "weights after the drag to the left")
     before = numbers(page, "entropy")
-    page.evaluate("new Promise(r => setTimeout(r, 300))")
-    page.photograph(pictures / "inspector_before.png", inspector)
     kl = numbers(page, "KL")
     page.drag(slider, middle + 0.35 * width)
     wait(lambda: numbers(page, "weight")[1] > 0.7, 30, "weights after the drag to the right")
     after = numbers(page, "entropy")
     assert after[:2] == before[:2] and after[2] != before[2] and numbers(page, "KL") == kl
-    page.evaluate("new Promise(r => setTimeout(r, 300))")
-    page.photograph(pictures / "inspector_after.png", inspector)
 
     start = int(page.evaluate(CLOCK).split()[1])
     page.click(".widget-play button")
@@ -156,23 +163,27 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     page.click(page.mark("button", "sweep α", "sweep"))
     wait(lambda: page.evaluate("document.querySelector('#sweep').offsetWidth") == 0, 600, "the end of the sweep")
     assert "measured and kept beside the run" in page.evaluate(OUTPUTS)
-    page.photograph(pictures / "inspector_sweep.png", inspector)
-    for width in (1440, 1000):
-        for theme in THEMES:
-            look(page, theme, width)
-            assert beyond(page, inspector) == []
-            page.photograph(pictures / f"inspector_{width}_{theme}.png", inspector)
+    for _ in portraits(page, pictures, "06", inspector):
+        assert beyond(page, inspector) == []
     page.evaluate(f"{PANEL}.sessionContext.shutdown().then(() => null)")
     assert max(loaded_pictures(page)) > 900  # the state's picture needs no kernel
 
 
 def look(page, theme, width):
     """Another theme and width of the window."""
-    page.resize(width, 2200)
-    page.evaluate(
-        f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}}).then(() => null)"
-    )
+    page.resize(width, 1100)
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}})")
     page.evaluate("new Promise(r => setTimeout(r, 1500))")
+
+
+def portraits(page, directory, name, selector):
+    """Pictures of the window with an element at its top, in both themes and widths; yields in each look."""
+    for width in (1440, 1000):
+        for theme in THEMES:
+            look(page, theme, width)
+            page.evaluate(f"document.querySelector({selector!r}).scrollIntoView({{block: 'start'}})")
+            yield theme
+            page.photograph(directory / f"notebook_{name}_{width}_{theme}.png")
 
 
 def beyond(page, selector):
@@ -228,11 +239,8 @@ def test_notebook_10_run_browser(lab, page, pictures, tmp_path):
     wait(lambda: len(rows(page)) == 6, 60, "a run that came later")
     page.click("button:has-text('export CSV')")
     wait(lambda: len([*tmp_path.rglob("episodes.csv")]) == 4, 60, "the runs as CSV")
-    for width in (1440, 1000):
-        for theme in THEMES:
-            look(page, theme, width)
-            assert beyond(page, BROWSER) == []
-            page.photograph(pictures / f"notebook_10_{width}_{theme}.png", ".jp-NotebookPanel .jp-WindowedPanel-inner")
+    for _ in portraits(page, pictures, "10", BROWSER):
+        assert beyond(page, BROWSER) == []
     page.click(page.mark("button", "Configuration", "configuration"))
     page.page.locator(".mm-table tbody tr:has-text('done')").first.click()
     wait(lambda: "agent_steps" in page.evaluate(text), 30, "its settings")
@@ -248,17 +256,13 @@ def test_an_executed_notebook_is_trusted_and_its_verdicts_have_the_pages_colours
         "[...document.querySelectorAll('.jp-RenderedHTMLCommon td')].find(e => /enough|hold|unde/.test(e.innerText))"
     )
     wait(lambda: page.evaluate(f"!!{verdict}"), 60, "the table of verdicts")
-    seen = set()
-    for width in (1440, 1000):
-        for theme in THEMES:
-            look(page, theme, width)
-            assert (
-                page.evaluate(f"getComputedStyle({verdict}).backgroundColor") != "rgba(0, 0, 0, 0)"
-            )  # its style lives
-            seen.add(page.evaluate(f"getComputedStyle({verdict}).color"))
-            right = "document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').getBoundingClientRect().right"
-            assert page.evaluate(f"{verdict}.closest('table').getBoundingClientRect().right <= {right}")
-            page.photograph(pictures / f"notebook_08_{width}_{theme}.png", ".jp-NotebookPanel .jp-WindowedPanel-outer")
+    seen, inside = set(), "document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer')"
+    page.evaluate(f"{verdict}.closest('.jp-RenderedHTMLCommon').id = 'verdicts'")
+    for _ in portraits(page, pictures, "08", "#verdicts"):
+        assert page.evaluate(f"getComputedStyle({verdict}).backgroundColor") != "rgba(0, 0, 0, 0)"
+        seen.add(page.evaluate(f"getComputedStyle({verdict}).color"))
+        right = "document.querySelector('#verdicts table').getBoundingClientRect().right"
+        assert page.evaluate(f"{right} <= {inside}.getBoundingClientRect().right")
     assert len(seen) == 2  # dark letters on light, light ones on dark
 
 
