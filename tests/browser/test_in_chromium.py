@@ -177,13 +177,12 @@ def look(page, theme, width):
 
 
 def portraits(page, directory, name, selector):
-    """Pictures of the window with an element at its top, in both themes and widths; yields in each look."""
+    """Pictures of an element, in both themes and widths; yields in each look."""
     for width in (1440, 1000):
         for theme in THEMES:
             look(page, theme, width)
-            page.evaluate(f"document.querySelector({selector!r}).scrollIntoView({{block: 'start'}})")
             yield theme
-            page.photograph(directory / f"notebook_{name}_{width}_{theme}.png")
+            page.photograph(directory / f"notebook_{name}_{width}_{theme}.png", selector)
 
 
 def beyond(page, selector):
@@ -235,12 +234,14 @@ def test_notebook_10_run_browser(lab, page, pictures, tmp_path):
     page.page.mouse.up()
     wait(lambda: page.evaluate(ticks) != before, 30, "a part of the curves")
 
+    page.evaluate(f"document.querySelector('{BROWSER}').closest('.jp-OutputArea').id = 'browser'")
+    for _ in portraits(page, pictures, "10", "#browser"):
+        assert beyond(page, BROWSER) == []
+
     shutil.copytree(figure / "small" / "seed2", tmp_path / "quick" / "figure3" / MINI / "small" / "seed2")
     wait(lambda: len(rows(page)) == 6, 60, "a run that came later")
     page.click("button:has-text('export CSV')")
     wait(lambda: len([*tmp_path.rglob("episodes.csv")]) == 4, 60, "the runs as CSV")
-    for _ in portraits(page, pictures, "10", BROWSER):
-        assert beyond(page, BROWSER) == []
     page.click(page.mark("button", "Configuration", "configuration"))
     page.page.locator(".mm-table tbody tr:has-text('done')").first.click()
     wait(lambda: "agent_steps" in page.evaluate(text), 30, "its settings")
