@@ -115,7 +115,11 @@ def _layout(entries: int) -> dict[str, Any]:
     }
     for place, title in enumerate(TITLES.values(), start=1):
         lines = {"gridcolor": RULE, "zerolinecolor": RULE}
-        layout[f"xaxis{place}"] = {**lines, "title": {"text": "environment frames", "standoff": 8}, "rangemode": "tozero"}
+        layout[f"xaxis{place}"] = {
+            **lines,
+            "title": {"text": "environment frames", "standoff": 8},
+            "rangemode": "tozero",
+        }
         layout[f"yaxis{place}"] = {**lines, "rangemode": "tozero"}
         where = {"xref": f"x{place} domain", "yref": f"y{place} domain", "x": 0.5, "y": 1.12}
         layout["annotations"].append({"text": title, "showarrow": False, "font": {"size": 12}, **where})
