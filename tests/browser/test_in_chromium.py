@@ -43,7 +43,7 @@ OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText
 def lab(tmp_path_factory):
     """A JupyterLab: the directory that it serves, with results in it, and what makes a path in it an address."""
     scratch = tmp_path_factory.mktemp("lab")
-    for part in ("baselines", f"quick/figure3/{MINI}"):
+    for part in ("baselines", f"quick/figure3/{MINI}", "quick/figure3/nav_maze_static_02_mini"):
         shutil.copytree(ROOT / "results" / part, scratch / "root" / "results" / part)
     with jupyter_lab(scratch / "root", scratch) as address:
         yield scratch / "root", address
@@ -106,7 +106,7 @@ def test_notebook_11(lab, page):
 
 
 def test_notebook_01_of_the_runs_on_disk(lab, page, pictures):
-    opened(lab, page, "01_action_curricula.ipynb", level=MINI, seeds=[1, 2, 3], train=False)
+    opened(lab, page, "01_action_curricula.ipynb", seeds=[1, 2, 3], train=False)
     assert len(loaded_pictures(page)) == 4 and min(loaded_pictures(page)) > 300
     assert "not shown:" not in page.evaluate(OUTPUTS)
     page.evaluate("[...document.querySelectorAll('.jp-OutputArea img')][1].closest('.jp-Cell').id = 'panel'")
