@@ -37,7 +37,7 @@ def make_run(tmp_path):
                 entropy = 2.0 + frames / FRAMES * config.get("entropy_cost", 0)
                 writer.append("metrics", [{"frames": frames, "member": 0, "alpha": 0.0, "collision_entropy": entropy}])
             for kind, more in rows:
-                getattr(writer, kind)(more)
+                writer.append(kind, more)
             writer.finish()
         return directory
 

@@ -178,3 +178,11 @@ def test_gallery_shows_views_and_map_pixel_by_pixel(tmp_path):
         assert k * 1.5 < seconds <= 1.5 * (k + 1)
         assert len(np.unique(view.reshape(-1, 3), axis=0)) > 20
     assert (walk.moments[0].view.reshape(72, 4, 96, 4, 3).std(axis=(1, 3)) == 0).all()
+
+
+def test_an_average_over_levels_one_of_which_has_a_single_seed_has_no_band():
+    three = curves(*(("mm", seed, (1, 2 + seed)) for seed in (1, 2, 3)), level="one")
+    single = curves(("mm", 1, (3, 4)), level="two")
+    axes = plots.normalised_panel(pd.concat([three, single], ignore_index=True), "0 random, 1 expert").axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx([2.0, 4.0])
+    assert not any(np.isfinite(path.vertices).all() for band in axes.collections for path in band.get_paths())

@@ -163,10 +163,11 @@ def _label(preset: str, settings: Mapping[str, Any]) -> str:
 
 
 def _told_apart(found: list[Condition]) -> list[Condition]:
-    """The conditions with what differs added to labels that are the same."""
+    """The conditions with what differs added to labels that are the same on a level."""
     told = []
     for condition in found:
-        alike = [c.settings for c in found if c.label == condition.label and c is not condition]
+        others = [c for c in found if c.label == condition.label and c is not condition]
+        alike = [c.settings for c in others if not c.runs.keys().isdisjoint(condition.runs)]
         names = [n for n, value in sorted(condition.settings.items()) if any(o.get(n) != value for o in alike)]
         said = ", ".join(f"{name} {json.dumps(condition.settings[name])}" for name in names)
         told.append(replace(condition, label=f"{condition.label} ({said})" if said else condition.label))

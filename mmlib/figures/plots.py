@@ -106,7 +106,7 @@ def _draw(
             curves,
             **{"x": "x", "y": "y", "hue": "line", "style": "line", **hues(lines)},
             estimator=lambda values: float(stats.mean_of_means(by_level(values))),
-            errorbar=lambda values: stats.bootstrap(stats.mean_of_means, by_level(values)),
+            errorbar=lambda values: tuple(map(float, stats.bootstrap(stats.mean_of_means, by_level(values)))),
             err_kws={"alpha": 0.18, "lw": 0},
             legend=False,
             ax=axes,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-import re
+import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -103,7 +103,8 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], results: Path, 
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(tested or found, key=lambda finding: finding.evidence.n)
     if most.claim.figure != THEORY:
-        where = next(c for c in conditions.on_disk(results, most.claim.figure) if c.label == most.where)
+        places = [c for c in conditions.on_disk(results, most.claim.figure) if c.label == most.where]
+        where = next(c for c in places if c.runs.keys() >= set(most.evidence.levels))
         lines += [
             f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
             for level in most.evidence.levels
@@ -117,13 +118,14 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], results: Path, 
 def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
     """Draws the learning curves of a figure's methods on a level, in one condition."""
     methods = [name for name in FIGURES[finding.claim.figure].methods if where.of(level, name)]
-    name = re.sub(r"[^\w.+-]+", "_", f"figure{finding.claim.figure}_{where.label}_{level}")
+    told = zlib.crc32(where.label.encode())  # labels are long
+    name = f"figure{finding.claim.figure}_{level.replace('+', '_')}_{told:08x}"
     learned = curves.learning({method: where.of(level, method) for method in methods})
     if "+" in level:
         drawing = plots.level_panels(learned, level.split("+"))
     else:
         drawing = plots.learning_curves(learned, title=level)
-    return save(drawing, pictures, name[:120], ["png"])[0]
+    return save(drawing, pictures, name, ["png"])[0]
 
 
 def _command(finding: Finding, where: Condition) -> str:
