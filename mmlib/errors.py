@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+from functools import cache
 
 ADVICE = "what it recorded is kept, and the same command goes on from its last checkpoint"
 
@@ -28,6 +30,12 @@ class DivergedError(RuntimeError):
 
 class WorkersDied(RuntimeError):
     """A level's worker process died again and again; the message has its last words."""
+
+
+@cache
+def say_once(line: str) -> None:
+    """Says a line on standard error, the first time."""
+    print(f"mmlib: {line}", file=sys.stderr, flush=True)
 
 
 def in_plain_words(error: BaseException) -> str | None:

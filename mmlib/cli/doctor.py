@@ -14,8 +14,10 @@ from typing import Any
 
 import psutil
 
+from mmlib import caches
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
-KERNELS = re.compile(r"minilab-[0-9a-f]{16}")  # the engine's compiled kernels, named after its sources
+KERNELS = re.compile(r"kernels-[0-9a-f]{16}")  # named after their sources
 
 
 def examine(results: str | Path = "results") -> dict[str, Any]:
@@ -76,7 +78,7 @@ def cores() -> int:
 def memory() -> int:
     """Bytes of memory: the machine's, or the container's limit where that is lower."""
     limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.exists() else ""
+    text = limit.read_text(encoding="utf-8").strip() if limit.exists() else ""
     whole = psutil.virtual_memory().total
     return min(whole, int(text)) if text.isdecimal() else whole
 
@@ -110,11 +112,12 @@ def backends() -> dict[str, str]:
 
 
 def kernel_caches() -> list[dict[str, Any]]:
-    """Directories of compiled kernels of MiniLab: of these sources ("current") and of older ones."""
-    current = _current_kernels()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmlib"
-    parents = dict.fromkeys((*([current.parent] if current else []), home))
-    found = [path for parent in parents if parent.is_dir() for path in sorted(parent.iterdir())]
+    """Directories of compiled kernels: of these sources ("current") and of older ones."""
+    from mmlib.numerics import kernels
+
+    current = kernels.directory()
+    parents = dict.fromkeys((current.parent, caches.directory()))
+    found = [path for parent in parents for path in sorted(parent.iterdir())]
     return [
         {"path": str(path), "bytes": tree_size(path), "current": path == current}
         for path in found
@@ -128,13 +131,6 @@ def clean() -> list[dict[str, Any]]:
     for cache in old:
         shutil.rmtree(cache["path"])
     return old
-
-
-def _current_kernels() -> Path | None:
-    from mmlib.levels.minilab.kernels import cache_directory
-
-    directory = cache_directory()
-    return Path(directory) if directory else None
 
 
 def _map_cache() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmlib import caches
 from mmlib.cli import claims, info, levels, runs
 from mmlib.cli.common import Unfailing, UsageError, bad_input, fail, read_seeds
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.experiments.design import Job
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+notebooks = typer.Typer(no_args_is_help=True)
+app.add_typer(notebooks, name="notebooks")
 
 PRESET_HELP = "smoke, quick, population, laptop, workstation or paper: see `mmlib presets`."
 SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
@@ -37,7 +40,9 @@ def main() -> None:
     """The entry point of the `mmlib` command."""
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is not None:  # None: it was started with that one closed
+            stream.reconfigure(errors="replace")  # what its encoding does not have is a question mark
             setattr(sys, name, Unfailing(stream))
+    caches.settle()
     app()
 
 
@@ -51,6 +56,16 @@ def mmlib() -> None:
       mmlib figure 3 --preset smoke
       mmlib train --method mm --help
       mmlib --install-completion
+    """
+
+
+@notebooks.callback()
+def _notebooks() -> None:
+    """The notebooks behind the figures.
+
+    \b
+    Examples:
+      mmlib notebooks copy notebooks
     """
 
 
@@ -152,6 +167,7 @@ def figure(
     device: Device = None,
     backend: Backend = None,
     results: Results = Path("results"),
+    output: Annotated[Path | None, typer.Option(help="Put what is drawn here, not among the results.")] = None,
 ) -> None:
     """Make a figure: train the runs that are missing, and execute its notebook, level by level.
 
@@ -165,7 +181,7 @@ def figure(
       mmlib figure 3 --preset laptop --backend dmlab
       mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
       mmlib figure 8 --preset population
-      mmlib figure 6 --preset population --no-train
+      mmlib figure 6 --preset population --no-train --output drawn_again
     """
     from mmlib.experiments import batch
 
@@ -174,7 +190,7 @@ def figure(
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         given = read_settings(settings, device, backend)
-        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train)
+        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     outcomes = []
     for task in tasks:
         try:
@@ -186,6 +202,20 @@ def figure(
     broken = [outcome for outcome in outcomes if outcome.error]
     if broken:
         fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+
+
+@notebooks.command()
+def copy(directory: Annotated[Path, typer.Argument(help="Made if need be.")]) -> None:
+    """Copy the notebooks into a directory, to read, change and run them in JupyterLab.
+
+    \b
+    Examples:
+      mmlib notebooks copy notebooks
+    """
+    from mmlib.experiments.notebooks import copy as copy_notebooks
+
+    with bad_input():
+        print(*copy_notebooks(directory), sep="\n")
 
 
 @app.command()

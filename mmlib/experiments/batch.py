@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmlib.errors import ResultsError
 from mmlib.experiments import design
 from mmlib.experiments.design import ExperimentError, Job
+from mmlib.experiments.notebooks import NOTEBOOKS, outputs, shortest
 from mmlib.experiments.notebooks import execute as execute_notebook
-from mmlib.experiments.notebooks import outputs, shortest
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
 from mmlib.experiments.reports import clock
 from mmlib.runs.owner import check_writable
@@ -48,31 +49,35 @@ def tasks(
     results: Path,
     jobs: int | None,
     train: bool = True,
+    output: Path | None = None,
 ) -> list[Task]:
     """The notebooks to execute for a figure, checked before any work (arguments as `design.plan`).
 
     train: whether the notebooks make the runs that are missing, or draw what is on disk.
+    output: the root of what is drawn, None is `results`.
 
     Raises ExperimentError, ConfigError or ResultsError.
     """
-    root = design.repository_root()
+    root, drawn = design.repository_root(), output or results
     common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
+    if output is not None:
+        common["output"] = shortest(output, root)
     common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
     if "backend" in settings:
         common["backend"] = settings["backend"]
     if figure in OTHER_NOTEBOOKS:
-        found = _other(figure, root, results, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
+        found = _other(figure, drawn, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:
         plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
-        found = [_level(figure, level, plan, root, results, common) for level in _levels(plan)]
+        found = [_level(figure, level, plan, drawn, common) for level in _levels(plan)]
     else:
         names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}
         known = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
         raise ExperimentError(f"unknown figure {figure!r}; figures: {', '.join(known)}")
-    for task in found:
-        if not task.notebook.exists():
-            raise ExperimentError(f"there is no {task.notebook}; run this in a checkout of the repository")
-    check_writable(results)
+    try:
+        check_writable(drawn)
+    except ResultsError as error:
+        raise ResultsError(f"{error}, or where figures are put with --output") from error
     return found
 
 
@@ -80,7 +85,7 @@ def _levels(plan: Sequence[Job]) -> list[str]:
     return list(dict.fromkeys(job.config.level for job in plan))
 
 
-def _level(figure: str, level: str, plan: Sequence[Job], root: Path, results: Path, common: Mapping[str, Any]) -> Task:
+def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Mapping[str, Any]) -> Task:
     here = [job for job in plan if job.config.level == level]
     parameters = {
         **common,
@@ -88,18 +93,17 @@ def _level(figure: str, level: str, plan: Sequence[Job], root: Path, results: Pa
         "methods": list(dict.fromkeys(job.config.method for job in here)),
         "seeds": list(dict.fromkeys(job.config.seed for job in here)),
     }
-    where = design.figure_directory(results, common["preset"], figure, level)
-    notebook = root / "notebooks" / design.figure_named(figure).notebook
-    return Task(level, notebook, where / "notebook.ipynb", parameters, here)
+    where = design.figure_directory(drawn, common["preset"], figure, level)
+    return Task(level, NOTEBOOKS / design.figure_named(figure).notebook, where / "notebook.ipynb", parameters, here)
 
 
-def _other(figure: str, root: Path, results: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
+def _other(figure: str, drawn: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
     design.choose("preset", common["preset"], PRESETS)
     if extra:
         raise ExperimentError(f"figure {figure} takes no levels or methods: it is drawn from what other figures ran")
     found = []
     for name in OTHER_NOTEBOOKS[figure]:
-        where, notebook = results / common["preset"] / Path(name).stem, root / "notebooks" / name
+        where, notebook = drawn / common["preset"] / Path(name).stem, NOTEBOOKS / name
         parameters = _taken(notebook, common)
         if common["seeds"] and "seeds" not in parameters:
             raise ExperimentError(f"figure {figure} takes no seeds")
@@ -111,7 +115,7 @@ def _taken(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the parameters that a notebook has."""
     import papermill
 
-    known = papermill.inspect_notebook(str(notebook)) if notebook.exists() else {}
+    known = papermill.inspect_notebook(str(notebook))
     return {name: value for name, value in parameters.items() if name in known}
 
 

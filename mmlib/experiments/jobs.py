@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmlib.experiments.design import Job, finished
+from mmlib.config import RunConfig
+from mmlib.experiments.design import ExperimentError, Job, finished
 from mmlib.runs.owner import check_writable
 from mmlib.runs.status import RunStatus
 from mmlib.training.signals import PARENT
@@ -70,7 +71,8 @@ def run(
       how each run ended: "loaded", "done", or "failed" with its reason.
 
     Raises:
-      ResultsError: a directory cannot be written.  ValueError: jobs is less than 1.
+      ResultsError: a directory cannot be written.  ExperimentError: see `check_elsewhere`.  ValueError: jobs is less
+      than 1.
     """
     everything = [Progress(job, RunStatus("loaded" if finished(job) else "waiting")) for job in plan]
     at_once = default_jobs(plan) if jobs is None else jobs
@@ -79,6 +81,8 @@ def run(
     waiting = [progress for progress in everything if progress.state == "waiting"]
     for progress in waiting:
         check_writable(progress.job.directory)
+    for config in {progress.job.config.level: progress.job.config for progress in waiting}.values():
+        check_elsewhere(config)
     _tell(report, everything)
     running: list[Progress] = []
     try:
@@ -158,6 +162,31 @@ def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
     return process
 
 
+_TRIAL = """
+import sys
+from mmlib.config import ConfigError, RunConfig
+from mmlib.training.fitting import check
+try:
+    check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+
+
+def check_elsewhere(config: RunConfig) -> None:
+    """Raises ExperimentError if a new process cannot make the level: what is registered or declared in this one."""
+    if config.backend != "gymnasium":
+        return
+    tried = subprocess.run([sys.executable, "-c", _TRIAL], input=config.model_dump_json().encode(), capture_output=True)
+    if tried.returncode:
+        lines = tried.stderr.decode(errors="replace").strip().splitlines()
+        raise ExperimentError(
+            f"level {config.level!r} cannot be made in a process of its own, in which this is done: "
+            f"{lines[-1] if lines else f'exit code {tried.returncode}'}; register it (and declare it) in a module that "
+            "can be imported there, and name the level module:id"
+        )
+
+
 def _start(progress: Progress) -> None:
     progress.process = launch(progress.job)
     progress.status = RunStatus("running")
@@ -180,6 +209,8 @@ def why_it_ended(directory: Path, code: int) -> str:
         name = signal.Signals(-code).name
         return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
     lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if code == 2:  # it never began: it may be that another process makes this run, and prints into the same file
+        lines = [line for line in lines if line.startswith("mmlib: ")] or lines
     return f"{lines[-1] if lines else f'exit code {code}'} (see {directory / LOG})"
 
 

@@ -32,7 +32,7 @@ def _as_list(value: Any) -> Any:
     return list(read or ()) if read is None or isinstance(read, list | tuple) else [read]
 
 
-PLACES = ("results", "run")
+PLACES = ("results", "output", "run")
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -51,6 +51,7 @@ class Parameters(BaseModel):
     seed: Count = 0
     seeds: Annotated[list[Count], BeforeValidator(_as_list)] = []
     results: str = "results"
+    output: str = ""
     jobs: Count = 0
     train: bool = True
     settings: Annotated[dict[str, Any], BeforeValidator(_read)] = {}
@@ -72,7 +73,8 @@ class Parameters(BaseModel):
 
 
 def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """The notebook's parameters, checked, by name; paths, relative to the repository, as from the working directory.
+    """The notebook's parameters, checked, by name; paths, relative to the repository, as from the working directory;
+    no `output` is `results`.
 
     Args:
       scope: `globals()` of the notebook. Its parameters are the annotated assignments of the last cell that has any;
@@ -90,6 +92,8 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
         checked = Parameters(**{name: scope[name] for name in declared}).model_dump(include=set(declared))
     except ValidationError as error:
         raise ExperimentError("; ".join(_sentence(item) for item in error.errors())) from None
+    if "output" in checked:
+        checked["output"] = checked["output"] or checked["results"]
     return {name: from_repository(value) if name in PLACES and value else value for name, value in checked.items()}
 
 

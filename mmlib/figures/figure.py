@@ -47,6 +47,7 @@ class Figure:
       backend: of the levels: auto, dmlab or minilab.
       settings: of `RunConfig`, in place of the preset's.
       results: the root of the results.
+      output: the root of what is drawn; "" is `results`. Elsewhere it gets a copy of the reference scores, too.
       jobs: runs at once; 0 is as many as the machine's cores carry.
       train: whether `run` makes runs.
       folder: of pictures and tables, below the preset's; "" is the folder of the figure and level.
@@ -65,6 +66,7 @@ class Figure:
         backend: str = "auto",
         settings: Mapping[str, Any] | None = None,
         results: str | Path = "results",
+        output: str | Path = "",
         jobs: int = 0,
         train: bool = True,
         folder: str = "",
@@ -75,12 +77,12 @@ class Figure:
         self.preset, self.level, self.train = preset, its_levels[0], train
         self.methods, self.seeds = methods, list(seeds)
         self.settings = {"backend": backend, **(settings or {})}
-        self.results = Path(results)
+        self.results, self.output = Path(results), Path(output or results)
         self.plan = design.plan(name, preset, its_levels, methods, self.seeds, self.settings, self.results)
         self.backend = design.backend_in_force(self.plan[0].config)
         self.jobs = jobs or default_jobs(self.plan)
-        own = design.figure_directory(self.results, preset, name, self.level)
-        self.directory = self.results / preset / folder if folder else own
+        own = design.figure_directory(self.output, preset, name, self.level)
+        self.directory = self.output / preset / folder if folder else own
         self.outcome: list[Progress] = []
 
     def __str__(self) -> str:
@@ -130,7 +132,7 @@ class Figure:
     def panel(self) -> Image:
         """Learning curves: one panel, or one a level where the agents have several."""
         tasks, learned = self.level.split("+"), curves.learning(self.runs)
-        random = {name: baselines.random_scores(self.results, name, self.runs, self.backend) for name in tasks}
+        random = {name: baselines.random_scores(self._scores(), name, self.runs, self.backend) for name in tasks}
         if len(tasks) > 1:
             return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
         unit = "population" if self.plan[0].config.pbt else "seed"
@@ -213,10 +215,18 @@ class Figure:
 
     # --- For these ---
 
+    def _scores(self) -> Path:
+        """Where reference scores are read, and kept if they must be measured: with what is drawn."""
+        for path in (self.results / "baselines").glob("*.json"):
+            if not (copy := self.output / "baselines" / path.name).exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(path.read_bytes())
+        return self.output
+
     def _scales(self, names: Iterable[str], found: conditions.Condition) -> dict[str, baselines.Scale]:
         """What is 0 and what is 1 on each level."""
-        best = curves.best_ends(found.runs)
-        return {name: baselines.scale(self.results, name, self.backend, best.get(name)) for name in names}
+        best, scores = curves.best_ends(found.runs), self._scores()
+        return {name: baselines.scale(scores, name, self.backend, best.get(name)) for name in names}
 
     def _shown(
         self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW

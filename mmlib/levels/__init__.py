@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from typing import Any
 
+from mmlib.errors import say_once
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Pose, Step, Unsupported
 from mmlib.levels.table import SPECS
@@ -45,14 +44,8 @@ def resolve_backend(backend: str, name: str, *others: str) -> str:
         return "minilab"
     why = dmlab_found.problem()
     if why is not None and dmlab_found.installed():
-        _say(f"backend auto is minilab: {why}")
+        say_once(f"backend auto is minilab: {why}")
     return "dmlab" if why is None else "minilab"
-
-
-@cache
-def _say(line: str) -> None:
-    """Says it on standard error, the first time."""
-    print(f"mmlib: {line}", file=sys.stderr, flush=True)
 
 
 def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:

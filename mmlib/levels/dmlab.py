@@ -7,7 +7,6 @@ nothing of it is left behind whatever happens. A worker that dies is replaced; i
 from __future__ import annotations
 
 import mmap
-import os
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib import caches
 from mmlib.errors import WorkersDied
 from mmlib.levels.base import (
     FRAMES_PER_SECOND,
@@ -78,7 +78,7 @@ def interface(name: str, width: int, height: int) -> Interface:
 
 def cache_directory() -> Path:
     """Where the compiled maps of generated levels are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmlib" / "dmlab-maps"
+    return caches.directory() / "dmlab-maps"
 
 
 class DMLab:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from mmlib.numerics.kernels import njit
 
 F, U = np.float32, np.int32
 ONE, TWO = F(1.0), F(2.0)

@@ -46,7 +46,7 @@ class Owner:
         """This process."""
         host, boot, namespace = socket.gethostname(), "", ""
         with contextlib.suppress(OSError):
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
             namespace = os.readlink("/proc/self/ns/pid")
         return cls(host, boot or host, namespace, os.getpid(), _started(os.getpid()))
 
@@ -92,11 +92,11 @@ def _started(pid: int) -> str:
         return ""
     if Path("/proc/self/stat").exists():
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return ""
         return "" if fields[0] in "ZX" else fields[19]
-    return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, encoding="utf-8").stdout.strip()
 
 
 def _beat(directory: Path) -> float:
@@ -136,7 +136,9 @@ class Claim:
                 f"{owner or 'another process'} is writing {self.directory}; wait for it or choose another directory"
             )
         path.unlink(missing_ok=True)
-        with open(path, "x", opener=untrusted.no_links) as file:  # of two who begin at once one succeeds
+        with open(
+            path, "x", encoding="utf-8", opener=untrusted.no_links
+        ) as file:  # of two who begin at once one succeeds
             file.write(json.dumps(asdict(Owner.here())) + "\n")
 
     def _renew(self) -> None:

@@ -172,7 +172,6 @@ def all_facts(
     for method in methods:
         choose("method", method, METHODS)
     folder = Path(results) / "theory" / preset
-    check_writable(folder)
     settings = json.loads(json.dumps(asdict(scale)))
     facts: dict[str, Any] = {}
     parts: dict[str, Callable[[Scale], Any]] = {
@@ -210,6 +209,7 @@ def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], An
         recorded = read(path)
         if recorded["settings"] == settings:
             return recorded["facts"]
+    check_writable(path.parent)
     facts = make()
     record = {"made_by": f"mmlib.theory.facts, preset {path.parent.name}", "settings": settings, "facts": facts}
     replace_text(path, json.dumps(record, indent=1) + "\n")

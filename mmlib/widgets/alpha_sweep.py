@@ -12,7 +12,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -25,10 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from mmlib import caches
 from mmlib.analysis.stats import mean_interval
 from mmlib.errors import Stopped
+from mmlib.experiments.jobs import check_elsewhere
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
+from mmlib.runs.records import replace_text
 from mmlib.timing import StageTimer
 from mmlib.training.signals import PARENT, StopRequests
 from mmlib.widgets.inspection import InspectionError, Subject, open_subject, play
@@ -109,8 +111,7 @@ def cache_files(subject: Subject, episodes: int = EPISODES) -> tuple[Path, Path]
     """Where a sweep may lie: beside the run, and in the user's cache."""
     settings = f"member{subject.member}-level{subject.task}-episodes{episodes}"
     name = f"{subject.checksum[:24]}-{settings}.json"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return subject.directory / FOLDER / name, home / "mmlib" / FOLDER / name
+    return subject.directory / FOLDER / name, caches.directory() / FOLDER / name
 
 
 def cached(subject: Subject, episodes: int = EPISODES) -> list[Point]:
@@ -137,9 +138,7 @@ def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Pa
     for path in cache_files(subject, episodes):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-                file.write(text)
-            os.replace(file.name, path)
+            replace_text(path, text)
         except OSError:
             continue
         return path
@@ -169,8 +168,9 @@ def _sorted(points: dict[float, Point]) -> list[Point]:
 def start(subject: Subject, episodes: int = EPISODES) -> subprocess.Popen[str]:
     """Starts the sweep as a process of one thread; it prints the points so far, a line each time (`parse`).
 
-    It ends with the process that started it, however that one ends.
+    It ends with the process that started it, however that one ends. Raises ExperimentError if it cannot make the level.
     """
+    check_elsewhere(subject.config)
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     where = [str(subject.directory.resolve()), subject.checkpoint]
     numbers = [str(n) for n in (subject.member, subject.task, episodes)]
@@ -179,7 +179,8 @@ def start(subject: Subject, episodes: int = EPISODES) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, **dict.fromkeys(threads, "1"), PARENT: str(os.getpid())},
     )
 

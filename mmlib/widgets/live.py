@@ -12,7 +12,6 @@ records there.
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -92,8 +91,9 @@ class Experiment:
         """Starts the run, or goes on with it from its last checkpoint, in a process of its own; returns at once.
 
         Raises:
-          LiveError: it is done, or a process trains it already, or no other process can make its level.
-          ResultsError, ExperimentError: its directory cannot be written, or holds another run.
+          LiveError: it is done, or a process trains it already.
+          ResultsError, ExperimentError: its directory cannot be written, or holds another run, or no other process can
+            make its level.
         """
         status = self.status()
         if status.alive:
@@ -101,8 +101,7 @@ class Experiment:
         design.check_free(Job(self.config, self.directory))
         if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
             raise LiveError(f"{self.directory} is done; for more, ask for more agent_steps")
-        if self.config.backend == "gymnasium":
-            _check_elsewhere(self.config)
+        jobs.check_elsewhere(self.config)
         check_writable(self.directory)
         self._stopping, self._before = False, self._written()
         self._process = jobs.launch(Job(self.config, self.directory), detached=True)
@@ -163,30 +162,6 @@ class Experiment:
         if self._stopping or (recorded == "stopped" and code in EXIT_CODES.values()):
             return "stopped", reason
         return "killed" if code < 0 else "failed", jobs.why_it_ended(self.directory, code)
-
-
-_TRIAL = """
-import sys
-from mmlib.config import ConfigError, RunConfig
-from mmlib.training.fitting import check
-try:
-    check(RunConfig.model_validate_json(sys.stdin.read()))
-except ConfigError as error:
-    sys.exit(str(error))
-"""
-
-
-def _check_elsewhere(config: RunConfig) -> None:
-    """Raises LiveError if a new process cannot make the level: what is registered or declared here is unknown there."""
-    command = [sys.executable, "-c", _TRIAL]
-    tried = subprocess.run(command, input=config.model_dump_json(), capture_output=True, text=True)
-    if tried.returncode:
-        lines = tried.stderr.strip().splitlines()
-        raise LiveError(
-            f"level {config.level!r} cannot be made in a process of its own, in which the run is trained: "
-            f"{lines[-1] if lines else f'exit code {tried.returncode}'}; register it (and declare it) in a module that "
-            "can be imported there, and name the level module:id"
-        )
 
 
 def attach(directory: str | Path) -> Experiment:

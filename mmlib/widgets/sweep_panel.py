@@ -9,6 +9,7 @@ import threading
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
+from mmlib.experiments.design import ExperimentError
 from mmlib.widgets import alpha_sweep
 from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
 from mmlib.widgets.charts import Inline, sweep_charts, upright
@@ -61,7 +62,11 @@ class SweepPanel(widgets.VBox):
         """Starts to measure what is missing, in a process of its own."""
         if self.running or self._subject is None:
             return
-        self._process = alpha_sweep.start(self._subject, self.episodes)
+        try:
+            self._process = alpha_sweep.start(self._subject, self.episodes)
+        except ExperimentError as error:
+            self.said.value = say(f"The sweep cannot be made: {error}")
+            return
         self._thread = threading.Thread(target=self._follow, args=(self._process,), daemon=True)
         self._show(self.points)
         self._thread.start()

@@ -196,5 +196,5 @@ def worker_killed(bench: Bench) -> Row:
 
 def children(pid: int) -> list[int]:
     """The processes that a process started."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
     return [int(child) for child in text.split()]

@@ -73,7 +73,7 @@ def _reach(moment: str, process: subprocess.Popen[bytes], directory: Path, bench
     """Waits for the moment; False if the run has ended before it came."""
     if moment == MOMENTS[0]:
         state, mine = directory / "owner.json", f'"pid": {process.pid}'
-        arrived = until(lambda: state.exists() and mine in state.read_text(), process)
+        arrived = until(lambda: state.exists() and mine in state.read_text(encoding="utf-8"), process)
         time.sleep(float(bench.random.uniform(0, BEGINNING)))
         return arrived and process.poll() is None
     part, timing = directory / f"{checkpoint.FILE}.part", directory / "timing.jsonl"
@@ -188,7 +188,7 @@ def parent_killed(bench: Bench) -> Row:
         parent.stdin.write(settings.model_dump_json().encode())
         parent.stdin.close()
         expect(until(lambda: recorded(directory), parent), "the run ended too early")  # noqa: B023
-        child = int(json.loads((directory / "owner.json").read_text())["pid"])
+        child = int(json.loads((directory / "owner.json").read_text(encoding="utf-8"))["pid"])
         parent.kill()
         parent.wait()
         expect(gone([child]), "the run went on without its parent")

@@ -178,5 +178,5 @@ def soak(bench: Bench) -> Row:
 
 def resident(pid: int) -> float:
     """Resident memory of a process, MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024

@@ -21,7 +21,6 @@ from mmlib.levels.base import (
     check_index,
     check_state,
 )
-from mmlib.levels.minilab.kernels import Notice
 from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.lasertag.match import begin_match, play
 from mmlib.levels.minilab.maze.episodes import advance, begin
@@ -100,9 +99,8 @@ class MiniLab:
         self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
         self._split(min(threads, num_envs))
-        with Notice():
-            self.reset()
-            self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
+        self.reset()
+        self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
 
     def _split(self, threads: int) -> None:
         """Shares the environments out to threads, each with its own scratch."""

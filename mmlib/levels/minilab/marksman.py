@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mmlib.levels.arenas import CONTACT, ORB
@@ -20,6 +19,7 @@ from mmlib.levels.minilab.lasertag.combat import FEET, HULL, MUZZLE, SHOT_SPEED,
 from mmlib.levels.minilab.lasertag.match import scene_of
 from mmlib.levels.minilab.lasertag.navigation import sees
 from mmlib.levels.minilab.physics import DEGREES_PER_PIXEL
+from mmlib.numerics.kernels import njit
 
 FRAME = 0.016  # engine s
 NEAR, FAR = 150.0, 350.0  # units that it keeps from its opponent

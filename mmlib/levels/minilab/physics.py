@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from mmlib.numerics.kernels import njit
 
 TICK_MS = np.array([14, 17, 17, 14, 14, 17, 17, 14, 17, 19] + [14, 17, 17] * 5, np.float64)
 

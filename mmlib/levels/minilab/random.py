@@ -8,7 +8,8 @@ SplitMix64 (Steele, Lea and Flood 2014).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from mmlib.numerics.kernels import njit
 
 # What a stream is for.
 MAZE, OBJECTS, SPAWN, THEME, SURFACE, LENGTH = 1, 2, 3, 4, 5, 6

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.levels.layouts import Layout, parse
 from mmlib.levels.minilab import random
 from mmlib.levels.table import LevelSpec, MazeRules
+from mmlib.numerics.kernels import njit
 
 APPLE, GOAL = 1, 2  # kinds of objects
 APPLE_HEIGHT, GOAL_HEIGHT = 16.0, 24.0  # centres above the floor, units

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mmlib.levels.arenas import MAX_BOTS, MAX_SHOTS, PIT_SLOT, Arena, plan
 from mmlib.levels.minilab.lasertag.navigation import routes
 from mmlib.levels.minilab.random import unit
 from mmlib.levels.minilab.world import Rules, World, empty_world
+from mmlib.numerics.kernels import njit
 
 BODIES = 1 + MAX_BOTS
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.arenas import BEAM, BEAM_ITEM, CONTACT, HEALTH_ITEM, ORB, ORB_ITEM, RAPID
 from mmlib.levels.minilab.lasertag.bodies import chance, floor_at
 from mmlib.levels.minilab.lasertag.combat import FEET, RANGE, SHOT_SPEED, SPLASH_RADIUS, take_in_hand
 from mmlib.levels.minilab.lasertag.navigation import cell_of, sees
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TOP_SPEED
+from mmlib.numerics.kernels import njit
 
 THINK_MS = 96.0
 FORGET = 2000.0  # ms out of view after which an opponent is given up

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.arenas import BEAM, BLAST, CONTACT, MAX_SHOTS, ORB, RAPID, SPARK, WALL_HEIGHT
 from mmlib.levels.minilab.lasertag.bodies import MARK_KIND, MARK_LEFT, SHOT_AGE, SHOT_OWNER, chance, floor_at
 from mmlib.levels.minilab.lasertag.navigation import sees, wall_ahead
+from mmlib.numerics.kernels import njit
 
 DAMAGE = np.array([50.0, 7.0, 100.0, 8.0])  # contact, rapid, orb, beam
 CADENCE = np.array([400.0, 100.0, 800.0, 50.0])  # engine ms

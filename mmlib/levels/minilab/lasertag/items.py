@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.arenas import ARMOUR_ITEM, BEAM, HEALTH_ITEM, ORB, ORB_ITEM
 from mmlib.levels.minilab.lasertag.combat import take_in_hand
 from mmlib.levels.minilab.physics import EYE_ABOVE_ORIGIN, touches
+from mmlib.numerics.kernels import njit
 
 FULL = 100.0  # health that an item can restore; what lies above it wanes
 MOST_ARMOUR, MOST_AMMO = 200.0, 200.0

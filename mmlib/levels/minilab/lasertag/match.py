@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.arenas import BOT, MAX_BOTS, MAX_SHOTS, RAPID, SHOT, SIDES
 from mmlib.levels.minilab import random
@@ -21,6 +20,7 @@ from mmlib.levels.minilab.lasertag.combat import FEET, HEAD, HULL, WORLD, die, f
 from mmlib.levels.minilab.lasertag.items import FULL, ROUNDS, pick_up, run_clocks
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TICK_MS, ground_below, move
 from mmlib.levels.minilab.world import book, next_episode
+from mmlib.numerics.kernels import njit
 
 SPAWN_HEALTH = 125.0
 RETURN_AFTER, RETURN_ANYWAY = 1700.0, 1359 * 16.0  # engine ms

@@ -6,8 +6,9 @@ import heapq
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mmlib.numerics.kernels import njit
 
 _ROOT = math.sqrt(2.0)
 

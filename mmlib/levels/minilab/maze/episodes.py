@@ -5,8 +5,6 @@ Every environment reads and writes its own rows only, so ranges can run in any o
 
 from __future__ import annotations
 
-from numba import njit
-
 from mmlib.levels.minilab import random
 from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, generate
 from mmlib.levels.minilab.physics import (
@@ -20,6 +18,7 @@ from mmlib.levels.minilab.physics import (
 )
 from mmlib.levels.minilab.render.textures import NUM_PICTURES, wall_code
 from mmlib.levels.minilab.world import APPLE, APPLE_HEIGHT, GOAL, book, next_episode
+from mmlib.numerics.kernels import njit
 
 APPLE_REWARD, GOAL_REWARD = 1.0, 10.0
 RESTART_DELAY = 2  # frames between the event and the restart of the map

@@ -18,11 +18,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mmlib.levels.minilab.random import below
 from mmlib.levels.table import MazeRules
+from mmlib.numerics.kernels import njit
 
 WALL, CORRIDOR, OPENING, ROOM, SPAWN_CELL, OBJECT_CELL = 0, 1, 2, 3, 4, 5
 LETTERS = "*  .PA"  # of the codes above, in text maps

@@ -13,9 +13,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.minilab.render.textures import AREA, LEVELS, NUM_PICTURES, SIZE, SKY_COLUMNS, SKY_ROWS
+from mmlib.numerics.kernels import njit
 
 F = np.float32
 U = np.uint32

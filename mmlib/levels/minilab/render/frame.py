@@ -29,7 +29,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.minilab.render.columns import (
     FLAGS,
@@ -49,6 +48,7 @@ from mmlib.levels.minilab.render.columns import (
     trace,
 )
 from mmlib.levels.minilab.render.textures import AREA, LEVELS, SIZE, SPRITE_SIZE
+from mmlib.numerics.kernels import njit
 
 NEAR = F(0.08)  # sprites nearer than this many cells are not drawn
 SPRITE_AREA = SPRITE_SIZE * SPRITE_SIZE

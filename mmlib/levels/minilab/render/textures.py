@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mmlib.levels.minilab.render import patterns
+from mmlib.numerics.kernels import njit
 
 SIZE = 64  # texels across a surface, and across a cell
 AREA = SIZE * SIZE

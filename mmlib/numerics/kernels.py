@@ -1,0 +1,110 @@
+"""Compiled kernels and their disk cache, which may be closed, damaged or full: then they are compiled again.
+
+Numba notices a change in the file of the function that is called, not in the files of the functions that it calls. So
+all kernels lie in a directory named after all of their sources.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+from mmlib import caches
+from mmlib.errors import say_once
+
+_CONFIG: Any = numba.config
+PACKAGE = Path(__file__).parents[1]
+
+
+def sources(package: Path = PACKAGE) -> list[Path]:
+    """The files with kernels, and those whose constants they have compiled in."""
+    table = [package / "levels" / name for name in ("arenas.py", "layouts.py", "table.py")]
+    return [*sorted((package / "levels" / "minilab").rglob("*.py")), *table, package / "numerics" / "fused.py"]
+
+
+def directory(package: Path = PACKAGE) -> Path:
+    """Where the kernels of exactly these sources lie: below Numba's own NUMBA_CACHE_DIR, else among mmlib's caches."""
+    digest = hashlib.sha256()
+    for source in sources(package):
+        digest.update(source.read_bytes())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    own = _CONFIG.CACHE_DIR and Path(_CONFIG.CACHE_DIR) / name
+    return own if own and caches.takes_files(own) else caches.directory() / name
+
+
+_directory = functools.cache(directory)  # sources do not change while they are loaded
+
+
+def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`numba.njit`, with `cache` on disk as this module keeps it."""
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        dispatcher = numba.njit(**options)(function)
+        if cache:
+            with suppress(RuntimeError):  # no place at all: compiled in every process
+                dispatcher._cache = _Cache(function)
+        return dispatcher
+
+    return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of one function, whose faults end nothing."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(_directory())
+        try:
+            super().__init__(function)
+        finally:
+            _CONFIG.CACHE_DIR = before
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        try:
+            found = super().load_overload(signature, target)
+        except Exception as error:  # whatever unpickling an emptied, a cut or somebody else's file raises
+            say_once(f"compiled kernels in {_directory()} are damaged and made again ({error or type(error).__name__})")
+            found = None
+            with suppress(OSError):
+                self.flush()
+        if found is None:
+            _notice.begin()
+        return found
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        _notice.end()
+        try:
+            super().save_overload(signature, compiled)
+        except OSError as error:
+            say_once(f"compiled kernels cannot be kept in {_directory()} ({error.strerror or error})")
+
+
+class _Notice:
+    """Says so, once, while kernels are compiled for longer than a moment. Numba compiles in one thread at a time."""
+
+    def __init__(self) -> None:
+        self._depth = 0  # compiling one compiles those that it calls
+        self._timer = threading.Timer(0.0, lambda: None)
+
+    def begin(self) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            said = "compiling the engine's kernels, once on this machine (up to a minute) …"
+            self._timer = threading.Timer(2.0, say_once, [said])
+            self._timer.daemon = True
+            self._timer.start()
+
+    def end(self) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._timer.cancel()
+
+
+_notice = _Notice()
