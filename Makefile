@@ -4,12 +4,13 @@ VENV   ?= .venv
 PRESET ?= quick
 ARGS   ?=
 RUN    ?=
+FAST   := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help figure test lint types docs bench times pictures clean
+.PHONY: help figure test lowest lint types docs bench times pictures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -20,6 +21,11 @@ figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the noteb
 
 test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 $(ARGS)
+
+lowest: ## the fast tests with the lowest versions that pyproject.toml allows, in a virtual environment of their own
+	@test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
+	$(VENV)-lowest/bin/python -m pytest -n auto $(FAST) $(ARGS)
 
 lint: $(VENV)/.installed-test ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,14 +1,17 @@
 """What tests share: one engine, hypothesis without deadlines, runs on disk whose numbers are known."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
-from mmlib import levels
+from mmlib import caches, levels
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
 settings.register_profile("mmlib", deadline=None)  # how fast a machine is proves nothing
 settings.load_profile("mmlib")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(caches.directory()))  # also for processes with caches of their own
 
 CONFIG = {"level": "a_level", "agent_steps": 100, "action_repeat": 4}
 

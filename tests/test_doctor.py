@@ -12,6 +12,7 @@ from mmlib.cli.main import app
 from mmlib.experiments.presets import PRESETS
 from mmlib.levels import LEVELS
 from mmlib.method.methods import METHODS
+from mmlib.numerics import fused, kernels  # noqa: F401 - so that there is a cache of kernels
 
 
 def mmlib(*arguments):
@@ -64,19 +65,19 @@ def test_the_doctor_reports_this_machine(tmp_path):
 
 def test_old_kernels_are_removed_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    current = tmp_path / "mmlib" / f"minilab-{'a' * 16}"
-    monkeypatch.setattr(doctor, "_current_kernels", lambda: current)
-    names = [current.name, f"minilab-{'0' * 16}", "minilab-notes", "dmlab-maps", f"minilab-{'0' * 15}"]
+    current = tmp_path / "mmlib" / f"kernels-{'a' * 16}"
+    monkeypatch.setattr(kernels, "directory", lambda: current)
+    names = [current.name, f"kernels-{'0' * 16}", "kernels-notes", "dmlab-maps", f"kernels-{'0' * 15}"]
     for name in names:
         (tmp_path / "mmlib" / name).mkdir(parents=True)
         (tmp_path / "mmlib" / name / "x.nbc").write_bytes(bytes(1500))
-    (tmp_path / "mmlib" / f"minilab-{'1' * 16}").symlink_to(tmp_path)
+    (tmp_path / "mmlib" / f"kernels-{'1' * 16}").symlink_to(tmp_path)
     facts = doctor.examine(tmp_path / "nowhere")
     assert [cache["bytes"] for cache in facts["kernel_caches"]] == [1500, 1500]
     assert "1 old kernel caches take 1.5 kB: mmlib doctor --clean-caches removes them" in doctor.advice(facts)
     assert f"removed {tmp_path / 'mmlib' / names[1]}, 1.5 kB" in mmlib("doctor", "--clean-caches").replace("\n", "")
     left = {path.name for path in (tmp_path / "mmlib").iterdir()}
-    assert left == {*names, f"minilab-{'1' * 16}"} - {names[1]}
+    assert left == {*names, f"kernels-{'1' * 16}"} - {names[1]}
     assert not any("old kernel" in sentence for sentence in doctor.advice(doctor.examine(tmp_path)))
 
 

@@ -13,7 +13,7 @@ FOLDERS = (  # each may import itself and those before it
     *("widgets", "cli"),
 )
 LAST = {"widgets", "cli"}  # that do not know each other
-LEAVES = {"mmlib", "mmlib.spaces", "mmlib.config", "mmlib.errors", "mmlib.timing"}
+LEAVES = {"mmlib", "mmlib.spaces", "mmlib.config", "mmlib.errors", "mmlib.timing", "mmlib.caches"}
 
 
 def module_name(path):

@@ -175,7 +175,7 @@ def test_an_environment_that_only_this_process_knows_is_refused_before_it_starts
             ("Here-v0", "big756", "unknown level 'Here-v0' of gymnasium"),
             ("CartPole-v1", "mm", "'mm' needs a small action space"),
         ):
-            with pytest.raises(LiveError, match=rf"in a process of its own.*{why}.*name the level module"):
+            with pytest.raises(design.ExperimentError, match=rf"in a process of its own.*{why}.*name the level module"):
                 of_gymnasium(tmp_path / "run", level, method).start()
             assert not (tmp_path / "run").exists()
     finally:

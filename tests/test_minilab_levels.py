@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,26 +268,3 @@ def test_layouts_that_are_not_closed_or_not_rectangular_are_refused():
         parse("***\n*P*")
     with pytest.raises(ValueError, match="odd"):
         parse("***\n*P**\n***")
-
-
-def test_kernels_are_cached_apart_for_every_state_of_the_sources(tmp_path, monkeypatch):
-    from mmlib.levels.minilab import kernels
-
-    package = tmp_path / "minilab"
-    monkeypatch.setattr(kernels, "__file__", str(package / "kernels.py"))
-    monkeypatch.setattr(kernels._CONFIG, "CACHE_DIR", "")
-    (package / "maze").mkdir(parents=True)
-    constants = [package / "physics.py", package / "maze" / "episodes.py"]
-    constants += [tmp_path / name for name in ("arenas.py", "layouts.py", "table.py")]
-    for path in constants:
-        path.write_text("GRAVITY = 800")
-    seen = [kernels.cache_directory()]
-    assert seen == [kernels.cache_directory()]
-    assert package in Path(seen[0]).parents
-    for path in constants:
-        path.write_text("GRAVITY = 100")
-        seen.append(kernels.cache_directory())
-    assert len(set(seen)) == 1 + len(constants)
-    with kernels.cached_here():
-        assert seen[-1] == kernels._CONFIG.CACHE_DIR
-    assert kernels._CONFIG.CACHE_DIR == ""

@@ -68,6 +68,13 @@ def test_one_pin_within_the_range_for_every_direct_dependency(python):
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)][0]), requirement
 
 
+def test_the_lowest_versions_are_the_lower_bounds():
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    lowest = {line for line in lines if not line.startswith("#")}
+    assert lowest == {str(requirement).replace(">=", "==") for requirement in direct_requirements()}
+    assert "constraints-lowest.txt" in (ROOT / "Makefile").read_text()
+
+
 def test_torch_is_the_version_that_was_tested():
     assert pinned_versions("3.11.9")["torch"] == [Version("2.13.0")]
 

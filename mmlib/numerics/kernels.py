@@ -89,6 +89,8 @@ class _Cache(FunctionCache):
 class _Notice:
     """Says so, once, while kernels are compiled for longer than a moment. Numba compiles in one thread at a time."""
 
+    PAUSE = 2.0  # seconds
+
     def __init__(self) -> None:
         self._depth = 0  # compiling one compiles those that it calls
         self._timer = threading.Timer(0.0, lambda: None)
@@ -97,7 +99,7 @@ class _Notice:
         self._depth += 1
         if self._depth == 1:
             said = "compiling the engine's kernels, once on this machine (up to a minute) …"
-            self._timer = threading.Timer(2.0, say_once, [said])
+            self._timer = threading.Timer(self.PAUSE, say_once, [said])
             self._timer.daemon = True
             self._timer.start()
 
