@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmlib import caches
-from mmlib.cli import claims, info, levels, runs
+from mmlib.cli import campaign, claims, info, levels, runs
 from mmlib.cli.common import Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
-    from mmlib.experiments.campaign import Campaign
-    from mmlib.experiments.design import Job
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 notebooks = typer.Typer(no_args_is_help=True)
@@ -244,79 +242,7 @@ def schedule(
     print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
-@app.command()
-def campaign(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
-    workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,
-    status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
-    collect: Annotated[
-        Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
-    ] = None,
-    results: Results = Path("results"),
-) -> None:
-    """Make a campaign's runs that are not on disk yet, in the order of its file.
-
-    An interrupt stops it; the same command goes on from there. The records of finished runs are compressed at its end.
-    It may run in a checkout of its own, whose finished runs --collect brings here, if one code has made them all.
-
-    \b
-    Examples:
-      mmlib campaign campaigns/step.yaml --workers 2
-      mmlib campaign campaigns/step.yaml --status
-      mmlib campaign campaigns/step.yaml --collect ../queue/results
-    """
-    from mmlib.experiments import campaign as campaigns
-    from mmlib.experiments import jobs
-    from mmlib.experiments.design import finished
-    from mmlib.experiments.reports import LineReport
-    from mmlib.runs.writer import compress
-
-    with bad_input():
-        wanted = campaigns.read(file)
-        plan = campaigns.plan(wanted, results)
-    if collect is not None:
-        refused = _collect(wanted, plan, collect)
-        _campaign_status(wanted, plan, workers, results)
-        if refused:
-            fail(f"{refused} runs were not collected", code=1)
-        return
-    if not status:
-        try:
-            jobs.check(jobs.run(plan, workers, LineReport(workers, seconds=120.0), poll_seconds=5.0))
-        except KeyboardInterrupt:
-            fail("interrupted; the same command goes on from the last checkpoints", code=130)
-        except jobs.RunError as error:
-            fail(str(error), code=1)
-        finally:
-            with bad_input():
-                for job in filter(finished, plan):
-                    compress(job.directory)
-    _campaign_status(wanted, plan, workers, results)
-
-
-def _collect(wanted: Campaign, plan: list[Job], source: Path) -> int:
-    """Copies a plan's finished runs from the results in `source` and says which; how many were refused."""
-    from mmlib.experiments import campaign as campaigns
-
-    with bad_input():
-        if not source.is_dir():
-            raise UsageError(f"there are no results in {source}")
-        collected, refused = campaigns.collect(plan, campaigns.plan(wanted, source))
-    print("\n".join([*(f"collected {job.name}" for job in collected), *refused]))
-    return len(refused)
-
-
-def _campaign_status(wanted: Campaign, plan: list[Job], workers: int, results: Path) -> None:
-    """Prints how far a campaign is, and which of the paper's claims its runs decide already."""
-    from mmlib.analysis import claims as tests
-    from mmlib.experiments.campaign import status
-
-    print(status(plan, workers))
-    found = [f for f in tests.evaluate(results, wanted.name) if f.evidence.runs and f.verdict != tests.TOO_FEW]
-    print("\n".join(f"claim {f.claim.number}, {f.place}: {f.verdict}" for f in found) or "no claim is decided yet")
-
-
-for _commands in (info, levels, claims, runs):
+for _commands in (info, levels, claims, runs, campaign):
     _commands.register(app)
 
 
