@@ -12,7 +12,7 @@ from mmlib.analysis import baselines
 from mmlib.analysis.baselines import Scale, Score, measure, random_scores, scale, scores
 from mmlib.cli.main import app
 from mmlib.errors import ResultsError
-from mmlib.levels import dmlab
+from mmlib.levels import dmlab, dmlab_found
 
 MINI = "explore_object_locations_small_mini"
 COMMITTED = Path(__file__).parents[1] / "results"
@@ -130,7 +130,7 @@ def test_the_scale_of_a_level():
 @pytest.fixture
 def lab(monkeypatch):
     """Backend auto is dmlab for its levels."""
-    monkeypatch.setattr(dmlab, "problem", lambda: None)
+    monkeypatch.setattr(dmlab_found, "problem", lambda: None)
 
 
 def test_deepmind_lab_has_a_published_scale_for_one_level(lab):

@@ -287,7 +287,7 @@ def test_available_means_that_a_lab_can_be_made_and_it_is_tried_once(monkeypatch
     shutil.copytree(FAKE_DMLAB, copy)
     monkeypatch.syspath_prepend(str(copy))
     started = []
-    monkeypatch.setattr(dmlab, "Worker", lambda setup: started.append(setup) or Worker(setup))
+    monkeypatch.setattr(dmlab_found, "Worker", lambda setup: started.append(setup) or Worker(setup))
     for _ in range(3):
         assert levels.resolve_backend("auto", NAME) == "minilab"
     assert len(started) == 1

@@ -32,6 +32,7 @@ SHORT = {  # an episode of each environment, whatever the preset
     "learner_batches": 1,
     "log_every": 200,
     "entropy_cost": 0.002,
+    "staggered": "false",
 }
 
 

@@ -29,6 +29,7 @@ pytestmark = [
 PICTURES = os.environ.get("MMLIB_SCREENSHOTS", "")  # a directory that keeps them
 RUN = os.environ.get("MMLIB_SCREENSHOT_RUN", "")  # runs to photograph in place of a smoke run
 MINI = "explore_object_locations_small_mini"
+QUICK = "nav_maze_static_02_mini"  # the preset's
 LEVELS = [MINI, "nav_maze_static_01_mini"]
 SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "log_every=200"]
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
@@ -43,7 +44,7 @@ OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea')].map(e => e.innerText
 def lab(tmp_path_factory):
     """A JupyterLab: the directory that it serves, with results in it, and what makes a path in it an address."""
     scratch = tmp_path_factory.mktemp("lab")
-    for part in ("baselines", f"quick/figure3/{MINI}", "quick/figure3/nav_maze_static_02_mini"):
+    for part in ("baselines", f"quick/figure3/{MINI}", f"quick/figure3/{QUICK}"):
         shutil.copytree(ROOT / "results" / part, scratch / "root" / "results" / part)
     with jupyter_lab(scratch / "root", scratch) as address:
         yield scratch / "root", address
@@ -273,7 +274,7 @@ def test_notebook_10_live_run(lab, page, tmp_path):
     state = f"{words}.find(t => /^(new|starting|running|stopping|stopped), .* frames/.test(t)) || ''"
     trained_run(tmp_path / "smoke" / "runs" / MINI / "mm" / "seed0")
     opened(lab, page, "10_runs.ipynb", results=str(tmp_path), preset="quick")
-    directory = tmp_path / "quick" / "live" / MINI / "mm" / "seed0"
+    directory = tmp_path / "quick" / "live" / QUICK / "mm" / "seed0"
     try:
         page.click(page.mark("button", "^ ?Start$", "start"))
         wait(lambda: re.match(r"running, (?!0\.00)\d", page.evaluate(state)), 120, "a run that learns")
