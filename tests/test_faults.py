@@ -30,6 +30,12 @@ def config(**overrides):
     return make_config(base | overrides)
 
 
+def heard():
+    """A shell's background ignores SIGINT, nohup SIGHUP."""
+    for which in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(which, signal.SIG_DFL)
+
+
 def start(config, directory):
     path = directory.with_name(f"{directory.name}.config.json")
     path.write_text(config.model_dump_json())
@@ -40,7 +46,7 @@ def start(config, directory):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+        preexec_fn=heard,
     )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mmlib import caches
 from mmlib.errors import WorkersDied
+from mmlib.levels import dmlab_found
 from mmlib.levels.base import (
     FRAMES_PER_SECOND,
     LAB_ACTIONS,
@@ -33,7 +34,6 @@ from mmlib.levels.base import (
     check_index,
 )
 from mmlib.levels.bookkeeping import Episodes
-from mmlib.levels.dmlab_found import problem
 from mmlib.levels.dmlab_process import Worker, WorkerDied, WorkerRefused
 from mmlib.levels.dmlab_worker import memory_size, views
 
@@ -66,7 +66,7 @@ def check(name: str) -> None:
         miniature = name.endswith("_mini")
         what = f"{name!r} is a miniature, which only minilab has" if miniature else f"unknown level {name!r}"
         raise ValueError(f"{what}; levels of dmlab: {', '.join(LEVELS)}")
-    if (why := problem()) is not None:
+    if (why := dmlab_found.problem()) is not None:
         raise MissingDeepMindLab(f"backend dmlab cannot be used: {why}; or use backend minilab")
 
 
