@@ -10,7 +10,7 @@ with stratified bootstrap intervals (Agarwal et al. 2021), which decide nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Finding:
     where: str  # preset and condition
     evidence: Evidence
     verdict: str
+    condition: Condition | None = field(default=None, repr=False, compare=False)  # whose runs; None of measurements
 
     @property
     def place(self) -> str:
@@ -172,7 +173,7 @@ def tested(claim: Claim, place: Condition | Path, least: int = ev.MIN_RUNS) -> F
     verdict = found.verdict or judge(
         claim.relation, found.effect, reference=found.reference, bound=claim.bound, enough=found.enough
     )
-    return Finding(claim, where, found, verdict)
+    return Finding(claim, where, found, verdict, None if isinstance(place, Path) else place)
 
 
 def _nothing(claim: Claim, why: str) -> Finding:

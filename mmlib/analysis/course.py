@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmlib.analysis import stats
 from mmlib.analysis.curves import END, total_frames
+from mmlib.experiments.run_table import NAMES
 from mmlib.runs.reader import Run
 
 PARTS, KEPT_PARTS = 8, 5  # eighths of a run in tables; "kept" compares fifths
@@ -35,7 +36,7 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
     for run in runs:
         metrics = run.metrics()
         last = metrics[metrics["frames"] > END[0] * total_frames(run)]
-        names = dict(zip(("preset", "figure", "level", "method"), run.directory.parts[-5:-1]))
+        names = dict(zip(NAMES, run.directory.parts[-len(NAMES) : -1]))
         rows.append(
             {**names, "seed": run.seed}
             | {str(part + 1): value for part, value in enumerate(by_parts(run))}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,9 +32,10 @@ def claims(
       mmlib claims --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.cli.common import print_json, print_table
+    from mmlib.cli.common import bad_input, print_json, print_table
 
-    findings = _asked(tests.evaluate, preset, seeds, results)
+    with bad_input():
+        findings = tests.evaluate(results, preset, _asked(preset, seeds, results))
     if as_json:
         print_json(tests.rows(findings))
         return
@@ -56,9 +56,10 @@ def premises(
     """
     from mmlib.analysis import claims as tests
     from mmlib.analysis import premises as tested
-    from mmlib.cli.common import print_json, print_table
+    from mmlib.cli.common import bad_input, print_json, print_table
 
-    found = _asked(tested.check, preset, seeds, results)
+    with bad_input():
+        found = tested.check(results, preset, _asked(preset, seeds, results))
     if as_json:
         print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
         return
@@ -90,28 +91,25 @@ def report(
       mmlib report
       mmlib report --preset quick -o report.md
     """
-    from mmlib.cli.common import UsageError
+    from mmlib.cli.common import UsageError, bad_input
     from mmlib.figures import report as reports
 
-    def write(results: Path, preset: str | None, seeds: Collection[int] | None) -> list[Any]:
+    with bad_input():
+        counted = _asked(preset, seeds, results)
         try:
-            reports.write(output, results, preset, seeds)
+            reports.write(output, results, preset, counted)
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}") from error
-        return []
-
-    _asked(write, preset, seeds, results)
     print(f"{output}, its pictures in {output.with_suffix('')}")
 
 
-def _asked(test: Callable[..., list[Any]], preset: str | None, seeds: str | None, results: Path) -> list[Any]:
-    """What `test` finds under `results`. Bad input ends the command."""
-    from mmlib.cli.common import UsageError, bad_input, read_seeds
+def _asked(preset: str | None, seeds: str | None, results: Path) -> list[int] | None:
+    """The seeds that were asked for. Raises UsageError or ExperimentError if there are no such results or preset."""
+    from mmlib.cli.common import UsageError, read_seeds
     from mmlib.experiments.design import PRESETS, choose
 
-    with bad_input():
-        if not results.is_dir():
-            raise UsageError(f"there are no results in {results}; name their root with --results")
-        if preset is not None:
-            choose("preset", preset, {**PRESETS, **{path.name: path for path in results.iterdir() if path.is_dir()}})
-        return test(results, preset, read_seeds(seeds))
+    if not results.is_dir():
+        raise UsageError(f"there are no results in {results}; name their root with --results")
+    if preset is not None:
+        choose("preset", preset, {**PRESETS, **{path.name: path for path in results.iterdir() if path.is_dir()}})
+    return read_seeds(seeds)

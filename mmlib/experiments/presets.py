@@ -118,10 +118,11 @@ OTHER_NOTEBOOKS = {
 
 _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
 # Many small updates rather than few large ones: 160 samples each, see docs/learning.md.
-_UPDATES: dict[str, Any] = {"num_envs": 32, "unroll": 20, "learner_batches": 4}
 # The miniatures' step is not the paper's: the study of docs/learning.md chose it, on plain agents alone.
 _MINIATURES: dict[str, Any] = {
-    **_UPDATES,
+    "num_envs": 32,
+    "unroll": 20,
+    "learner_batches": 4,
     "optimiser": "adam",
     "learning_rate": 3e-4,
     "max_grad_norm": 40.0,  # as the public IMPALA agent's; without it two of two runs of Mix & Match lost everything
@@ -131,10 +132,10 @@ _MINIATURES: dict[str, Any] = {
 }
 # Rewards of the full levels are rarer, and so are gradients smaller: a longer step, a cheaper entropy.
 _FULL_LEVELS: dict[str, Any] = {
-    **_UPDATES,
     "learning_rate": 4e-3,
     "entropy_cost": 5e-4,
     "num_envs": 64,
+    "unroll": 20,
     "learner_batches": 8,
 }
 # A member of 1.5 M agent steps has 3,300 episodes where the paper's has 185,000. With few of them in flight, a small

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmlib.analysis import claims, conditions, curves, premises
-from mmlib.analysis.claims import THEORY, TOO_FEW, Finding
+from mmlib.analysis import claims, curves, premises
+from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
 from mmlib.analysis.conditions import Condition
 from mmlib.experiments.design import choose
 from mmlib.experiments.presets import FIGURES, PRESETS
@@ -44,9 +44,9 @@ SENTENCES = {
     "12": "(Appendix G: the mixture's loss is an upper bound.)",
 }
 MEANING = {
-    "holds": "all of the 95 % interval is on the claim's side",
-    "does not hold": "all of it is on the other side",
-    "undecided": "there are runs enough, and the interval holds both",
+    HOLDS: "all of the 95 % interval is on the claim's side",
+    FAILS: "all of it is on the other side",
+    UNDECIDED: "there are runs enough, and the interval holds both",
     TOO_FEW: "too few runs, or none",
 }
 
@@ -60,7 +60,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     parts = [_head(found), _premises(results, preset, seeds)]
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
-        parts.append(_claim(number, sentence, own, results, path))
+        parts.append(_claim(number, sentence, own, path))
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
@@ -92,7 +92,7 @@ def _premises(results: Path, preset: str | None, seeds: Collection[int] | None) 
     return f"## Premises\n\n{text}\n{_markdown(rows, ['curriculum', 'level', 'condition', 'premise', 'effects'])}\n"
 
 
-def _claim(number: str, sentence: str, found: Sequence[Finding], results: Path, page: Path) -> str:
+def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> str:
     lines = [f"## Claim {number}\n", f"> {sentence}\n"]
     if not found:
         return "\n".join([*lines, "Not tested: there is no run for it.\n"])
@@ -102,9 +102,7 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], results: Path, 
     if tested and (few := len(found) - len(tested)):
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(tested or found, key=lambda finding: finding.evidence.n)
-    if most.claim.figure != THEORY:
-        places = [c for c in conditions.on_disk(results, most.claim.figure) if c.label == most.where]
-        where = next(c for c in places if c.runs.keys() >= set(most.evidence.levels))
+    if (where := most.condition) is not None:
         lines += [
             f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
             for level in most.evidence.levels

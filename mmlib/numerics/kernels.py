@@ -67,6 +67,7 @@ class _Cache(FunctionCache):
             _CONFIG.CACHE_DIR = before
 
     def load_overload(self, signature: Any, target: Any) -> Any:
+        """The kernel compiled for a signature; None if there is none, or none that can be read."""
         try:
             found = super().load_overload(signature, target)
         except Exception as error:  # whatever unpickling an emptied, a cut or somebody else's file raises
@@ -79,6 +80,7 @@ class _Cache(FunctionCache):
         return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keeps a compiled kernel, if the disk takes it."""
         _notice.end()
         try:
             super().save_overload(signature, compiled)
