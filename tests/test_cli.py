@@ -33,6 +33,8 @@ def test_levels_and_presets_are_listed():
     listed = mmlib("levels").output
     assert all(name in listed for name in LEVELS)
     assert listed.count("miniature;") == sum(info.miniature for info in LEVELS.values())
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["levels"]).output  # but no terminal
+    assert 80 < max(map(len, narrow.splitlines())) <= 160
     listed = mmlib("presets").output
     assert (
         all(name in listed for name in PRESETS)
@@ -80,12 +82,15 @@ BAD = {
     "alpha": (["train", "-p", "alpha=[[0, 1.5]]"], "1.5"),
     "population": (["train", "-p", "population=0"], "population = 0"),
     "unroll": (["train", "-p", "unroll=0"], "unroll = 0"),
+    "digits": (["train", "-p", "unroll=" + "9" * 5000], "unroll = '999"),
+    "seed": (["train", "--seed", 2**63], "seed = 9223372036854775808: input should be less"),
     "config": (["train", "--config", "nowhere.json", "--directory", "x"], "cannot read the configuration nowhere"),
     "config alone": (["train", "--config", "-"], "--config needs --directory"),
     "figure": (["figure", "33"], "unknown figure '33'; figures: 3"),
     "figure's level": (["figure", "3", "--level", "nav_maze"], "figure 3 has no level 'nav_maze'; its levels: "),
     "figure's method": (["figure", "3", "--method", "big"], "figure 3 has no method 'big'; its methods: small"),
     "figure's seeds": (["figure", "3", "--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
+    "figure's seed": (["figure", "3", "--seeds", 2**63], "seed = 9223372036854775808: input should be less"),
     "figure's jobs": (["figure", "3", "--jobs", "0"], "--jobs 0: at least 1 run at a time"),
 }
 

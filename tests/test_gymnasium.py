@@ -126,21 +126,19 @@ def test_lasertag_in_a_batch_plays_what_it_does_alone():
     theirs.close()
 
 
-def test_gymnasiums_wrappers_take_the_batch():
-    envs = gymnasium.make_vec(ID, num_envs=2, episode_seconds=0.5, **SMALL_FRAMES)
-    envs = wrappers.vector.NormalizeObservation(wrappers.vector.RecordEpisodeStatistics(envs))
-    envs.reset(seed=0)
-    told = [envs.step(np.zeros(2, np.int64))[-1] for _ in range(18)]  # 8 steps, a reset, 8 steps, a reset
-    assert [k for k, infos in enumerate(told) if "episode" in infos] == [7, 16]
-    assert told[7]["episode"]["l"].tolist() == told[16]["episode"]["l"].tolist() == [8, 8]
-    envs.close()
-    same = gymnasium.make_vec(ID, num_envs=2, episode_seconds=0.5, autoreset_mode="SameStep", **SMALL_FRAMES)
-    same = wrappers.vector.RecordEpisodeStatistics(same)
-    same.reset(seed=0)
-    told = [same.step(np.zeros(2, np.int64))[-1] for _ in range(16)]
-    assert [k for k, infos in enumerate(told) if "episode" in infos] == [7, 15]
-    assert told[15]["episode"]["l"].tolist() == [8, 8]
-    same.close()
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_gymnasiums_wrappers_take_the_batch_as_they_take_its_own(mode):
+    told = []
+    for envs in as_sync(mode, num_envs=2):
+        envs = wrappers.vector.RecordEpisodeStatistics(envs)
+        if mode is AutoresetMode.NEXT_STEP:  # the only one that it takes
+            envs = wrappers.vector.NormalizeObservation(envs)
+        envs.reset(seed=0)
+        infos = [envs.step(np.zeros(2, np.int64))[-1] for _ in range(18)]
+        told.append({k: info["episode"]["l"].tolist() for k, info in enumerate(infos) if "episode" in info})
+        envs.close()
+    assert told[0] == told[1] and told[0][7] == [8, 8]
+    assert list(told[0]) == ([7, 16] if mode is AutoresetMode.NEXT_STEP else [7, 15])  # with a step for the reset
 
 
 @pytest.mark.parametrize("vector", [False, True])

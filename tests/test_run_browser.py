@@ -98,6 +98,12 @@ def test_a_run_that_is_being_written_is_running(tmp_path):
     assert run_table.runs_table(directory)["seed"].tolist() == ["1"]  # the run itself as the root
 
 
+def test_runs_without_an_episode_are_listed_by_the_command(tmp_path):
+    RunWriter(tmp_path / "quick" / "runs" / LEVEL / "mm" / "seed1", {"level": LEVEL, "method": "mm", "seed": 1}).close()
+    listed = CliRunner().invoke(app, ["runs", "--results", str(tmp_path)])
+    assert listed.exit_code == 0 and listed.output.split()[-5:] == [LEVEL, "mm", "1", "0", "killed"]
+
+
 def test_filters(root):
     table = run_table.runs_table(root)
     chosen = lambda *args: [*map(tuple, run_table.filtered(table, *args)[["method", "seed"]].to_numpy())]  # noqa: E731

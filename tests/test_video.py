@@ -74,6 +74,8 @@ def test_what_cannot_be_filmed_is_said_before_any_work(run, tmp_path):
         "x.gif is no .mp4 file": [MINI, "-o", tmp_path / "x.gif"],
         "there is no directory": [MINI, "-o", tmp_path / "nowhere" / "x.mp4"],
         "0 seconds cannot be filmed": [MINI, "--seconds", 0, "-o", out],
+        "nan seconds cannot be filmed": [MINI, "--seconds", "nan", "-o", out],
+        "Invalid value for '--seed'": [MINI, "--seed", 2**63, "-o", out],
     }
     for message, arguments in cases.items():
         result = mmlib("video", *arguments)

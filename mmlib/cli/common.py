@@ -97,4 +97,6 @@ def print_table(columns: Sequence[str] | None, rows: Iterable[Sequence[str]], ri
     for row in rows:
         table.add_row(*row)
     console = Console()
-    console.print(table, width=console.width if console.is_terminal else max(160, console.width))
+    if not console.is_terminal:
+        console.width = max(160, console.width)
+    console.print(table)

@@ -80,7 +80,7 @@ def video(
     backend: Annotated[str, typer.Option(help="auto, dmlab or minilab; a run has its own.")] = "auto",
     output: Annotated[Path, typer.Option("--output", "-o", help="An .mp4 file.")] = Path("video.mp4"),
     seconds: Annotated[float, typer.Option(help="Of play.")] = 30.0,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**53)] = 0,
 ) -> None:
     """Film a level as its agent sees it, beside the map where the backend draws maps.
 

@@ -6,7 +6,6 @@ ends with exit code 1.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -248,6 +247,8 @@ for _commands in (info, levels, claims, runs, campaign):
 
 def read_settings(settings: list[str] | None, device: str | None = None, backend: str | None = None) -> dict[str, Any]:
     """`NAME=VALUE` arguments as a dict; values are JSON where they can be read as such, else text."""
+    from mmlib.runs.untrusted import parse
+
     options = {"device": device, "backend": backend}
     read: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for text in settings or []:
@@ -259,8 +260,8 @@ def read_settings(settings: list[str] | None, device: str | None = None, backend
         if not isinstance(target, dict):
             raise UsageError(f"setting {text!r}: {place} was given as a whole already")
         try:
-            target[part or place] = json.loads(value)
-        except json.JSONDecodeError:
+            target[part or place] = parse(value)
+        except ValueError:
             target[part or place] = value
     return read
 

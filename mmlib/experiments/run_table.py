@@ -31,7 +31,7 @@ def runs_table(root: str | Path = "results") -> pd.DataFrame:
     patterns = ("config.json", "state.json", *(f"{name}.jsonl*" for name in ("metrics", "episodes")))
     found = {path.parent for pattern in patterns for path in Path(root).rglob(pattern)}
     rows = [_row(directory, Path(root)) for directory in sorted(found, key=natural_order)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"last_return": float})  # also where there is none at all
 
 
 def _row(directory: Path, root: Path) -> dict[str, Any]:
