@@ -170,15 +170,32 @@ def test_a_display_that_fails_ends_no_run(tmp_path, whole, caplog):
     assert len(calls) == 1 and "BrokenPipeError" in caplog.text
 
 
-def test_a_closed_pipe_ends_no_run(tmp_path):
-    """As `mmlib train … | head -1`, or a terminal that is gone."""
-    short = config(pbt=None, population=1, agent_steps=120 * 3)
+def unread():
+    """A pipe whose reader has gone, as of `mmlib train … | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def hung_up():
+    """A terminal that is gone, at which progress is a bar."""
+    terminal, writing = os.openpty()
+    os.close(terminal)
+    return writing
+
+
+@pytest.mark.parametrize("display", [unread, hung_up, None])
+def test_no_display_ends_a_run(tmp_path, display):
+    """None: it is started with its standard output closed."""
+    short = config(pbt=None, population=1, agent_steps=120)
     (tmp_path / "c.json").write_text(short.model_dump_json())
     command = [sys.executable, "-m", "mmlib", "train", "--config", "c.json", "--directory", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()
-    assert process.wait(timeout=240) == 0, process.stderr.read()
-    assert process.stderr.read() == b"" and Run(tmp_path / "run").done and checkpoint.exists(tmp_path / "run")
+    output = os.open(os.devnull, os.O_WRONLY) if display is None else display()
+    close = (lambda: os.close(1)) if display is None else None
+    done = subprocess.run(command, cwd=tmp_path, stdout=output, stderr=subprocess.PIPE, preexec_fn=close)
+    os.close(output)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert Run(tmp_path / "run").done and checkpoint.exists(tmp_path / "run")
 
 
 def test_a_run_ends_with_the_process_that_started_it(tmp_path, whole, monkeypatch):

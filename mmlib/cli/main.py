@@ -6,6 +6,7 @@ ends with exit code 1.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +37,9 @@ Results = Annotated[Path, typer.Option("--results", help="The root of the result
 def main() -> None:
     """The entry point of the `mmlib` command."""
     for name in ("stdout", "stderr"):
-        if (stream := getattr(sys, name)) is not None:  # None: it was started with that one closed
-            stream.reconfigure(errors="replace")  # what its encoding does not have is a question mark
-            setattr(sys, name, Unfailing(stream))
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # None: it was started with it closed
+        stream.reconfigure(errors="replace")  # what its encoding does not have is a question mark
+        setattr(sys, name, Unfailing(stream))
     caches.settle()
     app()
 
