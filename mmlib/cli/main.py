@@ -37,7 +37,7 @@ Results = Annotated[Path, typer.Option("--results", help="The root of the result
 def main() -> None:
     """The entry point of the `mmlib` command."""
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # None: it was started with it closed
+        stream = getattr(sys, name) or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # None: it is closed
         stream.reconfigure(errors="replace")  # what its encoding does not have is a question mark
         setattr(sys, name, Unfailing(stream))
     caches.settle()
