@@ -268,11 +268,29 @@ def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):
     assert widget.stop.disabled and not widget.resume.disabled
     assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.widget.children[0].value
     widget.picture.value = b""
-    widget.refresh(final=True)
+    widget.refresh()
     assert bytes(widget.picture.value) == b""  # nothing is new, so nothing is drawn
     widget.stop.disabled = False
     widget.stop.click()
     assert "no process of mmlib is training" in widget.words.value
+
+
+def test_the_live_widget_follows_a_run_that_had_ended(root):
+    directory = root / "quick" / "figure3" / LEVEL / "small" / "seed2"
+    widget = LiveWidget(Experiment(Run(directory).config, directory=directory))
+    state = json.loads((directory / "state.json").read_text())
+
+    async def follow():
+        widget.follow()
+        await asyncio.sleep(0.1)
+        assert widget.words.value.startswith("killed, ")
+        (directory / "state.json").write_text(json.dumps(state | {"state": "stopped"}))
+        while widget.words.value.startswith("killed, "):
+            await asyncio.sleep(0.1)
+        widget.close()
+
+    asyncio.run(asyncio.wait_for(follow(), 60))
+    assert widget.words.value.startswith("stopped, ")
 
 
 def test_the_live_widget_survives_a_broken_record(root):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
+import threading
 import time
 from collections.abc import Callable
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
-from mmlib.runs.status import RunStatus
 from mmlib.widgets.interactive import Picture, widgets_shown
 from mmlib.widgets.live import Experiment, LiveError, words
 
@@ -48,7 +49,8 @@ def show(experiment: Experiment) -> None:
 class LiveWidget:
     """Shows an experiment. It looks at the records in the kernel's event loop, between cells, and never waits.
 
-    A picture is drawn when there is something new, once a second at most.
+    A picture is drawn when there is something new, once a second at most. A button's action may come from another
+    thread (JupyterLab sends widgets' messages over a subshell of the kernel), so one look at a time.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -71,21 +73,19 @@ class LiveWidget:
         self.drawn: tuple[int, ...] = ()  # what the picture shows
         self.last, self.cost = -REDRAW, 0.0
         self.task: asyncio.Task[None] | None = None
+        self.looking = threading.Lock()
         self.refresh()
 
     def show(self) -> None:
-        """Displays the widget and follows the run until it has ended."""
+        """Displays the widget and keeps it up to date."""
         display(self.widget)
         self.picture.show()
         self.follow()
 
     def follow(self) -> None:
-        """Keeps the widget up to date from the running event loop; without one it stays as it is."""
-        if self.task is None or self.task.done():
-            try:
-                self.task = asyncio.get_running_loop().create_task(self._follow())
-            except RuntimeError:
-                self.task = None
+        """Keeps the widget up to date from the running event loop, also when the run has ended: it may go on."""
+        with contextlib.suppress(RuntimeError):  # no loop: it stays as it is
+            self.task = self.task or asyncio.get_running_loop().create_task(self._follow())
 
     def close(self) -> None:
         """Stops following; the run goes on."""
@@ -94,12 +94,16 @@ class LiveWidget:
         self.widget.close()
 
     async def _follow(self) -> None:
-        while self.refresh().alive:
+        while True:
+            self.refresh()
             await asyncio.sleep(POLL)
-        self.refresh(final=True)
 
-    def refresh(self, final: bool = False) -> RunStatus:
-        """Looks at the records once, and draws if it is time to (`final`: if there is anything new)."""
+    def refresh(self) -> None:
+        """Looks at the records once, and draws what is new if it is time to, or if the run has ended."""
+        with self.looking:
+            self._look()
+
+    def _look(self) -> None:
         status = self.experiment.status()
         self.bar.value = min(1.0, status.frames / max(1, status.total_frames))
         self.bar.bar_style = COLOURS.get(status.state, "info")
@@ -111,21 +115,24 @@ class LiveWidget:
         self.resume.disabled = status.alive or status.state == "done"
         self.resume.description = "Start" if status.state == "new" else "Resume"
         now = time.monotonic()
-        if final or now - self.last >= max(REDRAW, self.cost / SHARE):
+        if not status.alive or now - self.last >= max(REDRAW, self.cost / SHARE):
             self._redraw(now)
-        return status
 
     def _silence(self) -> str:
         """Words that show themselves where no others take their place: it is the page that waits."""
         return f'{STYLE}<span class="mm-silent" data-at="{time.monotonic()}"> {SILENT}</span>'
 
     def _redraw(self, now: float) -> None:
-        paths = [path for name in ("metrics", "episodes") for path in self.experiment.directory.glob(f"{name}.jsonl*")]
-        sizes = tuple(path.stat().st_size for path in paths)
-        if sizes == self.drawn or not any(sizes):
-            return
+        records = [
+            path for name in ("metrics", "episodes") for path in self.experiment.directory.glob(f"{name}.jsonl*")
+        ]
         try:
+            sizes = tuple(path.stat().st_size for path in records)
+            if sizes == self.drawn or not any(sizes):
+                return
             self.picture.draw(self.experiment.figure())
+        except FileNotFoundError:  # compressed just now
+            return
         except (ValueError, KeyError, TypeError) as error:
             self.said = f"the curves cannot be drawn: {error}"
             return
@@ -139,4 +146,3 @@ class LiveWidget:
         except (LiveError, ValueError, OSError) as error:
             self.said = str(error)
         self.refresh()
-        self.follow()
