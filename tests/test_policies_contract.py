@@ -177,7 +177,7 @@ def test_shapes_that_do_not_fit_are_refused():
         Mixture(torch.ones(3) / 3, components)
     with pytest.raises(ValueError, match="do not fit 0 components"):
         Mixture(torch.ones(0), [])
-    with pytest.raises(RuntimeError, match=r"(?i)shape"):
+    with pytest.raises(ValueError, match=r"(?i)shape"):
         Mixture(torch.ones(3, 2) / 2, components)
 
 

@@ -7,6 +7,7 @@ of a support.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.distributions import constraints
@@ -48,7 +49,7 @@ class Mixture(Policy):
                 f"components must have the same number of joint actions; got {actions}"
             )
         batches = [weights.shape[:-1], *(c.batch_shape for c in components)]
-        batch_shape = torch.broadcast_shapes(*batches)
+        batch_shape = torch.Size(np.broadcast_shapes(*batches))
         self.num_actions = actions[0]
         self.weights = weights.expand(*batch_shape, -1)
         self.components = [

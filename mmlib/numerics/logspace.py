@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -75,7 +76,7 @@ def gumbel(logits: Tensor, generator: Generator | None) -> Tensor:
 
 def align(index: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast the batches of [..., G] and [..., C] against each other."""
-    shape = torch.broadcast_shapes(index.shape[:-1], logits.shape[:-1])
+    shape = np.broadcast_shapes(index.shape[:-1], logits.shape[:-1])
     return index.expand(*shape, -1), logits.expand(*shape, -1)
 
 
