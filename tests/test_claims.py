@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import claims, conditions, course, premises, stats
+from mmlib.analysis import claims, conditions, course, premises, stats, sweeps
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
@@ -473,3 +473,20 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     assert "| quick | 10 | 0.0 |" in text  # runs, M agent steps
     blocked = CliRunner().invoke(app, ["report", "-o", str(page / "x.md"), "--results", str(tmp_path)])
     assert blocked.exit_code == 2 and "cannot be written" in blocked.output
+
+
+def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_path, make_run):
+    for seed in (1, 2, 3):
+        make_run("small", seed)
+        for value, late in ((0.1, 4), (1, 6), (10, 5)):
+            make_run("mm", seed, 2, late, figure=f"lambda_{value}", transfer_cost=value, unroll=20)
+        make_run("mm", seed, 2, 9, figure="other", transfer_cost=1, entropy_cost=0.5)  # another condition
+    table = sweeps.sweep("transfer_cost", tmp_path)
+    assert set(table["method"]) == {"mm"} and set(table["runs"]) == {3}
+    ends = table[table["part"] == "at the end"]
+    assert ends["value"].tolist() == [0.1, 1, 10] and ends["mean"].tolist() == pytest.approx([4.02, 6.02, 5.02])
+    assert (ends["high"] - ends["mean"]).tolist() == pytest.approx([4.303 * 0.01 / 3**0.5] * 3, rel=1e-3)
+    assert sweeps.sweep("entropy_cost", tmp_path).empty  # two values
+    page = tmp_path / "report.md"
+    assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
+    assert "![λ](report/lambda.png)" in page.read_text() and (tmp_path / "report" / "lambda.png").exists()

@@ -15,9 +15,10 @@ import pandas as pd
 from mmlib.analysis import claims, curves, premises
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
 from mmlib.analysis.conditions import Condition
+from mmlib.analysis.sweeps import sweep
 from mmlib.experiments.design import choose
 from mmlib.experiments.presets import FIGURES, PRESETS
-from mmlib.figures import claims_plots, plots
+from mmlib.figures import claims_plots, plots, sweep_plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import Run, find_runs
 from mmlib.runs.records import replace_text
@@ -61,6 +62,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
         parts.append(_claim(number, sentence, own, path))
+    parts.append(_transfer_costs(path, results, preset, seeds))
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
@@ -111,6 +113,23 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     else:
         lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
     return "\n".join(lines)
+
+
+def _transfer_costs(page: Path, results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
+    """What lambda does, where it was swept."""
+    table = sweep("transfer_cost", results, preset, seeds)
+    if table.empty:
+        return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
+    drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
+    texts = [f"{row.mean:.3g} [{row.low:.3g}, {row.high:.3g}]" for row in table.itertuples()]
+    cells = table[["method", "level", "value", "part"]].assign(text=texts, runs=table["runs"]).astype(str)
+    rows = [tuple(row) for row in cells.to_numpy()]
+    return (
+        "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
+        "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
+        "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
+        f"![λ]({_link(drawn, page)})\n\n{_markdown(rows, ['method', 'level', 'λ', 'part', 'return', 'runs'])}\n"
+    )
 
 
 def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
