@@ -4,6 +4,7 @@ VENV   ?= .venv
 PRESET ?= quick
 ARGS   ?=
 RUN    ?=
+SLOW   ?=
 FAST   := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
 
 BIN     := $(VENV)/bin
@@ -19,8 +20,9 @@ help: ## list the targets
 figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the notebook, prints where the outputs are
 	$(BIN)/mmlib figure 3 --preset $(PRESET) $(ARGS)
 
-test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 $(ARGS)
+test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some; SLOW=1: whole notebooks, browsers, kills too)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 \
+		$(if $(SLOW),,-m "not slow") $(ARGS)
 
 lowest: ## the fast tests with the lowest versions that pyproject.toml allows, in a virtual environment of their own
 	@test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest

@@ -489,4 +489,9 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
     assert sweeps.sweep("entropy_cost", tmp_path).empty  # two values
     page = tmp_path / "report.md"
     assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
+    assert "No control has runs enough" in page.read_text()
+    for seed in (1, 2, 3):
+        make_run("mm_no_kl", seed, 2, 1, figure="controls", unroll=20)
+    assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
+    assert "| c2 | (not in the paper) as high as M&M: mixing without KL | does not hold |" in page.read_text()
     assert "![λ](report/lambda.png)" in page.read_text() and (tmp_path / "report" / "lambda.png").exists()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from mmlib.analysis import claims, curves, premises
-from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
-from mmlib.analysis.conditions import Condition
+from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
+from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.sweeps import sweep
 from mmlib.experiments.design import choose
 from mmlib.experiments.presets import FIGURES, PRESETS
@@ -44,6 +44,7 @@ SENTENCES = {
     "11": "(Remark 1 and appendix F: minimising the loss on trajectories of the mixture drives the KL to 0.)",
     "12": "(Appendix G: the mixture's loss is an upper bound.)",
 }
+COLUMNS = ["", "claim", "verdict", "condition and level", "effect [95 %]", "measured"]
 MEANING = {
     HOLDS: "all of the 95 % interval is on the claim's side",
     FAILS: "all of it is on the other side",
@@ -62,7 +63,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
         parts.append(_claim(number, sentence, own, path))
-    parts.append(_transfer_costs(path, results, preset, seeds))
+    parts += [_controls(results, preset, seeds), _transfer_costs(path, results, preset, seeds)]
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
@@ -98,12 +99,12 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     lines = [f"## Claim {number}\n", f"> {sentence}\n"]
     if not found:
         return "\n".join([*lines, "Not tested: there is no run for it.\n"])
-    tested = [f for f in found if f.verdict != TOO_FEW]
-    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in tested or found]
-    lines.append(_markdown(rows, ["", "claim", "verdict", "condition and level", "effect [95 %]", "measured"]) + "\n")
-    if tested and (few := len(found) - len(tested)):
+    enough = [f for f in found if _decided(f)]
+    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in enough or found]
+    lines.append(_markdown(rows, COLUMNS) + "\n")
+    if enough and (few := len(found) - len(enough)):
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
-    most = max(tested or found, key=lambda finding: finding.evidence.n)
+    most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
         lines += [
             f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
@@ -113,6 +114,20 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     else:
         lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
     return "\n".join(lines)
+
+
+def _controls(results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
+    """Mix & Match without one of its parts, wherever the runs were made."""
+    found = [f for place in on_disk(results, None, preset, seeds) for c in claims.CONTROLS if (f := tested(c, place))]
+    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in found if _decided(f)]
+    if not rows:
+        return "## Where the gain comes from\n\nNo control has runs enough beside those of Mix & Match.\n"
+    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part.\n"
+    return f"## Where the gain comes from\n\n{text}\n{_markdown(rows, COLUMNS)}\n"
+
+
+def _decided(finding: Finding) -> bool:
+    return finding.verdict != TOO_FEW
 
 
 def _transfer_costs(page: Path, results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
