@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmlib.cli.common import UsageError, bad_input, fail
+from mmlib.cli.common import Results, UsageError, bad_input, fail
 
 if TYPE_CHECKING:
     from mmlib.experiments.campaign import Campaign
@@ -26,7 +26,7 @@ def campaign(
     collect: Annotated[
         Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
     ] = None,
-    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Make a campaign's runs that are not on disk yet, in the order of its file.
 

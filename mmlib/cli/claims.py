@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json, print_table, read_seeds
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
@@ -17,8 +19,6 @@ def register(app: typer.Typer) -> None:
 
 Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")]
-Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def claims(
@@ -32,7 +32,6 @@ def claims(
       mmlib claims --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.cli.common import bad_input, print_json, print_table
 
     with bad_input():
         findings = tests.evaluate(results, preset, _asked(preset, seeds, results))
@@ -56,7 +55,6 @@ def premises(
     """
     from mmlib.analysis import claims as tests
     from mmlib.analysis import premises as tested
-    from mmlib.cli.common import bad_input, print_json, print_table
 
     with bad_input():
         found = tested.check(results, preset, _asked(preset, seeds, results))
@@ -91,7 +89,6 @@ def report(
       mmlib report
       mmlib report --preset quick -o report.md
     """
-    from mmlib.cli.common import UsageError, bad_input
     from mmlib.figures import report as reports
 
     with bad_input():
@@ -105,7 +102,6 @@ def report(
 
 def _asked(preset: str | None, seeds: str | None, results: Path) -> list[int] | None:
     """The seeds that were asked for. Raises UsageError or ExperimentError if there are no such results or preset."""
-    from mmlib.cli.common import UsageError, read_seeds
     from mmlib.experiments.design import PRESETS, choose
 
     if not results.is_dir():

@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmlib.cli.common import print_json, print_table
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from mmlib.cli.common import AsJson, Results, print_json, print_table
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +19,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def levels(as_json: Json = False) -> None:
+def levels(as_json: AsJson = False) -> None:
     """List the levels.
 
     \b
@@ -41,7 +39,7 @@ def levels(as_json: Json = False) -> None:
     print_table(("level", ""), rows)
 
 
-def methods(as_json: Json = False) -> None:
+def methods(as_json: AsJson = False) -> None:
     """List the methods: agents as data, and the figures that compare them.
 
     \b
@@ -69,7 +67,7 @@ def methods(as_json: Json = False) -> None:
     print_table(tuple(rows[0]), cells)
 
 
-def presets(as_json: Json = False) -> None:
+def presets(as_json: AsJson = False) -> None:
     """List the presets, from seconds to the paper's scale, and how often members of their populations decide.
 
     \b
@@ -99,8 +97,8 @@ def doctor(
     clean_caches: Annotated[
         bool, typer.Option("--clean-caches", help="Remove compiled kernels of older sources first.")
     ] = False,
-    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
-    as_json: Json = False,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
     """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
 

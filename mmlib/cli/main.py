@@ -15,7 +15,7 @@ import typer
 
 from mmlib import caches
 from mmlib.cli import campaign, claims, info, levels, runs
-from mmlib.cli.common import Unfailing, UsageError, bad_input, fail, read_seeds
+from mmlib.cli.common import Results, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -31,7 +31,6 @@ Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
 Backend = Annotated[str | None, typer.Option("--backend", help="auto, dmlab, gymnasium or minilab.")]
-Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
 
 
 def main() -> None:

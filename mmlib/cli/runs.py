@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_table
+
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to `app`."""
@@ -17,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def runs(
     words: Annotated[list[str] | None, typer.Argument(help="Only runs with all of these in a column.")] = None,
-    results: Annotated[Path, typer.Option("--results", help="The root of the results.")] = Path("results"),
+    results: Results = Path("results"),
     returns: Annotated[bool, typer.Option("--returns", help="Of finished ones: mean returns by eighths.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the runs on disk: how far each is, its last return, and what is wrong with broken ones.
 
@@ -33,7 +35,6 @@ def runs(
       mmlib runs killed --json
       mmlib runs step small --returns
     """
-    from mmlib.cli.common import bad_input, print_table
     from mmlib.experiments import run_table
 
     with bad_input():
@@ -77,7 +78,6 @@ def pack(
       mmlib pack results/population
       mmlib pack results/quick/figure3/.../mm/seed1 results/quick/figure3/.../mm/seed2
     """
-    from mmlib.cli.common import UsageError, bad_input
     from mmlib.cli.doctor import size
     from mmlib.runs.writer import compress
 
@@ -105,7 +105,6 @@ def export(
       mmlib export results/quick/figure3/.../mm/seed1 --tensorboard events/mm
       tensorboard --logdir events
     """
-    from mmlib.cli.common import bad_input
     from mmlib.runs import tensorboard as events
     from mmlib.runs.reader import Run
 
