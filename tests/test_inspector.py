@@ -290,7 +290,8 @@ def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_pat
 
 
 def test_notebook_06_trains_a_run_where_there_is_none(tmp_path):
-    """Nothing on disk, then a run without a checkpoint beside it, as a clone of the repository has."""
+    """A directory without runs, then with one beside it that has no checkpoint, as a clone of the repository has."""
+    (tmp_path / "results" / "baselines").mkdir(parents=True)
     settings = {"agent_steps": 200, "num_envs": 2, "unroll": 50, "learner_batches": 1, "log_every": 100}
     parameters = {"results": str(tmp_path / "results"), "preset": "smoke", "settings": settings}
     outputs = executed(parameters, tmp_path / "out.ipynb")
