@@ -19,6 +19,8 @@ import pytest
 from mmlib import levels
 from mmlib.cli import doctor
 from mmlib.config import make_config
+from mmlib.experiments.design import plan
+from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.levels.dmlab_found import IMPORTS
 from mmlib.levels.dmlab_process import Worker
@@ -232,6 +234,17 @@ def test_levels_that_it_does_not_have_are_refused():
         levels.make("nav_maze_static_01_mini", "dmlab")
     with pytest.raises(ValueError, match=r"unknown level 'seekavoid'; levels of dmlab: explore_"):
         levels.make("seekavoid", "dmlab")
+
+
+def test_presets_of_miniatures_have_the_full_levels_here(tmp_path):
+    settings = {"backend": "dmlab"}
+    for preset in PRESETS:
+        for figure in FIGURES:
+            made = {
+                name for job in plan(figure, preset, settings=settings, results=tmp_path) for name in job.config.levels
+            }
+            assert made <= set(dmlab.LEVELS)
+    assert plan("3", "quick", settings=settings, results=tmp_path)[0].config.level == "nav_maze_static_02"
 
 
 def test_auto_is_dmlab_for_its_levels_where_it_is_installed():

@@ -18,6 +18,8 @@ from mmlib.cli.main import app
 from mmlib.figures import gallery, video
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.runs.reader import find_runs
+from mmlib.widgets.inspection import open_subject
+from mmlib.widgets.recording import record
 
 FAKE_DMLAB = ROOT / "tests" / "fake_dmlab"
 NAME = "nav_maze_static_01"
@@ -107,6 +109,8 @@ def test_films_have_the_view_and_no_map(tmp_path):
     assert [frame.shape for frame in filmed] == [(264, 320, 3)] * 4
     blocks = filmed[0][:240, :320].reshape(24, 10, 32, 10, 3)
     assert (np.ptp(blocks, axis=(1, 3)) == 0).all()  # the agent's own frame, enlarged
+    inspected = record(open_subject(run), 1, seconds=0.2)
+    assert len(inspected.views) == len(inspected) == 3 and inspected.maps == ()
     for message, wanted in {
         "dmlab has no policy 'expert' for films; its policies: random": [NAME, "--backend", "dmlab"],
         "unknown backend 'doom'; backends: auto, dmlab": [NAME, "--backend", "doom"],

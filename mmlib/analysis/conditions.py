@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.config import TIES
-from mmlib.experiments.design import ExperimentError, Job, as_recorded, choose, figure_named, plan
-from mmlib.experiments.presets import PRESETS
+from mmlib.experiments.design import ExperimentError, Job, as_recorded, figure_named, plan, preset_named
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs, read_run
 
@@ -128,13 +127,9 @@ def planned_everywhere(
     settings: Mapping[str, Any] | None = None,
     results: str | Path = "results",
 ) -> Condition:
-    """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`).
-
-    With backend dmlab in `settings` the full levels are looked at whatever the preset: it has no miniatures.
-    """
+    """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`)."""
     jobs = list[Job]()
-    miniature = choose("preset", preset, PRESETS).miniature and (settings or {}).get("backend") != "dmlab"
-    for level in figure_named(figure).level_names(miniature):
+    for level in figure_named(figure).level_names(preset_named(preset, settings).miniature):
         try:
             jobs += plan(figure, preset, [level], methods, seeds, settings, results)
         except ExperimentError:  # a run of another configuration lies where one of these would

@@ -141,7 +141,7 @@ def _preset_run(
     from mmlib.experiments import design
     from mmlib.runs.reader import check_inside, run_directory
 
-    at = design.choose("preset", preset, design.PRESETS)
+    at = design.preset_named(preset, settings)
     chosen = design.configure(at, level or design.default_level(at, method), method, seed, settings)
     place = run_directory(results, preset, "runs", chosen.level, method, seed)
     check_inside(place, results)

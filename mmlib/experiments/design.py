@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mmlib.config import TIES, RunConfig, make_config
-from mmlib.experiments.presets import DRAWN_WITH, FIGURES, PRESETS, FigureSpec, Preset
+from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run, check_inside, config_differences, differences_in_words, file_name, run_directory
 from mmlib.training.fitting import backend_in_force, check
@@ -57,6 +58,16 @@ def figure_named(name: str) -> FigureSpec:
     return choose("figure", DRAWN_WITH.get(name, name), FIGURES)
 
 
+def preset_named(name: str, settings: Mapping[str, Any] | None = None) -> Preset:
+    """The preset of a name, with the full levels if `settings` ask for dmlab, which has no miniatures.
+
+    Raises ExperimentError.
+    """
+    preset = choose("preset", name, PRESETS)
+    full = (settings or {}).get("backend") == "dmlab"
+    return replace(preset, miniature=False, level=preset.level.removesuffix(MINIATURE)) if full else preset
+
+
 def plan(
     figure: str,
     preset: str,
@@ -79,7 +90,7 @@ def plan(
       ResultsError: a directory that holds something unreadable, or links that lead out of `results`.
       ConfigError: a setting that is unknown or out of its range.
     """
-    chosen_figure, chosen = figure_named(figure), choose("preset", preset, PRESETS)
+    chosen_figure, chosen = figure_named(figure), preset_named(preset, settings)
     here = _levels(chosen_figure, chosen, levels)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
     for method in wanted:

@@ -16,7 +16,6 @@ from mmlib.analysis import baselines, claims, conditions, curves
 from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
-from mmlib.experiments.presets import PRESETS
 from mmlib.experiments.reports import LineReport
 from mmlib.figures import curriculum_plots, gallery, plots
 from mmlib.figures.style import save
@@ -72,11 +71,11 @@ class Figure:
         folder: str = "",
     ) -> None:
         self.spec = design.figure_named(name)
-        its_levels = design.choose("preset", preset, PRESETS).levels(self.spec)
+        self.settings = {"backend": backend, **(settings or {})}
+        its_levels = design.preset_named(preset, self.settings).levels(self.spec)
         its_levels = its_levels if level is None else (level or its_levels[0],)
         self.preset, self.level, self.train = preset, its_levels[0], train
         self.methods, self.seeds = methods, list(seeds)
-        self.settings = {"backend": backend, **(settings or {})}
         self.results, self.output = Path(results), Path(output or results)
         self.plan = design.plan(name, preset, its_levels, methods, self.seeds, self.settings, self.results)
         self.backend = design.backend_in_force(self.plan[0].config)

@@ -73,7 +73,7 @@ class Experiment:
         directory: str | Path | None = None,
     ) -> None:
         if config is None:
-            chosen = design.choose("preset", preset, design.PRESETS)
+            chosen = design.preset_named(preset, settings)
             level = level or design.default_level(chosen, method)
             config = design.configure(chosen, level, method, seed, settings)
         elif not isinstance(config, RunConfig):
