@@ -36,7 +36,7 @@ CHECKS: dict[str, Callable[[Bench], Row]] = {  # by name on the command line, in
 }
 
 FAULTS = (
-    *("SIGKILL", "SIGKILL between file operations", "Ctrl-C, SIGTERM", "the parent is killed"),
+    *("SIGKILL", "SIGKILL between file operations", "Ctrl-C, SIGTERM, SIGHUP", "the parent is killed"),
     *("what is left behind", "damaged checkpoint", "damaged record", "full disk", "read-only results"),
     *("two processes, one directory", "NaN in one member", "a DeepMind Lab worker is killed"),
     *("clock going backwards", "out of memory", "leaks"),

@@ -1,4 +1,4 @@
-"""Checks that end a run from outside: SIGKILL at any moment, Ctrl-C, SIGTERM, the death of a parent."""
+"""Checks that end a run from outside: SIGKILL at any moment, Ctrl-C and other signals, the death of a parent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from mmlib.errors import EXIT_CODES
 from mmlib.runs.reader import Run
 from mmlib.training import checkpoint
 from tools.reliability.harness import (
@@ -145,10 +146,10 @@ def file_operations(bench: Bench) -> Row:
 
 
 def signals(bench: Bench) -> Row:
-    """Ctrl-C and SIGTERM: a checkpoint, the exit code, and on it goes."""
-    times = 3
-    for which, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        for lag in (0, 1, 1)[:times]:
+    """Ctrl-C, SIGTERM and SIGHUP: a checkpoint, the exit code, and on it goes."""
+    lags = (0, 1, 1)
+    for which, code in EXIT_CODES.items():
+        for lag in lags:
             settings, directory = config(lag=lag), bench.place("signalled")
             process = start(settings, directory)
             expect(until(lambda: recorded(directory), process), "the run ended too early")  # noqa: B023
@@ -160,11 +161,11 @@ def signals(bench: Bench) -> Row:
             finish(start(settings, directory))
             expect_same(directory, bench.whole(settings))
     return Row(
-        "Ctrl-C, SIGTERM",
+        "Ctrl-C, SIGTERM, SIGHUP",
         "sent at a random moment to a run with PBT, lag 0 and 1",
-        2 * times,
-        "the iteration is finished, a checkpoint written, state `stopped`, exit code 130 and 143, one sentence and no "
-        "traceback; continued, it ends as one that was never interrupted",
+        len(EXIT_CODES) * len(lags),
+        "the iteration is finished, a checkpoint written, state `stopped`, exit code 130, 143, 129, one sentence and "
+        "no traceback; continued, it ends as one that was never interrupted",
     )
 
 
