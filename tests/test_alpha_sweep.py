@@ -18,6 +18,8 @@ from mmlib.widgets import alpha_sweep, charts
 from mmlib.widgets.inspection import open_subject
 from mmlib.widgets.sweep_panel import SweepPanel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):

@@ -146,6 +146,7 @@ def test_status_counts_what_is_done_and_what_is_left(tmp_path):
     assert lines[-1] == f"1 of 8 runs done, {steps / 1e6:.1f} M agent steps left, about {steps / 7.2e6:.1f} hours on 2"
 
 
+@pytest.mark.slow
 def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
     short = {"agent_steps": 200, "num_envs": 2, "unroll": 10, "learner_batches": 1, "log_every": 100}
     file = written(tmp_path, settings=short, blocks=[{**BLOCK, "methods": ["small"], "seeds": [1]}])

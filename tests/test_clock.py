@@ -179,6 +179,7 @@ def test_the_papers_clock():
         clock.expected(configure(PRESETS["quick"], MINI, "mm", 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lag", "evaluation_envs"), [(0, 0), (1, 2)])
 def test_a_real_population_keeps_the_rule(tmp_path, lag, evaluation_envs):
     settings = {"width": 32, "height": 24, "conv1": (4, 2), "staggered": True, "lag": lag, "population": 3}

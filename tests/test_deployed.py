@@ -113,6 +113,7 @@ def test_kernels_lie_apart_for_every_state_of_the_sources(tmp_path):
     assert len(set(seen)) == 1 + len(kernels.sources())
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_of_kernels_is_made_again(tmp_path):
     there = {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert "compiling" in run("-c", STEP, **there).stderr

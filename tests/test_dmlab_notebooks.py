@@ -21,6 +21,8 @@ from mmlib.runs.reader import find_runs
 from mmlib.widgets.inspection import open_subject
 from mmlib.widgets.recording import record
 
+pytestmark = pytest.mark.slow
+
 FAKE_DMLAB = ROOT / "tests" / "fake_dmlab"
 NAME = "nav_maze_static_01"
 THREE = "explore_object_locations_small+lt_horseshoe_color+lt_chasm"

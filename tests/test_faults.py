@@ -19,6 +19,8 @@ from mmlib.training import checkpoint
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.signals import PARENT, StopRequests
 
+pytestmark = pytest.mark.slow
+
 RECORDS = ("metrics", "episodes", "decisions", "evaluations")
 
 

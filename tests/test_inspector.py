@@ -280,6 +280,7 @@ def said(outputs):
     return "".join(output.get("text", "") for output in outputs)
 
 
+@pytest.mark.slow
 def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_path):
     outputs = executed({"run": str(results / "mm" / "seed0"), "results": str(tmp_path)}, tmp_path / "out.ipynb")
     assert not any("widget-view" in kind for output in outputs for kind in output.get("data", {}))
@@ -289,6 +290,7 @@ def test_notebook_06_under_papermill_has_pictures_and_no_widget(results, tmp_pat
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in committed.cells)
 
 
+@pytest.mark.slow
 def test_notebook_06_trains_a_run_where_there_is_none(tmp_path):
     """A directory without runs, then with one beside it that has no checkpoint, as a clone of the repository has."""
     (tmp_path / "results" / "baselines").mkdir(parents=True)
@@ -302,6 +304,7 @@ def test_notebook_06_trains_a_run_where_there_is_none(tmp_path):
     assert "started" not in said(outputs) and "seed1  no checkpoint" in said(outputs) and pictures(outputs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run, words", [("bare", "has no checkpoint (checkpoint.pt is not"), ("", "there is no dir")])
 def test_notebook_06_says_in_words_what_it_cannot_open(results, tmp_path, run, words):
     if run:

@@ -22,6 +22,8 @@ from mmlib.widgets import live
 from mmlib.widgets.live import Experiment, LiveError
 from mmlib.widgets.live_widget import LiveWidget
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"agent_steps": 400, "num_envs": 2, "unroll": 20, "learner_batches": 1, "log_every": 100, "width": 32}
 SHORT |= {"height": 24, "conv1": (4, 2)}
 ENDLESS = {**SHORT, "agent_steps": 100_000_000, "checkpoint_every": 10_000_000}

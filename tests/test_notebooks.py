@@ -62,6 +62,7 @@ def test_notebooks_of_runs_have_the_same_parameters(path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -97,6 +98,7 @@ def printed(path):
     return "\n".join(output.get("text", "") or output.get("data", {}).get("text/html", "") for output in outputs)
 
 
+@pytest.mark.slow
 def test_figure_3_leaves_pictures_table_and_runs(executed):
     where, _ = executed
     results = where.parents[2]
@@ -120,6 +122,7 @@ def test_figure_3_leaves_pictures_table_and_runs(executed):
     assert set(scores["minilab"]) == {"small", "big756", "expert"}
 
 
+@pytest.mark.slow
 def test_figure_3_says_what_it_does_and_where_things_are(executed):
     where, said = executed
     assert "small seed 0: started" in said and "4,000 of 4,000 frames" in said
@@ -127,6 +130,7 @@ def test_figure_3_says_what_it_does_and_where_things_are(executed):
         assert str(where / name) in said
 
 
+@pytest.mark.slow
 def test_executed_notebook_holds_figures_and_verdicts(executed):
     path = executed[0] / "notebook.ipynb"
     assert "not enough data" in printed(path) and "the paper says" in printed(path)
@@ -136,6 +140,7 @@ def test_executed_notebook_holds_figures_and_verdicts(executed):
     assert notebook.metadata.papermill.input_path == f"notebooks/{NOTEBOOKS[0].name}"  # no path of this machine
 
 
+@pytest.mark.slow
 def test_executed_notebook_is_signed_as_it_was_written(executed):
     where, _ = executed
     notary = NotebookNotary(data_dir=str(where.parents[3] / "jupyter"))
@@ -145,6 +150,7 @@ def test_executed_notebook_is_signed_as_it_was_written(executed):
     assert not notary.check_signature(notebook)
 
 
+@pytest.mark.slow
 def test_notebook_01_loads_what_it_was_asked_for_and_no_other_seed(executed, tmp_path):
     """Started by papermill in its own directory, as JupyterLab does; the figure is the same to the last bit."""
     where, _ = executed
@@ -162,6 +168,7 @@ def test_notebook_01_loads_what_it_was_asked_for_and_no_other_seed(executed, tmp
     assert (where / "figure.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_notebook_11_shows_every_level_asked_for(tmp_path):
     names = [LEVEL, "nav_maze_static_02_mini"]
     out = tmp_path / "out.ipynb"
@@ -178,6 +185,7 @@ def test_notebook_11_shows_every_level_asked_for(tmp_path):
     assert all((where / name / "expert.mp4").stat().st_size > 10_000 for name in names)
 
 
+@pytest.mark.slow
 def test_notebook_00_agrees_with_hand_arithmetic_and_learns(tmp_path):
     """Its own assertions compare with hand arithmetic; here: what it prints and draws, at the smallest scale."""
     out = tmp_path / "out.ipynb"

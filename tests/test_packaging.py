@@ -142,7 +142,7 @@ def test_files_that_the_readme_links_exist():
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text()
-    assert "make test VENV=" in script
+    assert "make test SLOW=1 VENV=" in script
     assert subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")]).returncode == 0
 
 

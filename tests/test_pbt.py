@@ -224,6 +224,7 @@ def config(**overrides):
     return make_config(base | overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [0, 1])
 def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
     loop = TrainingLoop(config(lag=lag))
@@ -272,6 +273,7 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
         loop.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [0, 1])
 def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
     train(config(lag=lag), tmp_path / "whole")
@@ -295,6 +297,7 @@ def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
         assert one == two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lag", [0, 1])
 def test_what_is_not_adapted_keeps_the_runs_value(tmp_path, lag):
     knots = ((0, 0.0), (1500, 1.0))

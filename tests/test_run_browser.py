@@ -310,6 +310,7 @@ def test_the_command_lists_runs(root):
     assert result.exit_code == 2 and "no results in" in result.stderr
 
 
+@pytest.mark.slow
 def test_notebook_10_runs_from_top_to_bottom_without_a_browser(root, tmp_path):
     import papermill
 

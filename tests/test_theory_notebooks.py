@@ -11,6 +11,8 @@ from matplotlib.image import imread
 from papermill.iorw import load_notebook_node
 from papermill.utils import find_first_tagged_cell_index
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 THEORY, CLAIMS = (ROOT / "notebooks" / name for name in ("07_theory.ipynb", "08_claims.ipynb"))
 

@@ -109,6 +109,7 @@ def test_a_directory_of_another_run_is_refused(tmp_path):
         train(config(agent_steps=80, learning_rate=0.5), tmp_path)
 
 
+@pytest.mark.slow
 def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, monkeypatch):
     """Everything that a checkpoint may hold at once, the trajectory that is not yet learned from included."""
     pbt = {"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6}
@@ -136,6 +137,7 @@ def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, m
     assert all(torch.equal(value, two["learner"]["agent"][name]) for name, value in one["learner"]["agent"].items())
 
 
+@pytest.mark.slow
 def test_episodes_of_the_target_alone_are_stamped_with_the_frames_trained_on(tmp_path):
     settings = dict(level=f"{LEVEL}+nav_maze_static_01_mini", method="multitask", num_envs=4, evaluation_envs=2)
     train(config(**settings, unroll=250, agent_steps=8000, log_every=2000, checkpoint_every=8000), tmp_path)

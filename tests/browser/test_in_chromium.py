@@ -23,6 +23,7 @@ from mmlib.runs.owner import being_written
 from mmlib.widgets import live
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(program() is None, reason="no Chromium on the path"),
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
 ]
