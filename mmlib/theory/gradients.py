@@ -27,7 +27,7 @@ from mmlib.method.mixture import mix, mix_values
 from mmlib.method.policies import Policy
 from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import vtrace
-from mmlib.theory.worlds import one_thread
+from mmlib.numerics.threads import one_thread
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 

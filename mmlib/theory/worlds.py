@@ -8,8 +8,7 @@ Divergences and entropies are in nats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from torch.distributions import kl_divergence
 from mmlib.method.mixture import Mixture
 from mmlib.method.networks import Linear
 from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
+from mmlib.numerics.threads import one_thread
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 SMALL_IN_BIG = torch.as_tensor(embedding(SMALL, BIG_756))
@@ -131,17 +131,6 @@ class Curves(NamedTuple):
     floor: Tensor  # total correlation of pi_1 over Big's groups, mean over all states
     entropy: Tensor  # of pi_1, mean over all states
     seen: Tensor  # share of the states that the trajectories in use visit
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Runs many small operations on one thread, where several would wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @one_thread()

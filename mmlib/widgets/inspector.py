@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
-import torch
 from IPython.display import display
 
-from mmlib.figures import style
 from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.training import trained
 from mmlib.widgets import charts, recording
@@ -49,9 +47,9 @@ def inspect(
     picture = Picture()
 
     def draw(made: Recording) -> None:
-        figure = charts.state_figure(made, charts.telling_step(made))
-        style.save(figure, pictures, "state", ["png"])
-        picture.draw(figure)
+        picture.draw(charts.state_figure(made, charts.telling_step(made)))
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / "state.png").write_bytes(picture.png)
 
     if widgets_shown():
         inspector = MixtureInspector(root, member=member, seed=seed, seconds=seconds, episodes=episodes)
@@ -257,8 +255,6 @@ class MixtureInspector(widgets.VBox):
         self._thread.start()
 
     def _play_episode(self, wanted: object, subject: Subject, seed: int, weights: tuple[float, ...]) -> None:
-        torch.set_num_threads(1)  # of this thread
-
         def progress(share: float) -> None:
             if wanted is not self._wanted:
                 raise Cancelled

@@ -49,6 +49,11 @@ class Picture:
                 self._shown.update({"text/html": ""}, raw=True)
             self._shown.update(self._output(), raw=True)
 
+    @property
+    def png(self) -> bytes:
+        """Its bytes, if it is a picture; else none."""
+        return self.value if isinstance(self.value, bytes) else b""
+
     def _output(self) -> dict[str, Any]:
         """By type, what a page shows of it."""
         if isinstance(self.value, dict):

@@ -21,6 +21,7 @@ from mmlib.levels.base import FRAMES_PER_SECOND, Level
 from mmlib.method.agent import Acted
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
+from mmlib.numerics.threads import one_thread
 from mmlib.timing import StageTimer
 from mmlib.widgets import remix
 from mmlib.widgets.inspection import Subject, play
@@ -90,6 +91,7 @@ class Recording:
         return _encoded(picture, "PNG", compress_level=1)
 
 
+@one_thread()
 def record(
     subject: Subject,
     seed: int = 0,
