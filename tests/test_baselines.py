@@ -79,7 +79,13 @@ def test_policies_that_do_not_exist_or_cannot_play_say_so(made):
         measure("any", "expert")
 
 
-def test_scores_are_measured_once_and_kept(tmp_path, monkeypatch):
+@pytest.fixture
+def unknown(tmp_path, monkeypatch):
+    """The package brings no scores."""
+    monkeypatch.setattr(baselines, "SHIPPED", tmp_path / "none")
+
+
+def test_scores_are_measured_once_and_kept(unknown, tmp_path, monkeypatch):
     calls = []
 
     def fake(level, policy, episodes, **settings):
@@ -102,7 +108,17 @@ def test_scores_are_measured_once_and_kept(tmp_path, monkeypatch):
     assert scale(tmp_path, MINI)[:2] == (5, 6)
 
 
-def test_scores_that_cannot_be_kept_are_not_measured(tmp_path, monkeypatch):
+def test_the_package_brings_scores_and_those_of_the_results_come_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "measure", lambda *a, **k: Score(7.0, 0.5, 128))
+    level = "nav_maze_static_01"  # without big540's
+    committed = scores(COMMITTED, level)
+    assert scores(tmp_path / "new", level) == committed and not (tmp_path / "new").exists()
+    assert scores(tmp_path, level, ["big540"])["big540"].mean == 7
+    assert scores(tmp_path, level, ["small"], again=True)["small"].mean == 7
+    assert scores(tmp_path, level) == {**committed, "small": Score(7.0, 0.5, 128)}
+
+
+def test_scores_that_cannot_be_kept_are_not_measured(unknown, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
     (tmp_path / "baselines").write_text("a file where a directory should be")
     with pytest.raises(ResultsError, match="cannot write"):

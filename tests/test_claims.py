@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import claims, conditions, course, premises, stats, sweeps
+from mmlib.analysis import baselines, claims, conditions, course, premises, stats, sweeps
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
@@ -18,6 +18,12 @@ from mmlib.runs.writer import RunWriter
 LEVEL = "explore_object_locations_small_mini"
 FRAMES = 1000
 PBT = {"pbt": {"ready": 10}, "population": 2}
+
+
+@pytest.fixture(autouse=True)
+def no_scores(tmp_path, monkeypatch):
+    """Reference scores are those that a test writes."""
+    monkeypatch.setattr(baselines, "SHIPPED", tmp_path / "none")
 
 
 @pytest.fixture

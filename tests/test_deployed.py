@@ -22,6 +22,7 @@ from mmlib.errors import ResultsError
 from mmlib.experiments import batch, jobs, notebooks
 from mmlib.experiments.design import ExperimentError, plan
 from mmlib.figures.figure import Figure
+from mmlib.levels import LEVELS
 from mmlib.numerics import kernels
 from mmlib.runs.writer import RunWriter
 
@@ -186,7 +187,7 @@ def files(directory):
 
 def test_results_are_drawn_elsewhere_and_stay_as_they_are(tmp_path):
     level = "explore_object_locations_small_mini"
-    shutil.copytree(ROOT / "results" / "baselines", tmp_path / "r" / "baselines")
+    (tmp_path / "r").mkdir()
     place = Path("quick") / "figure3" / level
     before = files(tmp_path / "r")
     given = {"preset": "quick", "methods": ["small", "mm"], "seeds": [1], "results": tmp_path / "r"}
@@ -203,14 +204,14 @@ def test_results_are_drawn_elsewhere_and_stay_as_they_are(tmp_path):
         batch.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "file", 1, False)
 
 
-def test_the_notebooks_can_be_copied_and_are_in_the_wheel(tmp_path):
+def test_the_notebooks_can_be_copied_and_are_in_the_wheel_as_the_scores_are(tmp_path):
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     result = CliRunner().invoke(app, ["notebooks", "copy", str(tmp_path / "mine")])
     assert result.exit_code == 0 and [Path(line).name for line in result.output.split()] == names
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == names
     again = CliRunner().invoke(app, ["notebooks", "copy", str(tmp_path / "mine")])
     assert again.exit_code == 2 and "exists; choose another directory" in again.output
-    for name in ("mmlib", "notebooks"):
+    for name in ("mmlib", "notebooks", "results/baselines"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
@@ -218,3 +219,4 @@ def test_the_notebooks_can_be_copied_and_are_in_the_wheel(tmp_path):
     wheel = tmp_path / run("-c", build, cwd=tmp_path).stdout.split()[-1]
     shipped = zipfile.ZipFile(wheel).namelist()
     assert sorted(Path(name).name for name in shipped if name.startswith("mmlib/notebooks/")) == names
+    assert {f"mmlib/baselines/{level}.json" for level in LEVELS} <= set(shipped)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -40,10 +39,7 @@ def test_notebooks_of_other_figures_are_committed_clean(name):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A results directory in which reference scores are known and nothing else."""
-    root = tmp_path_factory.mktemp("figures") / "results"
-    shutil.copytree(ROOT / "results" / "baselines", root / "baselines")
-    return root
+    return tmp_path_factory.mktemp("figures") / "results"
 
 
 def is_drawn(path, height=250):
@@ -99,7 +95,6 @@ def test_figures_5_and_8_with_a_population(results):
 
 
 def test_without_training_what_is_on_disk_is_drawn_be_it_nothing(tmp_path):
-    shutil.copytree(ROOT / "results" / "baselines", tmp_path / "baselines")
     make("9", tmp_path, "--no-train")
     assert find_runs(tmp_path, "smoke") == []
     assert (tmp_path / "smoke" / "figure9" / THREE / "figure.png").exists()

@@ -118,8 +118,7 @@ def test_figure_3_leaves_pictures_table_and_runs(executed):
         ("small", 0, "done"),
     ]
     assert all(len(run.episodes()) == 2 for run in runs)
-    scores = json.loads((results / "baselines" / f"{LEVEL}.json").read_text())
-    assert set(scores["minilab"]) == {"small", "big756", "expert"}
+    assert not (results / "baselines").exists()  # the package brings the scores
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ LAB_ENVS = 4  # DeepMind Lab's are processes
 LAB_BUDGET = 200_000  # agent steps of each policy: minutes, where 128 episodes of lasertag are an hour
 FRAME = {"width": 32, "height": 24}  # nobody looks at the frames
 POLICIES = ("small", "big756", "expert")  # in the committed table
+SHIPPED = Path(__file__).parents[1] / "baselines"  # the committed scores, part of the package
 
 Act = Callable[[Level], NDArray[np.int32]]
 
@@ -148,13 +149,15 @@ def scores(
     episodes: int | None = None,
     again: bool = False,
 ) -> dict[str, Score]:
-    """The scores of `policies` on a level, from `<results>/baselines/<level>.json`.
+    """The scores of `policies` on a level, from `<results>/baselines/<level>.json` or, if not there, of the package.
 
-    What is missing there, or was made from fewer `episodes` (by default what is `affordable`), is measured (seconds to
-    minutes) and added with how it was made; `again` measures everything. Raises ResultsError if it cannot be written.
+    What is missing in both, or was made from fewer `episodes` (by default what is `affordable`), is measured (seconds
+    to minutes) and added with how it was made; `again` measures everything.
+
+    Raises ResultsError if it cannot be written.
     """
     path = Path(results) / "baselines" / f"{file_name(level)}.json"
-    recorded = read(path)
+    recorded = recorded_scores(results, level)
     in_force = levels.resolve_backend(backend, level)
     table = recorded.setdefault(in_force, {})
     episodes = affordable(level, in_force) if episodes is None else episodes
@@ -172,11 +175,17 @@ def scores(
     return {name: Score(*(table[name][part] for part in Score._fields)) for name in policies}
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A file of scores, backend -> policy -> what `measure` gave; {} if there is none.
+def recorded_scores(results: str | Path, level: str) -> dict[str, Any]:
+    """What is known of a level, backend -> policy -> what `measure` gave: the package's, and over it the results'.
 
-    Raises ResultsError if it holds something else.
+    Raises ResultsError if a file holds something else.
     """
+    shipped, own = (read(folder / f"{file_name(level)}.json") for folder in (SHIPPED, Path(results) / "baselines"))
+    return {backend: shipped.get(backend, {}) | own.get(backend, {}) for backend in {**shipped, **own}}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of scores; {} if there is none. Raises ResultsError if it holds something else."""
     try:
         recorded = read_object(path)
         for table in recorded.values():
@@ -216,7 +225,7 @@ def known_scale(results: str | Path, level: str, backend: str, best: float | Non
     """
     if (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
-    table = read(Path(results) / "baselines" / f"{file_name(level)}.json").get(backend, {})
+    table = recorded_scores(results, level).get(backend, {})
     zero, one = (table.get(name, {}).get("mean") for name in ("small", "expert"))
     if zero is not None and one is not None and one > zero:
         return Scale(zero, one, EXPERT)

@@ -81,9 +81,15 @@ def walk(
                 way.append(level.pose(0)[:2])
             if step % 5 == 0 or step == part[-1]:
                 seen.append(Moment(level.render(0, *size).copy(), step * level.action_repeat / 60, total))
-        view, *rest = max(seen, key=lambda moment: len(np.unique(moment.view.reshape(-1, 3), axis=0)))
+        view, *rest = max(seen, key=lambda moment: _colours(moment.view))
         moments.append(Moment(view.repeat(enlarged, 0).repeat(enlarged, 1), *rest))
     return Walk(moments, _overview(level, way, size[0] * enlarged, size[1] * enlarged))
+
+
+def _colours(view: Picture) -> int:
+    """How many different colours a picture has."""
+    red, green, blue = np.moveaxis(view.astype(np.int64), -1, 0)
+    return len(np.unique(red << 16 | green << 8 | blue))
 
 
 def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "minilab") -> Walk:
