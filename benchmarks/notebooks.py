@@ -19,6 +19,9 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from papermill.utils import find_first_tagged_cell_index
 
+from mmlib.widgets.inspection import find_choices, open_subject
+from mmlib.widgets.recording import record
+
 app = typer.Typer()
 ROOT = Path(__file__).parents[1]
 INSPECTOR = "06_inspect_mixture"  # where no run has a checkpoint it makes one first, which is not timed
@@ -51,6 +54,13 @@ def run_all(notebook: Path, given: dict[str, Any]) -> list[tuple[str, float, flo
     return rows
 
 
+def episode_seconds(results: Path) -> float:
+    """From the choice of the first run with a mixture to half a minute of it at play, as the inspector records it."""
+    began = time.monotonic()
+    record(open_subject(find_choices(results)[0].directory), seconds=30.0)
+    return time.monotonic() - began
+
+
 @app.command()
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NUMBER]...", help="Such as 01; else all.")] = None,
@@ -71,6 +81,9 @@ def main(
             print(f"{notebook.stem:<26}{wall:7.1f} s {processor:7.1f} s of a processor", flush=True)
             for first, seconds, used in rows if cells else ():
                 print(f"    {seconds:7.1f} s {used:7.1f} s  {first[:80]}", flush=True)
+            if notebook.stem == INSPECTOR:
+                for when in ("cold", "warm"):
+                    print(f"    {episode_seconds(copy):7.1f} s  from the choice of its run to an episode, {when}")
 
 
 if __name__ == "__main__":
