@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app
 from mmlib.experiments.design import plan
+from mmlib.figures import claims_plots
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
@@ -459,6 +461,28 @@ def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
     assert "kept" in printed and "0.254" in printed and "4.02" in printed and "4.01" not in printed
     listed = json.loads(CliRunner().invoke(app, ["runs", "--returns", "--json", "--results", str(tmp_path)]).stdout)
     assert [row["seed"] for row in listed] == [1, 2] and listed[0]["8"] == pytest.approx(4.01)
+
+
+def test_effects_are_drawn_a_panel_a_unit_whole_labels_and_one_wide_interval_flattens_nothing(tmp_path, make_run):
+    for seed in (1, 2, 3):
+        make_run("small", seed, early=5, late=6)
+        make_run("big756", seed, early=2, late=9)
+    returns = found(tmp_path, "1a")[0]
+    wide = replace(returns, evidence=replace(returns.evidence, effect=stats.Interval(1.0, -500.0, 500.0)))
+    scores = replace(returns, evidence=replace(returns.evidence, unit="normalised score"))
+    drawn = claims_plots.forest([returns, wide, scores])
+    drawn.draw_without_rendering()
+    assert [axes.get_xlabel().split(" in ")[0] for axes in drawn.axes] == [
+        "difference of normalised scores",
+        "difference of returns",
+    ]
+    first, second = drawn.axes
+    assert len(first.get_yticks()) == 1 and len(second.get_yticks()) == 2
+    largest = max(abs(returns.evidence.effect.mean), 1.0)
+    assert second.get_xlim()[1] == pytest.approx(1.05 * claims_plots.CUT * largest)
+    assert {line.get_marker() for line in second.lines} >= {"<", ">"}  # it goes on beyond the axis
+    left = min(label.get_window_extent().x0 for axes in drawn.axes for label in axes.get_yticklabels())
+    assert left >= 0
 
 
 def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, make_run):

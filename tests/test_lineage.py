@@ -143,7 +143,10 @@ def test_plots_draw_histories(run):
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.01, 0.06, 0.06, 0.11, 0.16, 0.16])
     graph = curriculum_plots.lineage_graph(run).axes[0]
     assert len(graph.texts) == 2  # an arrow a copy
-    panels = curriculum_plots.hyperparameters(run).axes
+    drawn = curriculum_plots.hyperparameters(run)
+    words = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert words == ["a member at the time", "history of a final member"]
+    panels = drawn.axes
     assert [axes.get_title() for axes in panels] == ["α", "learning rate", "entropy cost"]
     heat = curriculum_plots.action_heat_map(run).axes[0]
     names = [text.get_text() for text in heat.get_yticklabels()]
