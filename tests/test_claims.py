@@ -511,12 +511,12 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
         for value, late in ((0.1, 4), (1, 6), (10, 5)):
             make_run("mm", seed, 2, late, figure=f"lambda_{value}", transfer_cost=value, unroll=20)
         make_run("mm", seed, 2, 9, figure="other", transfer_cost=1, entropy_cost=0.5)  # another condition
-    table = sweeps.sweep("transfer_cost", tmp_path)
+    table = sweeps.sweep("transfer_cost", on_disk(tmp_path))
     assert set(table["method"]) == {"mm"} and set(table["runs"]) == {3}
     ends = table[table["part"] == "at the end"]
     assert ends["value"].tolist() == [0.1, 1, 10] and ends["mean"].tolist() == pytest.approx([4.02, 6.02, 5.02])
     assert (ends["high"] - ends["mean"]).tolist() == pytest.approx([4.303 * 0.01 / 3**0.5] * 3, rel=1e-3)
-    assert sweeps.sweep("entropy_cost", tmp_path).empty  # two values
+    assert sweeps.sweep("entropy_cost", on_disk(tmp_path)).empty  # two values
     page = tmp_path / "report.md"
     assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
     assert "No control has runs enough" in page.read_text()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from mmlib.analysis import stats
-from mmlib.analysis.conditions import Condition, in_force, on_disk
+from mmlib.analysis.conditions import Condition, in_force
 from mmlib.analysis.curves import EARLY, END, mean_returns
 from mmlib.runs.reader import Run
 
@@ -19,17 +18,15 @@ VALUES = 3  # fewer distinct values are no sweep
 COLUMNS = ["method", "level", "value", "part", "runs", "mean", "low", "high", "unroll"]
 
 
-def sweep(
-    setting: str, results: str | Path, preset: str | None = None, seeds: Collection[int] | None = None
-) -> pd.DataFrame:
+def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
     """Mean returns by the value of a setting of `RunConfig`, with 95 % intervals (Student's t).
 
     A row is a method, level, value and part of the run. The runs of a method on a level differ in the setting and
     their seed alone; where there are several such groups, the first with the most values is taken. Runs of several
-    levels are left out. Arguments as `on_disk`.
+    levels are left out.
     """
     groups: dict[str, list[Condition]] = {}
-    for condition in on_disk(results, None, preset, seeds):
+    for condition in conditions:
         if setting in condition.settings:
             rest = {name: value for name, value in condition.settings.items() if name != setting}
             groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(condition)

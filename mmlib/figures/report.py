@@ -63,7 +63,8 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
         parts.append(_claim(number, sentence, own, path))
-    parts += [_controls(results, preset, seeds), _transfer_costs(path, results, preset, seeds)]
+    conditions = on_disk(results, None, preset, seeds)
+    parts += [_controls(conditions), _transfer_costs(path, conditions)]
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
@@ -116,9 +117,9 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     return "\n".join(lines)
 
 
-def _controls(results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
+def _controls(conditions: Sequence[Condition]) -> str:
     """Mix & Match without one of its parts, wherever the runs were made."""
-    found = [f for place in on_disk(results, None, preset, seeds) for c in claims.CONTROLS if (f := tested(c, place))]
+    found = [f for place in conditions for c in claims.CONTROLS if (f := tested(c, place))]
     rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in found if _decided(f)]
     if not rows:
         return "## Where the gain comes from\n\nNo control has runs enough beside those of Mix & Match.\n"
@@ -130,9 +131,9 @@ def _decided(finding: Finding) -> bool:
     return finding.verdict != TOO_FEW
 
 
-def _transfer_costs(page: Path, results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
+def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     """What lambda does, where it was swept."""
-    table = sweep("transfer_cost", results, preset, seeds)
+    table = sweep("transfer_cost", conditions)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]

@@ -21,7 +21,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from mmlib.config import RunConfig, make_config
-from mmlib.errors import ResultsError
+from mmlib.errors import EXIT_CODES, ResultsError
 from mmlib.experiments import design, jobs
 from mmlib.experiments.design import Job
 from mmlib.experiments.reports import clock, said
@@ -30,7 +30,6 @@ from mmlib.runs.owner import being_written, check_writable, interrupt
 from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
 from mmlib.runs.status import RunStatus
 from mmlib.training.fitting import check
-from mmlib.training.signals import EXIT_CODES
 
 
 class LiveError(RuntimeError):

@@ -283,7 +283,7 @@ def test_notebook_10_live_run(lab, page, tmp_path):
         wait(lambda: page.evaluate(state).startswith("stopped"), 120, "a stopped run")
         assert (directory / "checkpoint.pt").exists() and not being_written(directory)
         page.click(page.mark("button", "^ ?Resume$", "resume"))
-        wait(lambda: page.evaluate(state).startswith("running"), 60, "a run that goes on")
+        wait(lambda: page.evaluate(state).startswith("running"), 120, "a run that goes on")
         page.evaluate(f"{PANEL}.sessionContext.shutdown().then(() => null)")
         reached = live.attach(directory).status().frames
         wait(lambda: live.attach(directory).status().frames > reached, 120, "a run without its notebook")
