@@ -15,10 +15,12 @@ import typer
 
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
+from mmlib.method.learner import Hyperparameters
 from mmlib.method.methods import METHODS
 from mmlib.timing import StageTimer
 from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop
+from mmlib.training.shard import Shard
 
 
 def run(
@@ -41,9 +43,10 @@ def run(
     setting = dict(level=level, method=method, width=width, height=height, num_envs=num_envs, unroll=unroll)
     conv1 = (8, 4) if height >= 72 else (4, 2)
     config = check(make_config({**setting, "dtype": dtype, "device": device, "conv1": conv1, "alpha": [[0, 0.5]]}))
-    loop = TrainingLoop(config)
-    weights = loop.learner.agent.control_weights(loop.hyper.alpha)
-    (actor,) = loop.actors
+    shard = Shard(config)
+    hyper = Hyperparameters.in_force(config, shard.learner.agent.spec, 0).to(device)
+    weights = shard.learner.agent.control_weights(hyper.alpha)
+    (actor,) = shard.actors
     trajectory, _ = actor.rollout(weights, StageTimer())
     rng = np.random.default_rng(0)
     space = METHODS[method].space
@@ -59,17 +62,17 @@ def run(
         with torch.no_grad():
             for t in range(20):
                 frames = trajectory.observation[t % unroll].to(device)
-                actor.agent.step(frames, first, actor.state, weights, actor.generator).action.cpu()
+                actor.agent.step(frames, first, actor.state, weights, actor.generators).action.cpu()
         return 20 * num_envs
 
     def learn() -> int:
-        loop.learner.update([trajectory], loop.hyper)
+        shard.learner.update([trajectory], hyper)
         if device != "cpu":
             torch.cuda.synchronize()
         return num_envs * unroll
 
     rates = {name: _rate(part, seconds) for name, part in (("engine", engine), ("acting", act), ("learning", learn))}
-    loop.close()
+    shard.close()
     for lag in (0, 1):
         rates[f"loop_lag{lag}"] = _loop_rate(config.model_copy(update={"lag": lag}), seconds)
     return {

@@ -16,7 +16,7 @@ from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import METHODS
 from mmlib.method.trajectory import Trajectory
 from mmlib.training.actors import Actor
-from mmlib.training.loop import make_agent
+from mmlib.training.shard import make_agent
 
 LEVEL, DEVICE = "explore_object_locations_small_mini", "meta"
 T, P, N = 3, 2, 4
@@ -75,7 +75,7 @@ def test_acting_and_learning_stay_on_the_device(method, monkeypatch):
     config = _config(method, optimiser="adam", max_grad_norm=40.0, value_targets="each", anneal=True)
     with OneDevice():
         agent = _agent(config)
-        learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0)
+        learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).to(DEVICE)
         trajectories = []
         for task in range(len(config.levels)):
             weights, state = agent.control_weights(hyper.alpha), agent.initial_state(N, task)
@@ -85,7 +85,7 @@ def test_acting_and_learning_stay_on_the_device(method, monkeypatch):
             trajectories.append(_trajectory(agent, task, config))
         diagnostics = learner.update(trajectories, hyper)
         assert {value.device for value in diagnostics.values()} == {torch.device(DEVICE)}
-        learner.copy_member(0, 1)
+        learner.replace(1, learner.member(0))
 
 
 def test_a_resumed_actor_acts_on_its_device():

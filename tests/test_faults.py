@@ -274,7 +274,7 @@ def test_files_of_nobody_knows_which_run_are_left_alone(tmp_path, name):
 
 def diverge(loop, member):
     with torch.no_grad():
-        for value in loop.learner.parameters.values():
+        for value in loop.fleet.shard.learner.parameters.values():
             value[member] = float("nan")
 
 
@@ -283,12 +283,12 @@ def test_a_diverged_member_stops_and_the_rest_goes_on():
     try:
         loop.iterate()
         diverge(loop, 0)
-        before = {name: value[1].clone() for name, value in loop.learner.parameters.items()}
+        before = {name: value[1].clone() for name, value in loop.fleet.shard.learner.parameters.items()}
         loop.iterate()
         loop.iterate()
-        assert "member 0: loss nan" in loop.facts["stopped_members"]["0"] and 1 not in loop.learner.stopped
-        moved = [not torch.equal(value[1], before[name]) for name, value in loop.learner.parameters.items()]
-        assert any(moved) and all(torch.isfinite(value[1]).all() for value in loop.learner.parameters.values())
+        assert "member 0: loss nan" in loop.facts["stopped_members"]["0"] and 1 not in loop.fleet.shard.learner.stopped
+        moved = [not torch.equal(value[1], before[name]) for name, value in loop.fleet.shard.learner.parameters.items()]
+        assert any(moved) and all(torch.isfinite(value[1]).all() for value in loop.fleet.shard.learner.parameters.values())
     finally:
         loop.close()
 
@@ -303,8 +303,8 @@ def test_population_based_training_revives_a_diverged_member():
             if any(d.copied and d.member == 1 for d in decisions):
                 break
             assert not any(d.opponent == 1 and d.copied for d in decisions)
-        assert 1 not in loop.learner.stopped
-        assert all(torch.isfinite(value).all() for value in loop.learner.parameters.values())
+        assert 1 not in loop.fleet.shard.learner.stopped
+        assert all(torch.isfinite(value).all() for value in loop.fleet.shard.learner.parameters.values())
     finally:
         loop.close()
 

@@ -465,6 +465,6 @@ def test_the_last_episode_of_an_interrupted_run_is_not_counted(declared):
     loop.close()
     other = TrainingLoop(config)
     other.load_state_dict(saved)
-    assert other.actors[0].first.all() and other.agent_steps == 10
-    assert np.array_equal(other.actors[0].observation[0].numpy(), other.actors[0].level._seen)
+    assert other.fleet.shard.actors[0].first.all() and other.agent_steps == 10
+    assert np.array_equal(other.fleet.shard.actors[0].observation[0].numpy(), other.fleet.shard.actors[0].level._seen)
     other.close()

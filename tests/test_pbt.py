@@ -242,9 +242,9 @@ def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
                 if not decision.copied or any(d.copied and d.member == donor for d in decisions[place:]):
                     continue
                 copies += 1
-                for tensors in (loop.learner.parameters, *loop.learner.optimiser.slots.values()):
+                for tensors in (loop.fleet.shard.learner.parameters, *loop.fleet.shard.learner.optimiser.slots.values()):
                     assert all(torch.equal(value[member], value[donor]) for value in tensors.values())
-                for hidden, cell in (loop.actors[0].state.cores["lstm"],):
+                for hidden, cell in (loop.fleet.shard.actors[0].state.cores["lstm"],):
                     assert not hidden[member].any() and not cell[member].any() and hidden[donor].any()
     finally:
         loop.close()
@@ -255,7 +255,9 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
     """One update with a copied member's hyperparameters moves it exactly as it moves the donor on the same data."""
     loop = TrainingLoop(config(population=2, method="small"))
     try:
-        trajectory = loop.iterate().trajectories[0]
+        shard = loop.fleet.shard
+        loop.iterate()
+        (trajectory,), _, _ = shard._act(shard.learner.agent.control_weights(loop.hyper.alpha))
         for name in pbt.HYPER:
             getattr(loop.hyper, name)[0] = getattr(loop.hyper, name)[1]
         twin = type(trajectory)(
@@ -263,12 +265,12 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
             weights=trajectory.weights[[1, 1]],
             cores={n: tuple(x[[1, 1]] for x in s) for n, s in trajectory.cores.items()},
         )
-        loop._copy_member(1, 0)
-        loop.learner.update([twin], loop.hyper)
-        assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.learner.parameters.values())
+        loop.fleet.copy(1, 0)
+        loop.fleet.shard.learner.update([twin], loop.hyper)
+        assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.fleet.shard.learner.parameters.values())
         loop.hyper.learning_rate[0] *= 2
-        loop.learner.update([twin], loop.hyper)
-        assert not all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.learner.parameters.values())
+        loop.fleet.shard.learner.update([twin], loop.hyper)
+        assert not all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.fleet.shard.learner.parameters.values())
     finally:
         loop.close()
 
@@ -319,8 +321,10 @@ def test_a_methods_own_alpha_is_in_force_and_logged(tmp_path, adapted):
     loop = TrainingLoop(run)
     try:
         for _ in range(2):
-            (trajectory,) = loop.iterate().trajectories
-            assert loop.hyper.alpha.tolist() == [0.0] * 3 and trajectory.weights.tolist() == [[1.0, 0.0]] * 3
+            loop.iterate()
+            shard = loop.fleet.shard
+            assert loop.hyper.alpha.tolist() == [0.0] * 3
+            assert shard.learner.agent.control_weights(loop.hyper.alpha).tolist() == [[1.0, 0.0]] * 3
     finally:
         loop.close()
     train(run, tmp_path)

@@ -87,10 +87,10 @@ def test_updates_change_only_what_was_used(tmp_path):
     changed = {}
     for cost in (0.0, 1.0):
         loop = TrainingLoop(config(alpha=[[0, 0.0]], transfer_cost=cost))
-        before = {name: p.clone() for name, p in loop.learner.parameters.items()}
+        before = {name: p.clone() for name, p in loop.fleet.shard.learner.parameters.items()}
         loop.iterate()
         loop.close()
-        changed[cost] = {name for name, p in loop.learner.parameters.items() if not torch.equal(p, before[name])}
+        changed[cost] = {name for name, p in loop.fleet.shard.learner.parameters.items() if not torch.equal(p, before[name])}
     assert "heads.small.weight" in changed[0.0] and "heads.big.weight" not in changed[0.0]
     assert {"heads.small.weight", "heads.big.weight"} <= changed[1.0]
 
@@ -159,10 +159,10 @@ def test_any_agent_can_be_tied_in_any_way(tmp_path, method, ties):
 def _changes(**settings) -> tuple[dict, dict]:
     """What one iteration changes in a learner: its parameters before, and after."""
     loop = TrainingLoop(config(**settings))
-    before = {name: value.detach().clone() for name, value in loop.learner.parameters.items()}
+    before = {name: value.detach().clone() for name, value in loop.fleet.shard.learner.parameters.items()}
     loop.iterate()
     loop.close()
-    return before, loop.learner.parameters
+    return before, loop.fleet.shard.learner.parameters
 
 
 def test_the_value_of_a_constituent_that_does_not_act_is_trained_where_each_is():
@@ -176,7 +176,7 @@ def test_the_value_of_a_constituent_that_does_not_act_is_trained_where_each_is()
 def test_lambda_is_the_methods_unless_the_run_says_otherwise_and_s_counts_what_it_says():
     """The two readings of |S| differ by T: lambda = 1 a trajectory is lambda = T a step."""
     with_cores = TrainingLoop(config(method="mm_ff_lstm"))
-    assert with_cores.learner.agent.spec.transfer_weight == 100.0
+    assert with_cores.fleet.shard.learner.agent.spec.transfer_weight == 100.0
     with_cores.close()
     _, one = _changes(transfer_cost=1.0)
     _, same = _changes(transfer_cost=10.0, transfer_normalisation="steps")  # unroll 10
@@ -189,7 +189,7 @@ def test_updates_of_an_unroll_deal_the_environments_out_anew():
     loop = TrainingLoop(config())
     seen = []
     for _ in range(3):
-        seen.append([part.tolist() for part in loop.learner._batches()])
+        seen.append([part.tolist() for part in loop.fleet.shard.learner._batches()])
         loop.iterate()
     loop.close()
     assert all(sorted(i for part in parts for i in part) == [0, 1, 2, 3] for parts in seen)
@@ -202,7 +202,7 @@ def test_an_annealed_learning_rate_falls_to_nothing():
     loop = TrainingLoop(config(anneal=True, agent_steps=80))
     while loop.agent_steps < 80:
         loop.iterate()
-    at_end = {name: value.detach().clone() for name, value in loop.learner.parameters.items()}
+    at_end = {name: value.detach().clone() for name, value in loop.fleet.shard.learner.parameters.items()}
     loop.iterate()
     loop.close()
-    assert all(torch.equal(value, at_end[name]) for name, value in loop.learner.parameters.items())
+    assert all(torch.equal(value, at_end[name]) for name, value in loop.fleet.shard.learner.parameters.items())

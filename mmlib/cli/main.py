@@ -19,6 +19,7 @@ from mmlib.cli.common import Results, Unfailing, UsageError, bad_input, fail, re
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
+    from mmlib.training.ray_fleet import RayFleets
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 notebooks = typer.Typer(no_args_is_help=True)
@@ -30,6 +31,14 @@ SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
 Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Shards = Annotated[
+    str | None,
+    typer.Option(envvar="MMLIB_SHARDS", help="Divide a population over cores or GPUs, with Ray: a number, or auto."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(envvar="MMLIB_RAY", help="The Ray cluster: HOST:PORT, or auto for this machine's. See docs/scaling.md."),
+]
 Backend = Annotated[str | None, typer.Option("--backend", help="auto, dmlab, gymnasium or minilab.")]
 
 
@@ -75,6 +84,8 @@ def train(
     settings: Settings = None,
     device: Device = None,
     backend: Backend = None,
+    shards: Shards = None,
+    ray: Ray = None,
     replay: Annotated[
         str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
     ] = None,
@@ -93,6 +104,7 @@ def train(
       mmlib train --level nav_maze_static_01 --backend dmlab
       mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
       mmlib train --method mm --replay results/population/figure3/.../mm/seed1
+      mmlib train --preset population --shards auto
       mmlib train --config seed1/config.json --directory /tmp/again
     """
     from mmlib.runs.owner import check_writable
@@ -109,21 +121,23 @@ def train(
         else:
             chosen, where = read_config(config), directory
         check_writable(where)
-    _make(chosen, where)
+        fleets = read_fleets(shards, ray)
+    _make(chosen, where, fleets)
 
 
-def _make(chosen: RunConfig, where: Path) -> None:
+def _make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
     """Trains a run with its progress shown; what ends it early is said in a sentence."""
     from mmlib.errors import Stopped, in_plain_words
     from mmlib.experiments.reports import TrainingReport
     from mmlib.training.fitting import backend_in_force
+    from mmlib.training.fleet import InProcess
     from mmlib.training.loop import train as run_training
 
     what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
     print(f"{what}; records in {where}", flush=True)
     try:
         with bad_input(), TrainingReport(chosen.frames) as report:
-            run_training(chosen, where, report)
+            run_training(chosen, where, report, fleets or InProcess)
     except Stopped as stop:
         fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
     except KeyboardInterrupt:  # a second one, or before there was anything to save
@@ -163,6 +177,8 @@ def figure(
     settings: Settings = None,
     device: Device = None,
     backend: Backend = None,
+    shards: Shards = None,
+    ray: Ray = None,
     results: Results = Path("results"),
     output: Annotated[Path | None, typer.Option(help="Put what is drawn here, not among the results.")] = None,
 ) -> None:
@@ -177,7 +193,7 @@ def figure(
       mmlib figure 6 --levels all --preset laptop --jobs 2
       mmlib figure 3 --preset laptop --backend dmlab
       mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
-      mmlib figure 8 --preset population
+      mmlib figure 8 --preset population --shards auto
       mmlib figure 6 --preset population --no-train --output drawn_again
     """
     from mmlib.experiments import batch
@@ -187,6 +203,10 @@ def figure(
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         given = read_settings(settings, device, backend)
+        fleets = read_fleets(shards, ray) if train else None
+        if fleets is not None:  # read by the runs, wherever in the notebook they are started
+            os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)
+            jobs = jobs or fleets.runs_at_once(given.get("device", "cpu"))
         tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     outcomes = []
     for task in tasks:
@@ -264,6 +284,17 @@ def read_settings(settings: list[str] | None, device: str | None = None, backend
         except ValueError:
             target[part or place] = value
     return read
+
+
+def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
+    """Where populations train: on Ray if its cluster or a number of shards is given, else (None) in the run's process."""
+    if shards is None and ray is None:
+        return None
+    from mmlib.training.ray_fleet import RayFleets
+
+    if shards is not None and shards != "auto" and (not shards.isdecimal() or int(shards) < 1):
+        raise UsageError(f"--shards {shards}: a whole number from 1, or auto")
+    return RayFleets(ray or "auto", "auto" if shards in (None, "auto") else int(shards))
 
 
 def read_schedule(source: str, method: str) -> list[list[float]]:

@@ -79,6 +79,7 @@ def make(
     action_repeat: int = 4,
     width: int = 96,
     height: int = 72,
+    first_env: int = 0,
     **settings: Any,
 ) -> Level:
     """Makes a batch of environments.
@@ -91,6 +92,7 @@ def make(
       action_repeat: frames that a step holds its action for.
       width: of the observation, pixels.
       height: of the observation, pixels.
+      first_env: which of its seed's environments the batch begins with, for a batch that is one part of many.
       **settings: the backend's own. All: `staggered` (each environment's first episode is cut at a random frame, so
         that episodes do not end all at once; default False). minilab and dmlab: `episode_seconds` (length of an
         episode in place of the level's own). minilab: `threads` (worker threads, default 1), and of
@@ -102,11 +104,11 @@ def make(
     """
     chosen = resolve_backend(backend, name)
     if chosen == "dmlab":
-        return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, **settings)
+        return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)
     if chosen == "gymnasium":
         from mmlib.levels import foreign  # late: Gymnasium
 
-        return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, **settings)
+        return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, first_env, **settings)
     check(name, chosen)
     from mmlib.levels.minilab import engine  # late: importing it loads the compiled kernels
 
@@ -114,4 +116,4 @@ def make(
     for setting in settings:
         if setting not in engine.SETTINGS:
             raise ValueError(f"unknown setting {setting!r} of minilab; settings: {known}")
-    return engine.MiniLab(name, num_envs, seed, action_repeat, width, height, **settings)
+    return engine.MiniLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)

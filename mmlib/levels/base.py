@@ -153,6 +153,7 @@ def check_arguments(
     width: int,
     height: int,
     episode_seconds: float | None = None,
+    first_env: int = 0,
     **positive: int,
 ) -> None:
     """Raises ValueError, naming it, for an argument of a level outside its range; `positive` ones are at least 1."""
@@ -163,6 +164,8 @@ def check_arguments(
         raise ValueError(f"a picture of {width} x {height} pixels is too small; both sides need 8")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed {seed} is outside [0, 2**63)")
+    if first_env < 0:
+        raise ValueError(f"first_env is {first_env}; environments are numbered from 0")
     if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
         raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
 

@@ -16,26 +16,27 @@ class Episodes:
       num_envs: B.
       episode_frames: of a whole episode; 0 if there is no time limit.
       staggered: cut each environment's first episode at a random frame.
+      first_env: see `mmlib.levels.make`.
 
     Raises:
       ValueError: staggered without a time limit.
     """
 
-    def __init__(self, seed: int, num_envs: int, episode_frames: int, staggered: bool):
+    def __init__(self, seed: int, num_envs: int, episode_frames: int, staggered: bool, first_env: int = 0):
         if staggered and not episode_frames:
             raise ValueError("staggered = True needs a level with a time limit; this one has none")
-        self.seed = seed
+        self.seed, self.first_env = seed, first_env
         self.number = np.zeros(num_envs, np.int64)  # of the current episode
         self.frames = np.zeros(num_envs, np.int32)  # played of it
         self.returns = np.zeros(num_envs, np.float64)  # of it so far
         self.cut = np.zeros(num_envs, np.int64)  # frame at which to cut the first episode, 0: it is played out
         if staggered:
             for i in range(num_envs):
-                self.cut[i] = np.random.default_rng((seed, i, 1)).integers(1, max(2, episode_frames))
+                self.cut[i] = np.random.default_rng((seed, first_env + i, 1)).integers(1, max(2, episode_frames))
 
     def seed_of(self, i: int, ahead: int = 0) -> int:
         """The seed, below 2**31, of environment i's episode `ahead` of the current one."""
-        entropy = (self.seed, i, 0, int(self.number[i]) + ahead)
+        entropy = (self.seed, self.first_env + i, 0, int(self.number[i]) + ahead)
         return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
     def frames_to_cut(self, i: int) -> int | None:

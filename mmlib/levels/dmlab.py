@@ -114,6 +114,7 @@ class DMLab:
         width: int = 96,
         height: int = 72,
         *,
+        first_env: int = 0,
         episode_seconds: float | None = None,
         staggered: bool = False,
         renderer: str = "software",
@@ -121,14 +122,14 @@ class DMLab:
         **settings: Any,
     ):
         check(name)
-        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds)
+        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env)
         _check_settings(renderer, settings)
         self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
         self.width, self.height = width, height
         seconds = _LEVELS[name][1] if episode_seconds is None else episode_seconds
         self.episode_frames = round(seconds * FRAMES_PER_SECOND)
         self._settings = {k: _text(v) for k, v in settings.items()}
-        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered)
+        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered, first_env)
         self.cut_episodes = 0
         self._deaths: list[deque[float]] = [deque(maxlen=MAX_DEATHS) for _ in range(num_envs)]
         in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -175,7 +175,7 @@ class GymnasiumLevel:
       seed: 0 <= seed < 2**63; environment i's episode e is `reset` with a seed made of (seed, i, e).
       action_repeat: steps of the environment that an action is held for.
       width, height: images are resampled to this size, pixels; vectors stay what they are.
-      staggered: see `mmlib.levels.make`.
+      first_env, staggered: see `mmlib.levels.make`.
       **settings: of `gymnasium.make`, for instance `max_episode_steps`.
 
     Raises:
@@ -192,11 +192,12 @@ class GymnasiumLevel:
         action_repeat: int = 4,
         width: int = 96,
         height: int = 72,
+        first_env: int = 0,
         *,
         staggered: bool = False,
         **settings: Any,
     ):
-        check_arguments(num_envs, seed, action_repeat, width, height)
+        check_arguments(num_envs, seed, action_repeat, width, height, first_env=first_env)
         self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
         self.width, self.height = width, height
         first = make_environment(name, **settings)
@@ -208,7 +209,7 @@ class GymnasiumLevel:
         self._interface = describe(name, first, width, height)
         self.episode_frames = self._interface.info.episode_frames
         self._values = list(groups_of(name, first.action_space).values())
-        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered)
+        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered, first_env)
         shape = self._interface.observation_shape
         self._seen = np.zeros((num_envs, *shape), np.uint8 if len(shape) == 3 else np.float32)
         self.reset()

@@ -29,7 +29,7 @@ from mmlib.method.networks import (
     unflatten_time,
 )
 from mmlib.method.policies import Factorised, Masked, OnSupport, Policy
-from mmlib.numerics.logspace import gumbel
+from mmlib.numerics.logspace import Generators, gumbel
 from mmlib.numerics.precision import DTYPES
 from mmlib.spaces import ActionSpace, embedding
 
@@ -181,7 +181,7 @@ class MixMatchAgent(nn.Module):
         first: Tensor,
         state: AgentState,
         weights: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         task: int = 0,
     ) -> Acted:
         """Acts once on level `task` with the mixture.
@@ -189,6 +189,7 @@ class MixMatchAgent(nn.Module):
         Args:
           observation: uint8 `[P, N, 3, H, W]`; first: bool `[P, N]`; state: before this step.
           weights: `[P, K]`, the control policy's.
+          generator: of what is drawn; one, or one for each member.
         """
         last_action, last_reward = state.last_action[None], state.last_reward[None]
         seen = (observation[None], last_action, last_reward, first[None])  # T = 1

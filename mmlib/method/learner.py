@@ -46,7 +46,15 @@ class Hyperparameters:
         run["alpha"] = piecewise(config.alpha, agent_steps) if spec.alpha is None else spec.alpha
         members = [{**run, **own} for own in adapted or [{}] * config.population]
         columns = ([float(member[name]) for member in members] for name in run)
-        return cls(*(torch.tensor(column, device=config.device) for column in columns))
+        return cls(*(torch.tensor(column) for column in columns))
+
+    def of(self, members: range) -> Hyperparameters:
+        """Those of some members."""
+        return Hyperparameters(*(x[members.start : members.stop] for x in vars(self).values()))
+
+    def to(self, device: str | torch.device) -> Hyperparameters:
+        """The same on a device."""
+        return Hyperparameters(*(x.to(device) for x in vars(self).values()))
 
 
 class Learner:
@@ -110,7 +118,7 @@ class Learner:
                 if of_loss
                 else f"gradient norm {float(grad_norm[member])}"
             )
-            self.stopped.setdefault(member, f"member {member}: {what} at update {self.updates}")
+            self.stopped.setdefault(member, f"{what} at update {self.updates}")
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 parameter.grad[list(self.stopped)] = 0.0
@@ -174,12 +182,20 @@ class Learner:
         return self.agent.control_log_probs(outputs.policies, weights, action, selected)[:-1]
 
     @torch.no_grad()
-    def copy_member(self, donor: int, member: int) -> None:
-        """Gives a member the donor's weights and optimiser state."""
-        tables = [self.parameters, *self.optimiser.slots.values()]
-        for value in (value for table in tables for value in table.values()):
-            value[member] = value[donor]
+    def member(self, member: int) -> list[Tensor]:
+        """A copy of a member's weights and what the optimiser remembers of them."""
+        return [value[member].clone() for value in self._everything()]
+
+    @torch.no_grad()
+    def replace(self, member: int, values: Sequence[Tensor]) -> None:
+        """Gives a member the weights and the optimiser's memory that `Learner.member` took."""
+        for mine, value in zip(self._everything(), values, strict=True):
+            mine[member] = value.to(mine.device)
         self.stopped.pop(member, None)
+
+    def _everything(self) -> list[Tensor]:
+        tables = [self.parameters, *self.optimiser.slots.values()]
+        return [value for table in tables for value in table.values()]
 
     def state_dict(self) -> dict:
         """Parameters, optimiser and counter."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.distributions import constraints
 
 from mmlib.method.policies import Policy
@@ -108,7 +108,7 @@ class Mixture(Policy):
         new.components = [c.expand(batch_shape) for c in self.components]
         return new
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: logspace.Generators) -> Tensor:
         noisy = logspace.gumbel(self.weights.log(), generator)
         selected = noisy.argmax(-1, keepdim=True)  # c ~ Cat(α)
         actions = torch.stack([c._draw(generator) for c in self.components], dim=-1)
@@ -131,7 +131,7 @@ def mix(policies: Sequence[Policy], weights: Tensor) -> Policy:
 
 def mix_values(values: Tensor, weights: Tensor) -> Tensor:
     """V_mm = sum_i alpha_i V_i `[T, P, N]`, the value under the selector (stated choice)."""
-    return torch.einsum("ktpn,pk->tpn", values, weights)
+    return (values * weights.T[:, None, :, None]).sum(0)
 
 
 def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator, Size, Tensor
+from torch import Size, Tensor
 from torch.distributions import Distribution, constraints, kl_divergence, register_kl
 
 from mmlib.numerics import logspace
@@ -66,7 +66,7 @@ class Policy(Distribution):
 
     @torch.no_grad()
     def sample(
-        self, sample_shape: Sequence[int] = (), generator: Generator | None = None
+        self, sample_shape: Sequence[int] = (), generator: logspace.Generators = None
     ) -> Tensor:
         """Joint actions, int64 [*sample_shape, ...], by `generator` or the global one."""
         policy = self.expand((*sample_shape, *self.batch_shape)) if sample_shape else self
@@ -75,7 +75,7 @@ class Policy(Distribution):
     def _log_prob(self, value: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: logspace.Generators) -> Tensor:
         raise NotImplementedError
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
@@ -144,7 +144,7 @@ class OnSupport(Policy):
         chosen = value.unsqueeze(-1) == self.support_actions  # (..., S), at most one
         return torch.where(chosen, self.logits, -math.inf).amax(-1)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: logspace.Generators) -> Tensor:
         return self.support_actions[logspace.gumbel(self.logits, generator).argmax(-1)]
 
 
@@ -229,7 +229,7 @@ class Factorised(Policy):
         groups = (2 * self.logits).split(self.sizes, dim=-1)
         return -torch.stack([torch.logsumexp(group, dim=-1) for group in groups], dim=-1).sum(-1)
 
-    def _draw(self, generator: Generator | None) -> Tensor:
+    def _draw(self, generator: logspace.Generators) -> Tensor:
         noise = logspace.gumbel(self.logits, generator)
         noisy = torch.nn.functional.pad(noise, (0, 1), value=-math.inf)  # what `padded` points at
         chosen = noisy[..., self._layout.padded].argmax(-1)  # (..., G)

@@ -67,11 +67,21 @@ def mixture_collision_entropy(
     return -(elsewhere + (2 * mixture_at).exp().sum(-1)).log()
 
 
-def gumbel(logits: Tensor, generator: Generator | None) -> Tensor:
-    """Add Gumbel noise: the argmax over the last dimension draws from the softmax, never what is at −inf."""
+Generators = Generator | Sequence[Generator] | None  # one, one for each member, or PyTorch's own
+
+
+def gumbel(logits: Tensor, generator: Generators) -> Tensor:
+    """Add Gumbel noise: the argmax over the last dimension draws from the softmax, never what is at −inf.
+
+    Several generators share logits [..., P, N, C] out by members, so that what one draws is its member's own affair.
+    """
     noise = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
-    noise.exponential_(generator=generator).clamp_(min=torch.finfo(logits.dtype).tiny)
-    return logits - noise.log_()
+    if generator is None or isinstance(generator, Generator):
+        noise.exponential_(generator=generator)
+    else:
+        for part, own in zip(noise.chunk(len(generator), dim=-3), generator, strict=True):
+            part.exponential_(generator=own)
+    return logits - noise.clamp_(min=torch.finfo(logits.dtype).tiny).log_()
 
 
 def align(index: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:

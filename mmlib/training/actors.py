@@ -16,6 +16,8 @@ from mmlib.method.networks import moved
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.timing import StageTimer
 
+SEEDS_APART = 10_007  # of two members' draws: more than a run has levels
+
 
 class Actor:
     """Steps a level with the agent's mixture, one unroll at a time, and remembers where it was.
@@ -25,8 +27,9 @@ class Actor:
       agent: the acting copy of the agent.
       unroll: T.
       reward_clip: rewards for learning are clipped to [-c, c]; episode returns are not.
-      seed: of the action sampling.
+      seed: of the action sampling, with the member's number.
       task: the level's place in the run's list; it decides which constituents act.
+      members: the agents' numbers in their population; else from 0.
     """
 
     def __init__(
@@ -38,12 +41,16 @@ class Actor:
         reward_clip: float,
         seed: int,
         task: int = 0,
+        members: range | None = None,
     ):
         self.level, self.agent, self.task = level, agent, task
         self.unroll, self.reward_clip = unroll, reward_clip
         self.device = agent.device
         self.shape = (agent.population, level.num_envs // agent.population)
-        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.members = range(agent.population) if members is None else members
+        # What a member draws does not depend on who shares its shard; on a GPU that would cost a launch a member.
+        drawing = self.members if self.device.type == "cpu" else self.members[:1]
+        self.generators = [torch.Generator(self.device).manual_seed(seed + SEEDS_APART * m) for m in drawing]
         self.steps = 0  # agent steps of each environment
         self.began = np.zeros(level.num_envs, np.int64)  # [B], when the current episodes did
         self.observation = self._frames(level.reset()).clone()
@@ -61,7 +68,7 @@ class Actor:
         """One agent step in every environment with the control policy's `weights` `[P, K]`."""
         with timer("act"):
             observation, first = self.observation.to(self.device), self.first.to(self.device)
-            acted = self.agent.step(observation, first, self.state, weights, self.generator, self.task)
+            acted = self.agent.step(observation, first, self.state, weights, self.generators, self.task)
             joint = acted.action.cpu().numpy()
             vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
         with timer("engine"):
@@ -114,7 +121,7 @@ class Actor:
         whole = np.flatnonzero(done & ~np.isnan(returns))  # one that was cut has no return
         rows = zip(whole // self.shape[1], began[whole], returns[whole], lengths[whole], strict=True)
         return [
-            Episode(int(member), int(start), self.steps, float(value), int(length), self.task)
+            Episode(self.members[member], int(start), self.steps, float(value), int(length), self.task)
             for member, start, value, length in rows
         ]
 
@@ -144,7 +151,7 @@ class Actor:
         level = self.level.state_dict()
         return {
             "level": {name: torch.as_tensor(value).clone() for name, value in level.items()},
-            "generator": self.generator.get_state(),
+            "generators": torch.stack([g.get_state() for g in self.generators]).expand(len(self.members), -1),
             "steps": self.steps,
             "began": torch.as_tensor(self.began).clone(),
             "observation": self.observation.clone(),
@@ -156,7 +163,8 @@ class Actor:
         """Continues where `state_dict` was taken."""
         level = {name: value.numpy() for name, value in saved["level"].items()}
         fresh = self.level.load_state_dict(level)
-        self.generator.set_state(saved["generator"])
+        for generator, state in zip(self.generators, saved["generators"]):
+            generator.set_state(state.clone())  # it takes no view
         self.steps, self.began = saved["steps"], saved["began"].numpy().copy()
         self.observation, self.first = saved["observation"], saved["first"]
         action, reward, cores = saved["state"]

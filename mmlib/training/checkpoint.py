@@ -19,7 +19,7 @@ import torch
 from mmlib.runs.untrusted import no_links, read_bytes
 
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
-VERSION = 4
+VERSION = 5
 _HEADER = re.compile(rb"mmlib checkpoint (\d+) sha256 ([0-9a-f]{64})\n")
 _HEADER_BYTES = 200  # more than a header has
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +12,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib import levels
 from mmlib.config import RunConfig
 from mmlib.errors import DivergedError, ResultsError, WorkersDied
 from mmlib.method import pbt
-from mmlib.method.agent import MixMatchAgent
-from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.method.mixture import target_weights
-from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.method.learner import Hyperparameters
+from mmlib.method.trajectory import Episode
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
-from mmlib.timing import StageTimer
 from mmlib.training import checkpoint
-from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, check, specification
+from mmlib.training.fleet import Fleet, InProcess, ShardDied
 from mmlib.training.recorder import Iteration, Progress, Recorder, Report
+from mmlib.training.shard import Outcome, join, seeds
 from mmlib.training.signals import StopRequests
 
+DEATHS = 3  # in a row, without a checkpoint between them, after which a run that loses shards ends
 
-def train(config: RunConfig, directory: Path, report: Report | None = None) -> None:
+
+def train(
+    config: RunConfig,
+    directory: Path,
+    report: Report | None = None,
+    make_fleet: Callable[[RunConfig], Fleet] = InProcess,
+) -> None:
     """Trains one run to its end, from its last checkpoint if it has one.
 
     Args:
       config: what to run.
       directory: where its records go (see runs/reader.py).
       report: called with each row of timing plus the latest mean return, for progress displays.
+      make_fleet: puts the members to work, in this process or elsewhere. A fleet that loses a shard is made anew, and
+        the run goes on from its last checkpoint.
 
     Raises:
       config.ConfigError: a method, level or device that there is not.
@@ -45,28 +51,45 @@ def train(config: RunConfig, directory: Path, report: Report | None = None) -> N
       checkpoint.CheckpointError: no checkpoint of the run can be used.
       errors.Stopped: SIGINT, SIGTERM or SIGHUP came; the run is checkpointed and goes on the next time.
       errors.DivergedError: the loss of every member is not finite.
+      fleet.ShardDied: again and again.
     """
     resolved = {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(check(config))}
     check_resumable(config, directory)
     with RunWriter(directory, resolved) as writer, StopRequests() as requests:
-        loop = TrainingLoop(config)
-        record = Recorder(config, writer, report)
-        try:
-            resume(loop, record, writer)
-            while loop.agent_steps < config.agent_steps:
-                record.add(loop.iterate(), loop.agent_steps)
-                if record.due(loop.agent_steps):
-                    record.write(loop.progress())
-                stopping = requests.received is not None  # asked once: the checkpoint and the end belong together
-                ending = stopping or loop.agent_steps >= config.agent_steps
-                if ending or loop.passed(config.checkpoint_every):
-                    parts = {"loop": loop.state_dict(), "record": record.state_dict(), "positions": writer.positions()}
-                    checkpoint.save(directory, parts)
-                if stopping and loop.agent_steps < config.agent_steps:
-                    raise requests.stopped()
-        finally:
-            loop.close()
+        deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
+        while True:
+            loop = TrainingLoop(config, make_fleet(config))
+            began = 0
+            try:
+                record = Recorder(config, writer, report)
+                resume(loop, record, writer)
+                began = loop.agent_steps
+                _run(loop, record, writer, requests)
+                break
+            except ShardDied as death:
+                deaths.append(began)
+                if deaths[-DEATHS:] == [began] * DEATHS:
+                    raise
+                print(f"mmlib: {death}; going on from the last checkpoint", file=sys.stderr, flush=True)
+            finally:
+                loop.close()
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
+
+
+def _run(loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: StopRequests) -> None:
+    """Iterates to the end of the run, or to its checkpoint after somebody asked it to stop."""
+    config = loop.config
+    while loop.agent_steps < config.agent_steps:
+        record.add(loop.iterate(), loop.agent_steps)
+        if record.due(loop.agent_steps):
+            record.write(loop.progress())
+        stopping = requests.received is not None  # asked once: the checkpoint and the end belong together
+        ending = stopping or loop.agent_steps >= config.agent_steps
+        if ending or loop.passed(config.checkpoint_every):
+            parts = {"loop": loop.state_dict(), "record": record.state_dict(), "positions": writer.positions()}
+            checkpoint.save(writer.directory, parts)
+        if stopping and loop.agent_steps < config.agent_steps:
+            raise requests.stopped()
 
 
 def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
@@ -124,69 +147,41 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
 
 
 class TrainingLoop:
-    """A population of agents, their levels and their learner; `iterate` is one unroll and its updates.
+    """A population at work in the shards of a fleet; `iterate` is one unroll of all of them and its updates.
 
-    With lag 0 the loop acts and then learns from what it saw. With lag 1 it learns from the last trajectory while it
-    acts with the parameters from before that, in a thread each; V-trace corrects for the difference. The lag is a
-    number, not a matter of speed: a seed gives one curve however fast the machine is. The pipeline drains before each
-    decision of population based training and at the end.
+    Decisions of population based training are made here, between two iterations; with lag 1 (see `Shard`) the pipeline
+    drains before each of them and at the end.
     """
 
-    def __init__(self, config: RunConfig):
-        self.config = config
-        if config.device == "cpu":
-            torch.set_num_threads(1)  # a thread a stage; runs share a machine as processes
-        self.seeds = np.random.SeedSequence(config.seed).generate_state(4).tolist()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seeds[0])
-            agent = make_agent(config).to(config.device)
-        self.learner = Learner(agent, config)
+    def __init__(self, config: RunConfig, fleet: Fleet | None = None):
+        self.config, self.fleet = config, InProcess(config) if fleet is None else fleet
+        self.spec = specification(config)
         self.population: pbt.PopulationState | None = None
         if config.pbt is not None:
-            adapted = pbt.adapted(config.pbt, agent.spec)
+            adapted = pbt.adapted(config.pbt, self.spec)
             self.population = pbt.PopulationState.start(
-                config.pbt, config.population, self.seeds[3], len(config.levels), adapted
+                config.pbt, config.population, seeds(config)[3], len(config.levels), adapted
             )
-        acting = agent if config.lag == 0 else copy.deepcopy(agent)
-        tasks = range(len(config.levels))
-        self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
-        evaluated = tasks if config.evaluation_envs else range(0)
-        self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
+        self.steps = self.updates = 0  # agent steps of each environment; updates
+        self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
         self.hyper = self._hyperparameters(0)
-        self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
-        self.timer = StageTimer()
-        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if config.lag else None
-
-    def _actor(self, agent: MixMatchAgent, task: int, num_envs: int, offset: int = 0) -> Actor:
-        config, different = self.config, task + offset  # seeds of the first level are the run's own
-        level = levels.make(
-            config.levels[task],
-            backend=backend_in_force(config),
-            num_envs=config.population * num_envs,
-            seed=(self.seeds[1] + different) % 2**31,
-            action_repeat=config.action_repeat,
-            width=config.width,
-            height=config.height,
-            staggered=config.staggered,
-            **config.level_settings,
-        )
-        seed = self.seeds[2] + different
-        return Actor(level, agent, unroll=config.unroll, reward_clip=config.reward_clip, seed=seed, task=task)
+        self.seconds: dict[str, float] = {}  # by stage, since they were asked for
 
     @property
     def agent_steps(self) -> int:
         """Agent steps of each member so far, on all its levels."""
-        return sum(actor.agent_steps for actor in self.actors)
+        return self.steps * self.config.num_envs * len(self.config.levels)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a reader of the run's state should know: members that stopped, and why."""
-        stopped = {str(member): reason for member, reason in self.learner.stopped.items()}
+        stopped = {str(member): _said(member, reason) for member, reason in self.stopped.items()}
         return {"stopped_members": stopped} if stopped else {}
 
     def progress(self) -> Progress:
         """Where it is; the seconds of its stages begin again."""
-        return Progress(self.agent_steps, self.learner.updates, self.hyper, self.timer.take())
+        seconds, self.seconds = self.seconds, {}
+        return Progress(self.agent_steps, self.updates, self.hyper, seconds)
 
     def passed(self, interval: int) -> bool:
         """Whether the last iteration reached or passed a multiple of `interval` agent steps."""
@@ -197,49 +192,35 @@ class TrainingLoop:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
         start = self.agent_steps
         self.hyper = self._hyperparameters(start)
-        weights = self.learner.agent.control_weights(self.hyper.alpha)
-        if self._thread is None:
-            trajectories, episodes, evaluations = self._act(weights)
-            self._observe(episodes, evaluations)
-            diagnostics = [self._learn(trajectories)]
-        else:
-            self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
-            future = self._thread.submit(self._act, weights)
-            diagnostics = [] if self.pending is None else [self._learn(self.pending)]
-            with self.timer("wait"):
-                trajectories, episodes, evaluations = future.result()
-            self._observe(episodes, evaluations)
-            self.pending = trajectories
-            if self.agent_steps >= self.config.agent_steps or self._ready():
-                diagnostics.append(self._learn(trajectories))
-                self.pending = None
-        return Iteration(trajectories, episodes, evaluations, diagnostics, self._decide(start))
+        made = self._merged(self.fleet.everyone("iterate", self.hyper))
+        if self.population is not None and self.config.pbt is not None:
+            compared = made.evaluations if self.config.evaluation_envs else made.episodes
+            pbt.observe(self.population, self.config.pbt, made.episodes, compared)
+        if self.config.lag and (self.agent_steps >= self.config.agent_steps or self._ready()):
+            made.diagnostics += self._merged(self.fleet.everyone("drain", self.hyper)).diagnostics
+        return Iteration(made.actions, made.episodes, made.evaluations, made.diagnostics, self._decide(start))
+
+    def _merged(self, parts: list[Outcome]) -> Outcome:
+        """The outcomes of all shards as one of the population; raises DivergedError if no member is left."""
+        self.steps, self.updates = parts[0].steps, parts[0].updates  # shards go in step
+        for part in parts:
+            for stage, seconds in part.seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds / len(parts)
+        self.stopped = {member: reason for part in parts for member, reason in part.stopped.items()}
+        if len(self.stopped) == self.config.population:
+            raise DivergedError("; ".join(_said(member, reason) for member, reason in self.stopped.items()))
+        rows = [{name: torch.cat([row[name] for row in each]) for name in each[0]} for each in _by_unroll(parts)]
+        return replace(
+            parts[0],
+            actions=np.concatenate([part.actions for part in parts]),
+            diagnostics=rows,
+            episodes=_in_order(e for part in parts for e in part.episodes),
+            evaluations=_in_order(e for part in parts for e in part.evaluations),
+        )
 
     def _hyperparameters(self, agent_steps: int) -> Hyperparameters:
         adapted = None if self.population is None else self.population.hyper
-        return Hyperparameters.in_force(self.config, self.learner.agent.spec, agent_steps, adapted)
-
-    def _act(self, weights: Tensor) -> tuple[list[Trajectory], list[Episode], list[Episode]]:
-        """One unroll on every level; the target alone plays in the evaluation's environments."""
-        made = [actor.rollout(weights, self.timer) for actor in self.actors]
-        target = target_weights(weights)
-        with self.timer("evaluate"):
-            watched = [evaluator.rollout(target, StageTimer()) for evaluator in self.evaluators]
-        episodes, evaluations = ([e for _, ended in rolled for e in ended] for rolled in (made, watched))
-        return [trajectory for trajectory, _ in made], episodes, evaluations
-
-    def _learn(self, trajectories: list[Trajectory]) -> dict[str, Tensor]:
-        with self.timer("learn"):
-            diagnostics = self.learner.update(trajectories, self.hyper)
-        if len(self.learner.stopped) == self.config.population:
-            raise DivergedError("; ".join(self.learner.stopped.values()))
-        return diagnostics
-
-    def _observe(self, episodes: list[Episode], evaluations: list[Episode]) -> None:
-        """Books the episodes that make members ready, and the returns that they are compared by."""
-        if self.population is not None and self.config.pbt is not None:
-            compared = evaluations if self.evaluators else episodes
-            pbt.observe(self.population, self.config.pbt, episodes, compared)
+        return Hyperparameters.in_force(self.config, self.spec, agent_steps, adapted)
 
     def _ready(self) -> list[int]:
         """The members that are to decide."""
@@ -257,55 +238,42 @@ class TrainingLoop:
             return []
         decisions = []
         for member in self._ready():
-            decision = pbt.decide(self.population, self.config.pbt, member, self.learner.stopped)
+            decision = pbt.decide(self.population, self.config.pbt, member, self.stopped)
             if decision.copied:
-                self._copy_member(decision.opponent, member)
-            pbt.apply(self.population, decision, self.actors[0].steps)
+                self.fleet.copy(decision.opponent, member)
+                self.stopped.pop(member, None)
+            pbt.apply(self.population, decision, self.steps)
             decisions.append(decision)
         self.hyper = self._hyperparameters(start)
         return decisions
 
-    def _copy_member(self, donor: int, member: int) -> None:
-        """Weights and optimiser state; the member's environments go on, with their recurrent states at zero."""
-        self.learner.copy_member(donor, member)
-        for actor in (*self.actors, *self.evaluators):
-            actor.forget(member)
-
     def state_dict(self) -> dict[str, Any]:
-        """Everything the run's future depends on (between iterations)."""
-        return {
-            "pending": None if self.pending is None else [vars(trajectory) for trajectory in self.pending],
-            "learner": self.learner.state_dict(),
-            "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
-            "population": None if self.population is None else self.population.as_dict(),
-        }
+        """Everything the run's future depends on (between iterations), however it is divided into shards."""
+        population = None if self.population is None else self.population.as_dict()
+        return {**join(self.fleet.everyone("state_dict")), "population": population}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Continues where `state_dict` was taken."""
-        self.pending = None if saved["pending"] is None else [Trajectory(**fields) for fields in saved["pending"]]
-        self.learner.load_state_dict(saved["learner"])
-        for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
-            actor.load_state_dict(state)
+        """Continues where `state_dict` was taken, with these shards or with others."""
+        self.fleet.everyone("load_state_dict", {name: part for name, part in saved.items() if name != "population"})
+        self.steps, self.updates = saved["actors"][0]["steps"], saved["learner"]["updates"]
+        self.stopped = dict(saved["stopped"])
         if saved["population"] is not None:
             self.population = pbt.PopulationState(**saved["population"])
 
     def close(self) -> None:
-        """Ends the acting thread and the levels."""
-        if self._thread is not None:
-            self._thread.shutdown()
-        for actor in (*self.actors, *self.evaluators):
-            actor.level.close()
+        """Ends the shards."""
+        self.fleet.close()
 
 
-def make_agent(config: RunConfig) -> MixMatchAgent:
-    """The population of agents that a configuration describes, freshly initialised."""
-    shape = levels.interface(config.levels[0], backend_in_force(config)).observation_shape
-    return MixMatchAgent(
-        specification(config),
-        config.population,
-        height=config.height,
-        width=config.width,
-        conv1=config.conv1,
-        vector=shape[0] if len(shape) == 1 else None,
-        dtype=config.dtype,
-    )
+def _by_unroll(parts: list[Outcome]) -> Iterable[tuple[dict[str, Tensor], ...]]:
+    """The diagnostics of all shards, one unroll after the other."""
+    return zip(*(part.diagnostics for part in parts), strict=True)
+
+
+def _in_order(episodes: Iterable[Episode]) -> list[Episode]:
+    """Episodes of many shards in the order of one."""
+    return sorted(episodes, key=lambda e: (e.task, e.steps))
+
+
+def _said(member: int, reason: str) -> str:
+    return f"member {member}: {reason}"

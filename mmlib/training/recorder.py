@@ -15,7 +15,7 @@ from torch import Tensor
 from mmlib.config import RunConfig
 from mmlib.method.learner import Hyperparameters, average
 from mmlib.method.pbt import Decision
-from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.method.trajectory import Episode
 from mmlib.runs.writer import RunWriter
 from mmlib.training.fitting import specification
 
@@ -26,7 +26,7 @@ Report = Callable[[dict[str, Any]], None]
 class Iteration:
     """What one iteration of the loop brought."""
 
-    trajectories: list[Trajectory]  # one a level
+    actions: np.ndarray  # int64 [P, A], how often each joint action was taken
     episodes: list[Episode]
     evaluations: list[Episode]  # of the target alone
     diagnostics: list[dict[str, Tensor]]  # of each unroll learned from
@@ -60,9 +60,7 @@ class Recorder:
     def add(self, outcome: Iteration, agent_steps: int) -> None:
         """Takes an iteration's outcome; episodes and decisions are written at once."""
         self.diagnostics += outcome.diagnostics
-        for trajectory in outcome.trajectories:
-            for p, actions in enumerate(trajectory.action.unbind(1)):
-                self.counts[p] += np.bincount(actions.flatten().numpy(), minlength=len(self.features))
+        self.counts += outcome.actions
         for e in outcome.episodes:
             self.returns[e.member].append(e.episode_return)
         self.writer.append("episodes", self._rows(outcome.episodes))
@@ -149,7 +147,5 @@ class Recorder:
 
     def load_state_dict(self, saved: dict[str, Any], agent_steps: int) -> None:
         """Continues where `state_dict` was taken, at `agent_steps` agent steps."""
-        device = self.config.device
-        self.diagnostics = [{name: x.to(device) for name, x in row.items()} for row in saved["diagnostics"]]
-        self.returns, self.written = saved["returns"], saved["written"]
+        self.diagnostics, self.returns, self.written = (saved[name] for name in ("diagnostics", "returns", "written"))
         self.counts, self.resumed = saved["counts"].numpy(), agent_steps

@@ -15,7 +15,7 @@ from mmlib.method.learner import Hyperparameters
 from mmlib.runs.reader import RECORDED_FACTS, Run
 from mmlib.training import checkpoint
 from mmlib.training.fitting import check
-from mmlib.training.loop import make_agent
+from mmlib.training.shard import make_agent, part_of
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,7 @@ class Trained:
         """A population of one, with the member's weights. Raises ResultsError if there is no such member."""
         if not 0 <= member < self.config.population:
             raise ResultsError(f"there is no member {member}; members: 0 … {self.config.population - 1}")
-        agent = make_agent(self.config.model_copy(update={"population": 1, "pbt": None}))
-        weights = self.agent.state_dict()
-        agent.load_state_dict({name: weight[member : member + 1] for name, weight in weights.items()})
-        return agent
+        return part_of(self.agent, self.config, range(member, member + 1))
 
 
 def checkpoint_names(directory: Path) -> list[str]:

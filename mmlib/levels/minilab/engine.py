@@ -51,6 +51,7 @@ class MiniLab:
       action_repeat: frames of a level step.
       width: of the observation, pixels.
       height: of the observation, pixels.
+      first_env: see `mmlib.levels.make`.
       threads: worker threads of `reset` and `step`; they change the speed and nothing else.
       episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
       staggered: see `mmlib.levels.make`.
@@ -72,19 +73,20 @@ class MiniLab:
         width: int = 96,
         height: int = 72,
         *,
+        first_env: int = 0,
         threads: int = 1,
         episode_seconds: float | None = None,
         staggered: bool = False,
         bot_count: int | None = None,
         skill: float | None = None,
     ):
-        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, threads=threads)
+        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env, threads=threads)
         self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seed, action_repeat
         self.width, self.height = width, height
         self._spec = SPECS[name]
         _check_lasertag(self._spec, bot_count, skill)
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
-        self._rules = make_rules(self._spec, seed, num_envs, frames, staggered)
+        self._rules = make_rules(self._spec, seed, num_envs, frames, staggered, first_env)
         self.episode_frames = self._rules.episode_frames
         self._agents = make_agents(num_envs)
         self._outcome = make_outcome(num_envs)

@@ -103,12 +103,17 @@ _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
 
 
 def make_rules(
-    spec: LevelSpec, seed: int, num_envs: int, episode_frames: int | None = None, staggered: bool = False
+    spec: LevelSpec,
+    seed: int,
+    num_envs: int,
+    episode_frames: int | None = None,
+    staggered: bool = False,
+    first_env: int = 0,
 ) -> Rules:
     """The kernels' view of a level."""
     return Rules(
         seed=np.full(num_envs, seed, np.int64),
-        number=np.arange(num_envs),
+        number=np.arange(first_env, first_env + num_envs),
         episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
         staggered=staggered,
         generated=spec.maze is not None,

@@ -1,0 +1,150 @@
+"""A fleet over Ray: each shard an actor on a core or a GPU of its own, on this machine or on many.
+
+The process that trains, which holds the records, the checkpoints and the decisions, needs no core to speak of: shards
+do the work, weights go between them through Ray's object store, and nothing is read from a disk that they share.
+Needs `pip install mmlib[ray]`, and the same mmlib on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import suppress
+from typing import Any, Literal
+
+from mmlib.config import ConfigError, RunConfig
+from mmlib.errors import say_once
+from mmlib.training.fleet import ShardDied
+from mmlib.training.shard import Shard
+
+PATIENCE = 30.0  # seconds without the resources for the shards, after which that is said
+
+
+class RayFleets:
+    """Makes the fleets of runs on a Ray cluster, which it joins at once.
+
+    Args:
+      address: of the cluster, HOST:PORT; "auto" for the one that this machine is part of, if it is, else a cluster of
+        this machine alone, which ends with this process.
+      shards: into which a population is divided; "auto" for as many as there are GPUs, or cores where it trains on
+        those. A population of P has P shards at most.
+
+    Raises:
+      ConfigError: Ray is not installed, or there is no such cluster.
+    """
+
+    def __init__(self, address: str = "auto", shards: int | Literal["auto"] = "auto"):
+        self.shards = shards
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the cluster unless the user says so
+        # Ray's future behaviour, and the right one here: actors that use no GPU see those that there are.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray = _ray()
+        options = {"include_dashboard": False} if address == "auto" else {"address": address}
+        try:
+            ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
+
+    @property
+    def address(self) -> str:
+        """Of the cluster, for other processes."""
+        return _ray().get_runtime_context().gcs_address
+
+    def number(self, config: RunConfig) -> int:
+        """The shards of a run: no more than were asked for, than there are members, and than the cluster carries."""
+        what, each = _needs(config)
+        carried = int(_ray().cluster_resources().get(what, 0) // each)
+        asked = config.population if self.shards == "auto" else min(config.population, self.shards)
+        if 0 < carried < asked and self.shards != "auto":
+            say_once(f"shards: {carried} in place of {asked}; each takes {each} {what}, and the cluster has no more")
+        return max(1, min(asked, carried))
+
+    def runs_at_once(self, device: str) -> int:
+        """How many runs the cluster carries: one, if each takes all that there is."""
+        what = "CPU" if device == "cpu" else "GPU"
+        each = 1 if self.shards == "auto" else int(_ray().cluster_resources().get(what, 1) // self.shards)
+        return max(1, each)
+
+    def __call__(self, config: RunConfig) -> RayFleet:
+        """The fleet of a run."""
+        return RayFleet(config, self.number(config))
+
+
+class RayFleet:
+    """The shards of a population as Ray actors; see `fleet.Fleet`."""
+
+    def __init__(self, config: RunConfig, shards: int):
+        ray = _ray()
+        what, each = _needs(config)
+        if what == "CPU":
+            options = {"num_cpus": min(each, max(1, int(ray.cluster_resources().get("CPU", each))))}
+        else:
+            options = {"num_cpus": 1, "num_gpus": each}
+        bounds = [config.population * k // shards for k in range(shards + 1)]
+        self.members = [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        actor = ray.remote(**options, max_restarts=0)(Shard)
+        self._actors = [actor.remote(config, members) for members in self.members]
+        self._wait_for_places(f"{shards} shards with {each} {what} each")
+
+    def _wait_for_places(self, what: str) -> None:
+        """Waits until every shard is made; says so if the cluster has no place for them for the time being."""
+        ray, made = _ray(), [actor.process.remote() for actor in self._actors]
+        ready, waiting = ray.wait(made, num_returns=len(made), timeout=PATIENCE)
+        if waiting:
+            say_once(f"waiting for {what}; the cluster has {_in_words(ray.cluster_resources())}")
+        self._results(made)
+
+    def everyone(self, method: str, *arguments: Any) -> list[Any]:
+        """See `Fleet.everyone`."""
+        shared = [_ray().put(argument) for argument in arguments]
+        return self._results([getattr(actor, method).remote(*shared) for actor in self._actors])
+
+    def copy(self, donor: int, member: int) -> None:
+        """See `Fleet.copy`."""
+        values = self._of(donor).member.remote(donor)
+        self._results([self._of(member).replace.remote(member, values)])
+
+    def _of(self, member: int) -> Any:
+        return next(actor for actor, some in zip(self._actors, self.members, strict=True) if member in some)
+
+    def _results(self, calls: list[Any]) -> list[Any]:
+        ray = _ray()
+        try:
+            return ray.get(calls)
+        except ray.exceptions.RayTaskError as error:  # raised in a shard: as it would have been here
+            raise error.cause if isinstance(error.cause, Exception) else error from None
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            raise ShardDied(f"a shard is gone: {_first_words(error)}") from None
+
+    def close(self) -> None:
+        """Ends the shards: asked first, so that their levels end, and then by Ray."""
+        ray = _ray()
+        with suppress(Exception):  # of one that is gone
+            ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=10)
+        for actor in self._actors:
+            with suppress(Exception):
+                ray.kill(actor)
+
+
+def _needs(config: RunConfig) -> tuple[str, int]:
+    """The resource that shards are counted by, and how much of it each takes."""
+    return ("CPU", 1 + config.lag) if config.device == "cpu" else ("GPU", 1)
+
+
+def _ray() -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own deprecations
+            import ray
+    except ImportError as error:
+        raise ConfigError("Ray is not installed: pip install 'mmlib[ray]'") from error
+    return ray
+
+
+def _first_words(error: Exception) -> str:
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return said[0] if said else type(error).__name__
+
+
+def _in_words(resources: dict[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items()) if name in ("CPU", "GPU"))

@@ -1,0 +1,256 @@
+"""Some members of a population at work: their levels, their learner, and nothing that concerns the others.
+
+What a member does depends on the run's seed and its number alone: its weights, environments and draws are the same
+whichever members share its shard. Shape letters: P population, n members of the shard, N environments of a member.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib import levels
+from mmlib.config import RunConfig
+from mmlib.method.agent import MixMatchAgent
+from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.mixture import target_weights
+from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.timing import StageTimer
+from mmlib.training.actors import Actor
+from mmlib.training.fitting import backend_in_force, specification
+
+
+@dataclass
+class Outcome:
+    """What a shard brought since the call before; members have their numbers in the population."""
+
+    actions: np.ndarray  # int64 [n, A], how often each joint action was taken
+    steps: int  # agent steps of each environment so far
+    updates: int  # so far
+    diagnostics: list[dict[str, Tensor]]  # of each unroll learned from, `[n]`, on the CPU
+    seconds: dict[str, float]  # by stage
+    stopped: dict[int, str]  # members whose loss was not finite, and the reason
+    episodes: list[Episode] = field(default_factory=list)
+    evaluations: list[Episode] = field(default_factory=list)  # of the target alone
+
+
+class Shard:
+    """Members of a population, with a learner, an acting copy of the agents and environments of their own.
+
+    With lag 0 it acts and then learns from what it saw. With lag 1 it learns from the last trajectory while it acts
+    with the parameters from before that, in a thread each; V-trace corrects for the difference. The lag is a number,
+    not a matter of speed: a seed gives one curve however fast the machine is.
+
+    Args:
+      config: of the whole run.
+      members: their numbers; all of the population's by default.
+    """
+
+    def __init__(self, config: RunConfig, members: range | None = None):
+        self.config, self.members = config, range(config.population) if members is None else members
+        if config.device == "cpu":
+            torch.set_num_threads(1)  # a thread a stage; runs and shards share a machine as processes
+        self.seeds = seeds(config)
+        agent = initial_agent(config, self.members).to(config.device)
+        self.learner = Learner(agent, config)
+        acting = agent if config.lag == 0 else copy.deepcopy(agent)
+        tasks = range(len(config.levels))
+        self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
+        evaluated = tasks if config.evaluation_envs else range(0)
+        self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
+        self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
+        self.timer = StageTimer()
+        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if config.lag else None
+
+    def _actor(self, agent: MixMatchAgent, task: int, num_envs: int, offset: int = 0) -> Actor:
+        config, different = self.config, task + offset  # seeds of the first level are the run's own
+        level = levels.make(
+            config.levels[task],
+            backend=backend_in_force(config),
+            num_envs=len(self.members) * num_envs,
+            first_env=self.members.start * num_envs,
+            seed=(self.seeds[1] + different) % 2**31,
+            action_repeat=config.action_repeat,
+            width=config.width,
+            height=config.height,
+            staggered=config.staggered,
+            **config.level_settings,
+        )
+        seed = self.seeds[2] + different
+        setting = {"unroll": config.unroll, "reward_clip": config.reward_clip, "task": task}
+        return Actor(level, agent, seed=seed, members=self.members, **setting)
+
+    def iterate(self, hyper: Hyperparameters) -> Outcome:
+        """One unroll of every environment and the updates that fall into it, with the population's `hyper` `[P]`."""
+        hyper = hyper.of(self.members).to(self.config.device)
+        weights = self.learner.agent.control_weights(hyper.alpha)
+        if self._thread is None:
+            made, episodes, evaluations = self._act(weights)
+            diagnostics = [self._learn(made, hyper)]
+        else:
+            self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
+            future = self._thread.submit(self._act, weights)
+            diagnostics = [] if self.pending is None else [self._learn(self.pending, hyper)]
+            with self.timer("wait"):
+                made, episodes, evaluations = future.result()
+            self.pending = made
+        return self._outcome(made, diagnostics, episodes, evaluations)
+
+    def drain(self, hyper: Hyperparameters) -> Outcome:
+        """Learns from what was made last, if that is not done yet."""
+        hyper, pending, self.pending = hyper.of(self.members).to(self.config.device), self.pending, None
+        return self._outcome([], [] if pending is None else [self._learn(pending, hyper)])
+
+    def _outcome(
+        self,
+        made: Sequence[Trajectory],
+        diagnostics: list[dict[str, Tensor]],
+        episodes: Sequence[Episode] = (),
+        evaluations: Sequence[Episode] = (),
+    ) -> Outcome:
+        num_actions = self.learner.agent.space.num_actions
+        actions = np.zeros((len(self.members), num_actions), np.int64)
+        for trajectory in made:
+            for member, taken in enumerate(trajectory.action.unbind(1)):
+                actions[member] += np.bincount(taken.flatten().numpy(), minlength=num_actions)
+        return Outcome(
+            actions,
+            self.actors[0].steps,
+            self.learner.updates,
+            [{name: value.cpu() for name, value in row.items()} for row in diagnostics],
+            self.timer.take(),
+            {self.members[member]: reason for member, reason in self.learner.stopped.items()},
+            list(episodes),
+            list(evaluations),
+        )
+
+    def _act(self, weights: Tensor) -> tuple[list[Trajectory], list[Episode], list[Episode]]:
+        """One unroll on every level; the target alone plays in the evaluation's environments."""
+        made = [actor.rollout(weights, self.timer) for actor in self.actors]
+        target = target_weights(weights)
+        with self.timer("evaluate"):
+            watched = [evaluator.rollout(target, StageTimer()) for evaluator in self.evaluators]
+        episodes, evaluations = ([e for _, ended in rolled for e in ended] for rolled in (made, watched))
+        return [trajectory for trajectory, _ in made], episodes, evaluations
+
+    def _learn(self, trajectories: list[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+        with self.timer("learn"):
+            return self.learner.update(trajectories, hyper)
+
+    def process(self) -> int:
+        """The id of the process that it is in, which it has from when it is made."""
+        return os.getpid()
+
+    def member(self, member: int) -> list[Tensor]:
+        """A member's weights and what the optimiser remembers of them, on the CPU."""
+        return [value.cpu() for value in self.learner.member(member - self.members.start)]
+
+    def replace(self, member: int, values: Sequence[Tensor]) -> None:
+        """Puts another's `member` in a member's place; its environments go on, with recurrent states at zero."""
+        place = member - self.members.start
+        self.learner.replace(place, values)
+        for actor in (*self.actors, *self.evaluators):
+            actor.forget(place)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the members' future depends on (between iterations), the members' axis first: see `join`."""
+        learner = self.learner.state_dict()
+        stopped = {self.members[member]: reason for member, reason in learner.pop("stopped").items()}
+        return {
+            "pending": None if self.pending is None else [trajectory.by_member() for trajectory in self.pending],
+            "learner": learner,
+            "stopped": stopped,
+            "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
+        }
+
+    def load_state_dict(self, whole: dict[str, Any]) -> None:
+        """Continues where the `state_dict` of a whole population was taken."""
+        saved = cut(whole, self.members, self.config.population)
+        stopped = {m - self.members.start: reason for m, reason in whole["stopped"].items() if m in self.members}
+        pending = saved["pending"]
+        self.pending = None if pending is None else [Trajectory.of_members(fields) for fields in pending]
+        self.learner.load_state_dict({**saved["learner"], "stopped": stopped})
+        for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
+            actor.load_state_dict(state)
+
+    def close(self) -> None:
+        """Ends the acting thread and the levels."""
+        if self._thread is not None:
+            self._thread.shutdown()
+        for actor in (*self.actors, *self.evaluators):
+            actor.level.close()
+
+
+def seeds(config: RunConfig) -> list[int]:
+    """Those of the initial weights, the levels, the draws of actions, and population based training."""
+    return np.random.SeedSequence(config.seed).generate_state(4).tolist()
+
+
+def make_agent(config: RunConfig) -> MixMatchAgent:
+    """A population of agents that a configuration describes."""
+    shape = levels.interface(config.levels[0], backend_in_force(config)).observation_shape
+    return MixMatchAgent(
+        specification(config),
+        config.population,
+        height=config.height,
+        width=config.width,
+        conv1=config.conv1,
+        vector=shape[0] if len(shape) == 1 else None,
+        dtype=config.dtype,
+    )
+
+
+def initial_agent(config: RunConfig, members: range) -> MixMatchAgent:
+    """The agents that some members of a run begin as."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds(config)[0])
+        agent = make_agent(config)
+        return agent if len(members) == config.population else part_of(agent, config, members)
+
+
+def part_of(agent: MixMatchAgent, config: RunConfig, members: range) -> MixMatchAgent:
+    """A copy of the agents of some members of a population, on the CPU."""
+    part = make_agent(config.model_copy(update={"population": len(members), "pbt": None}))
+    part.load_state_dict(cut(agent.state_dict(), members, config.population))
+    return part
+
+
+def cut(state: Any, members: range, population: int) -> Any:
+    """The part of a population's state that is some members': theirs of every tensor's first axis, all of the rest.
+
+    The first axis has P, or P * N entries, member after member.
+    """
+
+    def theirs(tensor: Tensor) -> Tensor:
+        if not tensor.ndim:
+            return tensor
+        each = len(tensor) // population
+        return tensor[members.start * each : members.stop * each]
+
+    return _over_tensors(lambda parts: theirs(parts[0]), [state])
+
+
+def join(states: Sequence[Any]) -> Any:
+    """The state of a population from its shards' states, in order: the inverse of `cut`."""
+    return _over_tensors(lambda parts: torch.cat(parts) if parts[0].ndim else parts[0], states)
+
+
+def _over_tensors(function: Callable[[list[Tensor]], Tensor], states: Sequence[Any]) -> Any:
+    """States of one shape in one: `function` of the tensors that stand in one place, the first of what is none."""
+    first = states[0]
+    if isinstance(first, Tensor):
+        return function(list(states))
+    if isinstance(first, dict):
+        names = dict.fromkeys(name for state in states for name in state)  # shards may have keys of their own
+        return {name: _over_tensors(function, [s[name] for s in states if name in s]) for name in names}
+    if isinstance(first, list | tuple):
+        return type(first)(_over_tensors(function, parts) for parts in zip(*states, strict=True))
+    return first

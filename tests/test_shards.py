@@ -1,0 +1,242 @@
+"""A population divided into shards: the same run, wherever its members are at work."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from mmlib.config import make_config
+from mmlib.runs.reader import Run
+from mmlib.training import checkpoint, trained
+from mmlib.training.fleet import ShardDied
+from mmlib.training.loop import TrainingLoop, train
+from mmlib.training.shard import Shard, cut, join
+
+FAST = {"ready": 4, "window": 2, "explore_probability": 1.0, "p_value": 0.5}
+
+
+def config(**overrides):
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=4, unroll=20)
+    base |= dict(learner_batches=2, width=32, height=24, conv1=(4, 2), staggered=True, pbt=FAST, optimiser="adam")
+    base |= dict(agent_steps=80 * 18, log_every=320, checkpoint_every=480, level_settings={"episode_seconds": 1})
+    return make_config(base | overrides)
+
+
+class Divided:
+    """A fleet of shards one after another in this process: what they do, without what carries them."""
+
+    def __init__(self, config, *bounds):
+        edges = [0, *bounds, config.population]
+        self.shards = [Shard(config, range(a, b)) for a, b in zip(edges, edges[1:])]
+
+    def everyone(self, method, *arguments):
+        return [getattr(shard, method)(*arguments) for shard in self.shards]
+
+    def copy(self, donor, member):
+        self._of(member).replace(member, self._of(donor).member(donor))
+
+    def _of(self, member):
+        return next(shard for shard in self.shards if member in shard.members)
+
+    def close(self):
+        self.everyone("close")
+
+
+def divided(*bounds):
+    return lambda config: Divided(config, *bounds)
+
+
+def told(directory):
+    """What a run's future is decided by, as it was recorded; diagnostics are sums in another order."""
+    return {name: (directory / f"{name}.jsonl").read_text() for name in ("episodes", "evaluations", "decisions")}
+
+
+def same_numbers(one, two):
+    """Whether two states hold the same: counts and draws exactly, weights but for what a processor's products round."""
+    if isinstance(one, torch.Tensor):
+        if one.dtype != two.dtype or one.shape != two.shape:
+            return False
+        return torch.allclose(one, two, rtol=1e-4, atol=1e-5) if one.is_floating_point() else torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same_numbers(value, two[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same_numbers, one, two))
+    return one == two
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        pytest.param({"lag": 1}, marks=pytest.mark.slow),
+        pytest.param({"level": "lt_horseshoe_color_mini", "method": "small"}, marks=pytest.mark.slow),
+        pytest.param({"method": "mm_ff_lstm", "evaluation_envs": 2}, marks=pytest.mark.slow),
+        pytest.param({"method": "mm_sampled", "pbt": None, "alpha": ((0, 0.5),)}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_a_seed_is_one_run_however_it_is_divided(tmp_path, overrides):
+    """Episodes and decisions to the last digit, and what the checkpoint holds: weights, draws, environments."""
+    run = config(**overrides)
+    for name, fleet in {"whole": divided(), "two": divided(1), "three": divided(1, 2)}.items():
+        train(run, tmp_path / name, make_fleet=fleet)
+    whole = told(tmp_path / "whole")
+    assert whole["episodes"].count("\n") > 20
+    if run.pbt:
+        assert any(json.loads(line)["copied"] for line in whole["decisions"].splitlines())
+    saved = checkpoint.load(tmp_path / "whole")["loop"]
+    for name in ("two", "three"):
+        assert told(tmp_path / name) == whole
+        assert same_numbers(checkpoint.load(tmp_path / name)["loop"], saved)
+
+
+@pytest.mark.parametrize("lag", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_run_goes_on_in_other_shards_than_it_began_in(tmp_path, lag):
+    if lag == 0:
+        train(config(lag=lag), tmp_path / "whole")
+    for steps, fleet in ((480, divided(1)), (1200, divided(1, 2)), (80 * 18, divided())):
+        train(config(lag=lag, agent_steps=steps), tmp_path / "moved", make_fleet=fleet)
+    assert told(tmp_path / "moved")["decisions"].count("\n") > 4
+    if lag == 0:  # with lag 1 the pipeline drains at each end, which is another run than one that goes through
+        assert told(tmp_path / "moved") == told(tmp_path / "whole")
+
+
+def test_a_member_of_a_shard_has_its_number_in_the_population():
+    loop = TrainingLoop(config(pbt=None), Divided(config(pbt=None), 2))
+    try:
+        loop.iterate()
+        last = loop.fleet.shards[1]
+        with torch.no_grad():
+            for value in last.learner.parameters.values():
+                value[0] = float("nan")
+        loop.iterate()
+        assert "member 2: loss nan" in loop.facts["stopped_members"]["2"] and set(loop.stopped) == {2}
+        saved = loop.state_dict()
+        again = TrainingLoop(config(pbt=None), Divided(config(pbt=None), 1))
+        again.load_state_dict(saved)
+        assert [list(shard.learner.stopped) for shard in again.fleet.shards] == [[], [1]]
+        again.close()
+    finally:
+        loop.close()
+
+
+def test_what_was_cut_is_joined_again():
+    state = {"a": torch.arange(12).view(6, 2), "deep": [{"b": torch.arange(3)}], "seed": torch.tensor(7), "none": None}
+    parts = [cut(state, range(0, 1), 3), cut(state, range(1, 3), 3)]
+    assert parts[1]["a"].tolist() == [[4, 5], [6, 7], [8, 9], [10, 11]] and parts[0]["deep"][0]["b"].tolist() == [0]
+    assert same_numbers(join(parts), state)
+
+
+class Dying(Divided):
+    """A fleet that loses a shard at some of its calls."""
+
+    calls = 0
+
+    def __init__(self, config, deaths):
+        super().__init__(config, 1)
+        self.deaths = deaths
+
+    def everyone(self, method, *arguments):
+        if method == "iterate":
+            Dying.calls += 1
+            if Dying.calls in self.deaths:
+                raise ShardDied("a shard is gone")
+        return super().everyone(method, *arguments)
+
+
+def test_a_shard_that_dies_costs_what_came_after_the_checkpoint_and_nothing_else(tmp_path, capsys):
+    train(config(), tmp_path / "whole")
+    Dying.calls = 0
+    train(config(), tmp_path / "broken", make_fleet=lambda run: Dying(run, {3, 12, 13, 18}))
+    assert capsys.readouterr().err.count("going on from the last checkpoint") == 4
+    assert told(tmp_path / "broken") == told(tmp_path / "whole")
+    assert Run(tmp_path / "broken").state == "done"
+
+
+def test_shards_that_die_again_and_again_end_the_run(tmp_path):
+    Dying.calls = 0
+    with pytest.raises(ShardDied):
+        train(config(), tmp_path, make_fleet=lambda run: Dying(run, range(10, 100)))
+    assert Run(tmp_path).state == "failed" and Dying.calls == 13
+
+
+def test_without_ray_its_option_says_what_to_install(monkeypatch):
+    from typer.testing import CliRunner
+
+    from mmlib.cli.main import app
+
+    monkeypatch.setitem(sys.modules, "ray", None)  # as an import that fails
+    result = CliRunner().invoke(app, ["train", "--shards", "2"])
+    assert result.exit_code == 2 and "pip install 'mmlib[ray]'" in result.output
+    result = CliRunner().invoke(app, ["train", "--shards", "none"])
+    assert result.exit_code == 2 and "--shards none: a whole number from 1, or auto" in result.output
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three nodes on this machine, with a core each; the first has none, and cannot be lost."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
+    """Three shards on three nodes, one of which is killed: the run goes on, and is the run in one process."""
+    from mmlib.training.ray_fleet import RayFleet, RayFleets
+
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    cluster.wait_for_nodes()
+    run = config(agent_steps=80 * 120, checkpoint_every=800)
+    train(run, tmp_path / "here")
+    fleets, made = RayFleets(cluster.address, 3), []
+    assert fleets.number(run) == 3 and fleets.number(config(population=2)) == 2
+    assert fleets.address == cluster.address
+
+    def make_fleet(config):
+        made.append(fleets(config))
+        return made[-1]
+
+    def kill():
+        while not made or len(Run(tmp_path / "there").episodes()) < 60:
+            time.sleep(0.02)
+        cluster.remove_node(nodes[1], allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    train(run, tmp_path / "there", make_fleet=make_fleet)
+    killer.join()
+    assert len(made) > 1 and all(isinstance(fleet, RayFleet) for fleet in made)
+    assert len(made[0].members) == 3 and len(made[-1].members) == 2  # what the two nodes that are left carry
+    assert told(tmp_path / "there") == told(tmp_path / "here")
+    assert same_numbers(checkpoint.load(tmp_path / "there")["loop"], checkpoint.load(tmp_path / "here")["loop"])
+    assert trained.load(tmp_path / "there").agent_steps == run.agent_steps
+
+
+@pytest.mark.slow
+def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
+    from mmlib.training.ray_fleet import RayFleets
+
+    cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    fleet = RayFleets(cluster.address, 2)(config())
+    try:
+        with pytest.raises(ValueError, match="zip"):  # a learner does not take another's number of tensors
+            fleet.everyone("replace", 0, [])
+        os.kill(fleet.everyone("process")[1], signal.SIGKILL)
+        with pytest.raises(ShardDied):
+            for _ in range(100):
+                fleet.everyone("process")
+                time.sleep(0.05)
+    finally:
+        fleet.close()
