@@ -24,6 +24,10 @@ pytestmark = pytest.mark.slow
 RECORDS = ("metrics", "episodes", "decisions", "evaluations")
 
 
+def learner_of(loop):
+    return loop.fleet.shard.learner
+
+
 def config(**overrides):
     base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=60)
     base |= dict(learner_batches=1, width=48, height=36, conv1=(4, 2), staggered=True, lag=1)
@@ -274,7 +278,7 @@ def test_files_of_nobody_knows_which_run_are_left_alone(tmp_path, name):
 
 def diverge(loop, member):
     with torch.no_grad():
-        for value in loop.fleet.shard.learner.parameters.values():
+        for value in learner_of(loop).parameters.values():
             value[member] = float("nan")
 
 
@@ -283,12 +287,12 @@ def test_a_diverged_member_stops_and_the_rest_goes_on():
     try:
         loop.iterate()
         diverge(loop, 0)
-        before = {name: value[1].clone() for name, value in loop.fleet.shard.learner.parameters.items()}
+        before = {name: value[1].clone() for name, value in learner_of(loop).parameters.items()}
         loop.iterate()
         loop.iterate()
-        assert "member 0: loss nan" in loop.facts["stopped_members"]["0"] and 1 not in loop.fleet.shard.learner.stopped
-        moved = [not torch.equal(value[1], before[name]) for name, value in loop.fleet.shard.learner.parameters.items()]
-        assert any(moved) and all(torch.isfinite(value[1]).all() for value in loop.fleet.shard.learner.parameters.values())
+        assert "member 0: loss nan" in loop.facts["stopped_members"]["0"] and 1 not in learner_of(loop).stopped
+        moved = [not torch.equal(value[1], before[name]) for name, value in learner_of(loop).parameters.items()]
+        assert any(moved) and all(torch.isfinite(value[1]).all() for value in learner_of(loop).parameters.values())
     finally:
         loop.close()
 
@@ -303,8 +307,8 @@ def test_population_based_training_revives_a_diverged_member():
             if any(d.copied and d.member == 1 for d in decisions):
                 break
             assert not any(d.opponent == 1 and d.copied for d in decisions)
-        assert 1 not in loop.fleet.shard.learner.stopped
-        assert all(torch.isfinite(value).all() for value in loop.fleet.shard.learner.parameters.values())
+        assert 1 not in learner_of(loop).stopped
+        assert all(torch.isfinite(value).all() for value in learner_of(loop).parameters.values())
     finally:
         loop.close()
 

@@ -21,6 +21,10 @@ from mmlib.training.loop import TrainingLoop, train
 PAPER = PBTConfig()
 
 
+def learner_of(loop):
+    return loop.fleet.shard.learner
+
+
 def population(windows, hyper=None, config=PAPER, seed=0):
     state = pbt.PopulationState.start(config, len(windows), seed)
     state.windows = [[[(0, value) for value in w]] for w in windows]
@@ -242,7 +246,7 @@ def test_a_copy_is_whole_and_the_logged_hyperparameters_are_in_force(lag):
                 if not decision.copied or any(d.copied and d.member == donor for d in decisions[place:]):
                     continue
                 copies += 1
-                for tensors in (loop.fleet.shard.learner.parameters, *loop.fleet.shard.learner.optimiser.slots.values()):
+                for tensors in (learner_of(loop).parameters, *learner_of(loop).optimiser.slots.values()):
                     assert all(torch.equal(value[member], value[donor]) for value in tensors.values())
                 for hidden, cell in (loop.fleet.shard.actors[0].state.cores["lstm"],):
                     assert not hidden[member].any() and not cell[member].any() and hidden[donor].any()
@@ -266,11 +270,11 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
             cores={n: tuple(x[[1, 1]] for x in s) for n, s in trajectory.cores.items()},
         )
         loop.fleet.copy(1, 0)
-        loop.fleet.shard.learner.update([twin], loop.hyper)
-        assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.fleet.shard.learner.parameters.values())
+        learner_of(loop).update([twin], loop.hyper)
+        assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in learner_of(loop).parameters.values())
         loop.hyper.learning_rate[0] *= 2
-        loop.fleet.shard.learner.update([twin], loop.hyper)
-        assert not all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in loop.fleet.shard.learner.parameters.values())
+        learner_of(loop).update([twin], loop.hyper)
+        assert not all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in learner_of(loop).parameters.values())
     finally:
         loop.close()
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ class Divided:
 
     def __init__(self, config, *bounds):
         edges = [0, *bounds, config.population]
-        self.shards = [Shard(config, range(a, b)) for a, b in zip(edges, edges[1:])]
+        self.shards = [Shard(config, range(a, b)) for a, b in pairwise(edges)]
 
     def everyone(self, method, *arguments):
         return [getattr(shard, method)(*arguments) for shard in self.shards]
@@ -127,7 +128,7 @@ def test_a_member_of_a_shard_has_its_number_in_the_population():
 
 def test_what_was_cut_is_joined_again():
     state = {"a": torch.arange(12).view(6, 2), "deep": [{"b": torch.arange(3)}], "seed": torch.tensor(7), "none": None}
-    parts = [cut(state, range(0, 1), 3), cut(state, range(1, 3), 3)]
+    parts = [cut(state, range(1), 3), cut(state, range(1, 3), 3)]
     assert parts[1]["a"].tolist() == [[4, 5], [6, 7], [8, 9], [10, 11]] and parts[0]["deep"][0]["b"].tolist() == [0]
     assert same_numbers(join(parts), state)
 

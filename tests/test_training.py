@@ -14,6 +14,10 @@ from mmlib.training.loop import TrainingLoop, train
 LEVEL = "explore_object_locations_small_mini"
 
 
+def learner_of(loop):
+    return loop.fleet.shard.learner
+
+
 def config(**overrides):
     base = dict(level=LEVEL, method="mm", num_envs=4, unroll=10, learner_batches=2, width=48, height=36, conv1=(4, 2))
     base |= dict(agent_steps=480, log_every=80, checkpoint_every=160, alpha=[[0, 0.0], [400, 1.0]])
@@ -87,10 +91,10 @@ def test_updates_change_only_what_was_used(tmp_path):
     changed = {}
     for cost in (0.0, 1.0):
         loop = TrainingLoop(config(alpha=[[0, 0.0]], transfer_cost=cost))
-        before = {name: p.clone() for name, p in loop.fleet.shard.learner.parameters.items()}
+        before = {name: p.clone() for name, p in learner_of(loop).parameters.items()}
         loop.iterate()
         loop.close()
-        changed[cost] = {name for name, p in loop.fleet.shard.learner.parameters.items() if not torch.equal(p, before[name])}
+        changed[cost] = {name for name, p in learner_of(loop).parameters.items() if not torch.equal(p, before[name])}
     assert "heads.small.weight" in changed[0.0] and "heads.big.weight" not in changed[0.0]
     assert {"heads.small.weight", "heads.big.weight"} <= changed[1.0]
 
@@ -159,10 +163,10 @@ def test_any_agent_can_be_tied_in_any_way(tmp_path, method, ties):
 def _changes(**settings) -> tuple[dict, dict]:
     """What one iteration changes in a learner: its parameters before, and after."""
     loop = TrainingLoop(config(**settings))
-    before = {name: value.detach().clone() for name, value in loop.fleet.shard.learner.parameters.items()}
+    before = {name: value.detach().clone() for name, value in learner_of(loop).parameters.items()}
     loop.iterate()
     loop.close()
-    return before, loop.fleet.shard.learner.parameters
+    return before, learner_of(loop).parameters
 
 
 def test_the_value_of_a_constituent_that_does_not_act_is_trained_where_each_is():
@@ -189,7 +193,7 @@ def test_updates_of_an_unroll_deal_the_environments_out_anew():
     loop = TrainingLoop(config())
     seen = []
     for _ in range(3):
-        seen.append([part.tolist() for part in loop.fleet.shard.learner._batches()])
+        seen.append([part.tolist() for part in learner_of(loop)._batches()])
         loop.iterate()
     loop.close()
     assert all(sorted(i for part in parts for i in part) == [0, 1, 2, 3] for parts in seen)
@@ -202,7 +206,7 @@ def test_an_annealed_learning_rate_falls_to_nothing():
     loop = TrainingLoop(config(anneal=True, agent_steps=80))
     while loop.agent_steps < 80:
         loop.iterate()
-    at_end = {name: value.detach().clone() for name, value in loop.fleet.shard.learner.parameters.items()}
+    at_end = {name: value.detach().clone() for name, value in learner_of(loop).parameters.items()}
     loop.iterate()
     loop.close()
-    assert all(torch.equal(value, at_end[name]) for name, value in loop.fleet.shard.learner.parameters.items())
+    assert all(torch.equal(value, at_end[name]) for name, value in learner_of(loop).parameters.items())

@@ -37,7 +37,7 @@ Shards = Annotated[
 ]
 Ray = Annotated[
     str | None,
-    typer.Option(envvar="MMLIB_RAY", help="The Ray cluster: HOST:PORT, or auto for this machine's. See docs/scaling.md."),
+    typer.Option(envvar="MMLIB_RAY", help="The Ray cluster: HOST:PORT, or auto: this machine's. See docs/scaling.md."),
 ]
 Backend = Annotated[str | None, typer.Option("--backend", help="auto, dmlab, gymnasium or minilab.")]
 
@@ -287,7 +287,7 @@ def read_settings(settings: list[str] | None, device: str | None = None, backend
 
 
 def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
-    """Where populations train: on Ray if its cluster or a number of shards is given, else (None) in the run's process."""
+    """Where populations train: on Ray if its cluster or a number of shards is given, else (None) in the run."""
     if shards is None and ray is None:
         return None
     from mmlib.training.ray_fleet import RayFleets

@@ -48,7 +48,9 @@ class Trajectory:
 
     def by_member(self) -> dict[str, Any]:
         """The fields, the members' axis the first of every tensor."""
-        timed = {name: x.transpose(0, 1) for name, x in vars(self).items() if name not in OF_MEMBERS}
+        timed = {
+            name: x.transpose(0, 1) for name, x in vars(self).items() if name not in OF_MEMBERS
+        }
         return timed | {name: getattr(self, name) for name in OF_MEMBERS}
 
     @classmethod

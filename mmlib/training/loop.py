@@ -58,10 +58,10 @@ def train(
     with RunWriter(directory, resolved) as writer, StopRequests() as requests:
         deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
         while True:
-            loop = TrainingLoop(config, make_fleet(config))
-            began = 0
+            fleet, began = None, 0
             try:
-                record = Recorder(config, writer, report)
+                fleet = make_fleet(config)
+                loop, record = TrainingLoop(config, fleet), Recorder(config, writer, report)
                 resume(loop, record, writer)
                 began = loop.agent_steps
                 _run(loop, record, writer, requests)
@@ -72,7 +72,8 @@ def train(
                     raise
                 print(f"mmlib: {death}; going on from the last checkpoint", file=sys.stderr, flush=True)
             finally:
-                loop.close()
+                if fleet is not None:
+                    fleet.close()
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
 
 

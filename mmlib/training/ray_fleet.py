@@ -8,8 +8,10 @@ Needs `pip install mmlib[ray]`, and the same mmlib on every machine.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, Literal
 
 from mmlib.config import ConfigError, RunConfig
@@ -66,8 +68,20 @@ class RayFleets:
         return max(1, each)
 
     def __call__(self, config: RunConfig) -> RayFleet:
-        """The fleet of a run."""
-        return RayFleet(config, self.number(config))
+        """The fleet of a run, when all its shards are there; fewer of them if the cluster loses places meanwhile."""
+        began = time.monotonic()
+        while True:
+            shards = self.number(config)
+            fleet = RayFleet(config, shards)
+            while not fleet.placed(seconds=1.0):
+                if self.number(config) < shards:
+                    fleet.kill()
+                    break
+                if time.monotonic() - began > PATIENCE:
+                    what, each = _needs(config)
+                    say_once(f"waiting for places for {shards} shards, each with {each} {what}")
+            else:
+                return fleet
 
 
 class RayFleet:
@@ -81,18 +95,15 @@ class RayFleet:
         else:
             options = {"num_cpus": 1, "num_gpus": each}
         bounds = [config.population * k // shards for k in range(shards + 1)]
-        self.members = [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self.members = [range(a, b) for a, b in pairwise(bounds)]
         actor = ray.remote(**options, max_restarts=0)(Shard)
         self._actors = [actor.remote(config, members) for members in self.members]
-        self._wait_for_places(f"{shards} shards with {each} {what} each")
+        self._made = [actor.process.remote() for actor in self._actors]
 
-    def _wait_for_places(self, what: str) -> None:
-        """Waits until every shard is made; says so if the cluster has no place for them for the time being."""
-        ray, made = _ray(), [actor.process.remote() for actor in self._actors]
-        ready, waiting = ray.wait(made, num_returns=len(made), timeout=PATIENCE)
-        if waiting:
-            say_once(f"waiting for {what}; the cluster has {_in_words(ray.cluster_resources())}")
-        self._results(made)
+    def placed(self, seconds: float) -> bool:
+        """Whether all shards are made, after `seconds` at most; raises what went wrong in making one."""
+        _, waiting = _ray().wait(self._made, num_returns=len(self._made), timeout=seconds)
+        return not waiting and bool(self._results(self._made))
 
     def everyone(self, method: str, *arguments: Any) -> list[Any]:
         """See `Fleet.everyone`."""
@@ -121,9 +132,13 @@ class RayFleet:
         ray = _ray()
         with suppress(Exception):  # of one that is gone
             ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=10)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the shards as they are."""
         for actor in self._actors:
             with suppress(Exception):
-                ray.kill(actor)
+                _ray().kill(actor)
 
 
 def _needs(config: RunConfig) -> tuple[str, int]:
@@ -144,7 +159,3 @@ def _ray() -> Any:
 def _first_words(error: Exception) -> str:
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
     return said[0] if said else type(error).__name__
-
-
-def _in_words(resources: dict[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items()) if name in ("CPU", "GPU"))

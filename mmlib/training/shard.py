@@ -84,9 +84,8 @@ class Shard:
             staggered=config.staggered,
             **config.level_settings,
         )
-        seed = self.seeds[2] + different
-        setting = {"unroll": config.unroll, "reward_clip": config.reward_clip, "task": task}
-        return Actor(level, agent, seed=seed, members=self.members, **setting)
+        at = {"unroll": config.unroll, "seed": self.seeds[2] + different, "task": task}
+        return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, **at)
 
     def iterate(self, hyper: Hyperparameters) -> Outcome:
         """One unroll of every environment and the updates that fall into it, with the population's `hyper` `[P]`."""
