@@ -9,6 +9,7 @@ from benchmarks.peers.measure import Measured, Meter, arguments, largest_change,
 from benchmarks.peers.network import first_convolution
 from mmlib.config import make_config
 from mmlib.training.fitting import check
+from mmlib.training.fleet import InProcess
 from mmlib.training.loop import TrainingLoop
 
 
@@ -17,14 +18,15 @@ def train(args: argparse.Namespace, together: Any = None) -> Measured:
     setting = dict(level=args.level, method="small", backend="minilab", lag=args.lag)
     size = dict(width=args.width, height=args.height, conv1=first_convolution(args.height))
     config = check(make_config({**setting, **size, "num_envs": args.num_envs, "unroll": args.unroll}))
-    loop, meter, going_on = TrainingLoop(config), Meter(args.seconds, args.warm_up, together), True
+    fleet = InProcess(config)
+    loop, meter, going_on = TrainingLoop(config, fleet), Meter(args.seconds, args.warm_up, together), True
     try:
-        weights = list(loop.learner.agent.parameters())
+        weights = list(fleet.shard.learner.agent.parameters())
         before = [weight.detach().clone() for weight in weights]
         while going_on:
             loop.iterate()
             going_on = meter.add(loop.agent_steps)
-        return meter.rate, loop.learner.updates, largest_change(before, weights)
+        return meter.rate, loop.updates, largest_change(before, weights)
     finally:
         loop.close()
 
