@@ -44,7 +44,7 @@ def run(
     conv1 = (8, 4) if height >= 72 else (4, 2)
     config = check(make_config({**setting, "dtype": dtype, "device": device, "conv1": conv1, "alpha": [[0, 0.5]]}))
     shard = Shard(config)
-    hyper = Hyperparameters.in_force(config, shard.learner.agent.spec, 0).to(device)
+    hyper = Hyperparameters.in_force(config, shard.learner.agent.spec, 0).on(device)
     weights = shard.learner.agent.control_weights(hyper.alpha)
     (actor,) = shard.actors
     trajectory, _ = actor.rollout(weights, StageTimer())

@@ -75,7 +75,7 @@ def test_acting_and_learning_stay_on_the_device(method, monkeypatch):
     config = _config(method, optimiser="adam", max_grad_norm=40.0, value_targets="each", anneal=True)
     with OneDevice():
         agent = _agent(config)
-        learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).to(DEVICE)
+        learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on(DEVICE)
         trajectories = []
         for task in range(len(config.levels)):
             weights, state = agent.control_weights(hyper.alpha), agent.initial_state(N, task)

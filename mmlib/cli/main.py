@@ -19,6 +19,7 @@ from mmlib.cli.common import Results, Unfailing, UsageError, bad_input, fail, re
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
+    from mmlib.experiments.batch import Outcome
     from mmlib.training.ray_fleet import RayFleets
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -203,10 +204,7 @@ def figure(
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         given = read_settings(settings, device, backend)
-        fleets = read_fleets(shards, ray) if train else None
-        if fleets is not None:  # read by the runs, wherever in the notebook they are started
-            os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)
-            jobs = jobs or fleets.runs_at_once(given.get("device", "cpu"))
+        jobs = _over_ray(shards, ray, jobs, device) if train else jobs
         tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     outcomes = []
     for task in tasks:
@@ -214,11 +212,26 @@ def figure(
             outcomes.append(batch.execute(task))
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on from the last checkpoints", code=130)
+    _say(outcomes)
+
+
+def _say(outcomes: list[Outcome]) -> None:
+    """A table of several levels, and a failure if one failed."""
+    from mmlib.experiments import batch
+
     if len(outcomes) > 1:
         print(batch.table(outcomes))
     broken = [outcome for outcome in outcomes if outcome.error]
     if broken:
         fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+
+
+def _over_ray(shards: str | None, ray: str | None, jobs: int | None, device: str | None) -> int | None:
+    """Has the runs use Ray if it is asked for, wherever in a notebook they are started; how many at once."""
+    if (fleets := read_fleets(shards, ray)) is None:
+        return jobs
+    os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)
+    return jobs or fleets.runs_at_once(device or "cpu")
 
 
 @notebooks.command()

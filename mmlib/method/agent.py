@@ -189,7 +189,6 @@ class MixMatchAgent(nn.Module):
         Args:
           observation: uint8 `[P, N, 3, H, W]`; first: bool `[P, N]`; state: before this step.
           weights: `[P, K]`, the control policy's.
-          generator: of what is drawn; one, or one for each member.
         """
         last_action, last_reward = state.last_action[None], state.last_reward[None]
         seen = (observation[None], last_action, last_reward, first[None])  # T = 1

@@ -48,13 +48,10 @@ class Hyperparameters:
         columns = ([float(member[name]) for member in members] for name in run)
         return cls(*(torch.tensor(column) for column in columns))
 
-    def of(self, members: range) -> Hyperparameters:
-        """Those of some members."""
-        return Hyperparameters(*(x[members.start : members.stop] for x in vars(self).values()))
-
-    def to(self, device: str | torch.device) -> Hyperparameters:
-        """The same on a device."""
-        return Hyperparameters(*(x.to(device) for x in vars(self).values()))
+    def on(self, device: str | torch.device, members: range | None = None) -> Hyperparameters:
+        """Those of some members, or of all, on a device."""
+        part = slice(None) if members is None else slice(members.start, members.stop)
+        return Hyperparameters(*(x[part].to(device) for x in vars(self).values()))
 
 
 class Learner:
@@ -181,10 +178,9 @@ class Learner:
         action, selected = (torch.cat([x, x[-1:]]) for x in (batch.action, batch.selected))
         return self.agent.control_log_probs(outputs.policies, weights, action, selected)[:-1]
 
-    @torch.no_grad()
     def member(self, member: int) -> list[Tensor]:
         """A copy of a member's weights and what the optimiser remembers of them."""
-        return [value[member].clone() for value in self._everything()]
+        return [value[member].detach().clone() for value in self._everything()]
 
     @torch.no_grad()
     def replace(self, member: int, values: Sequence[Tensor]) -> None:

@@ -22,7 +22,7 @@ from mmlib.numerics.precision import product
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
 HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, no value error pushed into the torso
 LSTM_GAIN = 0.58  # PyTorch's deviation; larger states make the heads' steps too long
-NARROW = 64  # outputs of a linear layer, below which a CPU takes a member at a time
+NARROW = 64  # outputs, below which a CPU rounds products in a batch otherwise than one alone
 CHUNK = 128  # frames a convolution call takes; larger ones thrash the CPU's allocator
 
 State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURES] each
@@ -48,8 +48,6 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x W + b of each member, `[P, M, in] -> [P, M, out]`."""
         if len(x) > 1 and x.device.type == "cpu" and self.weight.shape[-1] < NARROW:
-            # A CPU rounds narrow products in a batch otherwise than each alone; a member's numbers
-            # are not to depend on who is beside it.
             rows = zip(*(whole.split(1) for whole in (self.bias, x, self.weight)), strict=True)
             return torch.cat([product(torch.baddbmm, self.dtype, *row) for row in rows])
         return product(torch.baddbmm, self.dtype, self.bias, x, self.weight)

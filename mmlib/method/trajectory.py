@@ -5,16 +5,12 @@ Shape letters: T time, P population, N environments of a member.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmlib.method.networks import State, moved
-
-OF_MEMBERS = ("weights", "cores")  # fields without an axis of time
 
 
 @dataclass(frozen=True)
@@ -41,23 +37,10 @@ class Trajectory:
 
         in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
         observation = cut(in_memory).movedim(-1, 3)
-        others = {"observation", *OF_MEMBERS}
+        others = {"observation", "weights", "cores"}
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
         cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
         return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
-
-    def by_member(self) -> dict[str, Any]:
-        """The fields, the members' axis the first of every tensor."""
-        timed = {
-            name: x.transpose(0, 1) for name, x in vars(self).items() if name not in OF_MEMBERS
-        }
-        return timed | {name: getattr(self, name) for name in OF_MEMBERS}
-
-    @classmethod
-    def of_members(cls, values: Mapping[str, Any]) -> Trajectory:
-        """The trajectory whose `by_member` this is."""
-        timed = {name: x.transpose(0, 1) for name, x in values.items() if name not in OF_MEMBERS}
-        return cls(**timed, **{name: values[name] for name in OF_MEMBERS})
 
     def to(self, device: str | torch.device) -> Trajectory:
         """The trajectory with its tensors on a device; those that are there are not copied."""

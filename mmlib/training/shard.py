@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +89,7 @@ class Shard:
 
     def iterate(self, hyper: Hyperparameters) -> Outcome:
         """One unroll of every environment and the updates that fall into it, with the population's `hyper` `[P]`."""
-        hyper = hyper.of(self.members).to(self.config.device)
+        hyper = hyper.on(self.config.device, self.members)
         weights = self.learner.agent.control_weights(hyper.alpha)
         if self._thread is None:
             made, episodes, evaluations = self._act(weights)
@@ -105,7 +105,7 @@ class Shard:
 
     def drain(self, hyper: Hyperparameters) -> Outcome:
         """Learns from what was made last, if that is not done yet."""
-        hyper, pending, self.pending = hyper.of(self.members).to(self.config.device), self.pending, None
+        hyper, pending, self.pending = hyper.on(self.config.device, self.members), self.pending, None
         return self._outcome([], [] if pending is None else [self._learn(pending, hyper)])
 
     def _outcome(
@@ -164,7 +164,7 @@ class Shard:
         learner = self.learner.state_dict()
         stopped = {self.members[member]: reason for member, reason in learner.pop("stopped").items()}
         return {
-            "pending": None if self.pending is None else [trajectory.by_member() for trajectory in self.pending],
+            "pending": None if self.pending is None else [_by_member(vars(trajectory)) for trajectory in self.pending],
             "learner": learner,
             "stopped": stopped,
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
@@ -175,7 +175,7 @@ class Shard:
         saved = cut(whole, self.members, self.config.population)
         stopped = {m - self.members.start: reason for m, reason in whole["stopped"].items() if m in self.members}
         pending = saved["pending"]
-        self.pending = None if pending is None else [Trajectory.of_members(fields) for fields in pending]
+        self.pending = None if pending is None else [Trajectory(**_by_member(fields)) for fields in pending]
         self.learner.load_state_dict({**saved["learner"], "stopped": stopped})
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
             actor.load_state_dict(state)
@@ -220,6 +220,12 @@ def part_of(agent: MixMatchAgent, config: RunConfig, members: range) -> MixMatch
     part = make_agent(config.model_copy(update={"population": len(members), "pbt": None}))
     part.load_state_dict(cut(agent.state_dict(), members, config.population))
     return part
+
+
+def _by_member(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A trajectory's fields with the axes of time and of members changed over, where it has both: its own inverse."""
+    alone = ("weights", "cores")  # without an axis of time
+    return {name: value if name in alone else value.transpose(0, 1) for name, value in fields.items()}
 
 
 def cut(state: Any, members: range, population: int) -> Any:
