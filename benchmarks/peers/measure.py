@@ -1,0 +1,89 @@
+"""What every peer's script shares: its arguments, its clock and its one line of output.
+
+It needs PyTorch and nothing else, for it runs in the peers' own environments too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+LEVEL = "explore_object_locations_small"
+WARM_UP_UPDATES = 2  # at least, before the clock starts
+
+
+def arguments(doc: str | None, given: Sequence[str] | None = None, **settings: Any) -> argparse.Namespace:
+    """Reads a script's arguments: what to train on, and the settings of its own, each with its default.
+
+    The process, and all that it starts, keeps to `--cores` of the machine's cores from then on.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--level", default=LEVEL, help="one of MiniLab's")
+    parser.add_argument("--width", type=int, default=96, help="of a frame, pixels")
+    parser.add_argument("--height", type=int, default=72, help="of a frame, pixels")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that are measured")
+    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds of training before that")
+    parser.add_argument("--cores", type=int, default=2, help="that it may use")
+    for name, default in settings.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=" ")
+    chosen = parser.parse_args(given)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: chosen.cores])
+    return chosen
+
+
+@dataclass
+class Meter:
+    """Agent steps a second, from an update after the warm-up to the first one that is `seconds` later."""
+
+    seconds: float
+    warm_up: float  # seconds since the first update
+    updates: int = 0
+    _points: list[tuple[float, int]] = field(default_factory=list)  # (time, agent steps): first update, start, end
+
+    def add(self, agent_steps: int) -> bool:
+        """Books an update after which `agent_steps` were learned from in all; returns whether there is time left."""
+        now = time.perf_counter()
+        self.updates += 1
+        if not self._points:
+            self._points.append((now, agent_steps))
+        elif len(self._points) == 1:
+            if self.updates > WARM_UP_UPDATES and now - self._points[0][0] >= self.warm_up:
+                self._points.append((now, agent_steps))
+        elif len(self._points) == 2 and now - self._points[1][0] >= self.seconds:
+            self._points.append((now, agent_steps))
+        return len(self._points) < 3
+
+    @property
+    def rate(self) -> float:
+        """Agent steps a second; raises RuntimeError if training ended before the time was over."""
+        if len(self._points) < 3:
+            raise RuntimeError(f"training ended after {self.updates} updates, before there was anything to measure")
+        (start, first), (end, last) = self._points[1:]
+        return (last - first) / (end - start)
+
+
+def largest_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """The largest change of a weight."""
+    return max(float((a.detach() - b.detach()).abs().max()) for a, b in zip(after, before, strict=True))
+
+
+def report(rate: float, updates: int, change: float) -> None:
+    """Prints the result, one line of JSON; raises RuntimeError if what ran was no training.
+
+    Args:
+      rate: agent steps a second.
+      updates: of the weights, warm-up included.
+      change: the largest of a weight, see `largest_change`.
+    """
+    if not change > 0.0:
+        raise RuntimeError(f"after {updates} updates no weight has changed")
+    row = {"agent_steps_per_second": round(rate, 1), "updates": updates, "largest_change_of_a_weight": change}
+    print(json.dumps(row), flush=True)
