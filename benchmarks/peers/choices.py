@@ -47,14 +47,30 @@ def peers(cores: int) -> tuple[Peer, ...]:
         dict(runners=1, num_envs=32, rollout=50, batch=1600, learners=1),
     )
     ppo = tuple(every(num_envs=(8, 32), threads=tuple(sorted({1, cores}))))
+    one_thread = dict(runs=cores, threads=1)
+    serial = tuple(every(serial=(1,), agents_per_env=(32,), rollout=(32, 100)))
+    many = f"{cores} runs of one thread"
     return (
         Peer("mmlib_lag0", "mmlib, lag 0: one thread", "mmlib_loop", (dict(lag=0),)),
         Peer("mmlib_lag1", "mmlib, lag 1: two threads", "mmlib_loop", (dict(lag=1),)),
-        Peer("mmlib_runs", f"mmlib, {cores} runs of one thread", "mmlib_loop", (dict(runs=cores),)),
+        Peer("mmlib_runs", f"mmlib, {many}", "mmlib_loop", (dict(runs=cores),)),
         Peer("sample_factory", "Sample Factory, APPO", "sample_factory_appo", sample_factory, "sample_factory"),
+        Peer(
+            "sample_factory_runs",
+            f"Sample Factory, APPO, {many}",
+            "sample_factory_appo",
+            tuple({**each, **one_thread} for each in serial),
+            "sample_factory",
+        ),
         Peer("monobeast", "MonoBeast's design", "monobeast", monobeast),
         Peer("ppo_lstm", "PPO with LSTM, 4 epochs", "ppo_lstm", ppo),
         Peer("ppo_lstm_1", "PPO with LSTM, 1 epoch", "ppo_lstm", tuple({**each, "epochs": 1} for each in ppo)),
+        Peer(
+            "ppo_lstm_1_runs",
+            f"PPO with LSTM, 1 epoch, {many}",
+            "ppo_lstm",
+            ({**one_thread, "num_envs": 32, "epochs": 1},),
+        ),
         Peer("rllib", "RLlib, IMPALA", "rllib_impala", rllib, "rllib"),
     )
 

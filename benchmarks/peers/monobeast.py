@@ -16,7 +16,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.peers.measure import Meter, arguments, largest_change, report
+from benchmarks.peers.measure import Measured, Meter, arguments, largest_change, report
 from benchmarks.peers.network import ACTIONS, Network, State
 from mmlib import levels
 from mmlib.method.vtrace import vtrace
@@ -103,11 +103,13 @@ def loss(network: Network, batch: Buffers, state: State) -> Tensor:
     return policy_loss + BASELINE_COST * baseline_loss + ENTROPY_COST * (log_policy.exp() * log_policy).sum()
 
 
-def learn(args: argparse.Namespace, network: Network, shared: Network, buffers: Buffers, free: Any, full: Any) -> Meter:
+def learn(
+    args: argparse.Namespace, meter: Meter, network: Network, shared: Network, buffers: Buffers, free: Any, full: Any
+) -> None:
     """The learner: a batch of buffers an update, after each of which the actors have the new weights."""
     torch.set_num_threads(args.learner_threads)
     optimiser = torch.optim.RMSprop(network.parameters(), LEARNING_RATE, alpha=DECAY, eps=EPSILON)
-    meter, going_on = Meter(args.seconds, args.warm_up), True
+    going_on = True
     while going_on:
         indices = [full.get() for _ in range(args.batch)]
         batch = {name: torch.stack([each[i] for i in indices]) for name, each in buffers.items()}
@@ -120,11 +122,10 @@ def learn(args: argparse.Namespace, network: Network, shared: Network, buffers: 
         optimiser.step()
         shared.load_state_dict(network.state_dict())
         going_on = meter.add((meter.updates + 1) * args.batch * args.unroll)
-    return meter
 
 
-def train(args: argparse.Namespace) -> tuple[float, int, float]:
-    """Agent steps a second, updates and the largest change of a weight."""
+def train(args: argparse.Namespace, together: Any = None) -> Measured:
+    """One run."""
     torch.manual_seed(0)
     network, shared = make_network(args), make_network(args).share_memory()
     shared.load_state_dict(network.state_dict())
@@ -137,12 +138,11 @@ def train(args: argparse.Namespace) -> tuple[float, int, float]:
         free.put(index)
     shares = [(args, seed, shared, buffers, free, full) for seed in range(args.actors)]
     actors = [context.Process(target=act, args=share, daemon=True) for share in shares]
-    meters: list[Meter] = []
-    learner = threading.Thread(
-        target=lambda: meters.append(learn(args, network, shared, buffers, free, full)), daemon=True
-    )
-    for worker in (*actors, learner):
-        worker.start()
+    meter = Meter(args.seconds, args.warm_up, together)
+    learner = threading.Thread(target=learn, args=(args, meter, network, shared, buffers, free, full), daemon=True)
+    for actor in actors:
+        actor.start()
+    learner.start()
     try:
         while learner.is_alive():
             learner.join(0.2)
@@ -152,10 +152,8 @@ def train(args: argparse.Namespace) -> tuple[float, int, float]:
         for actor in actors:
             actor.terminate()
             actor.join()
-    if not meters:
-        raise RuntimeError("the learner ended")
-    return meters[0].rate, meters[0].updates, largest_change(before, list(network.parameters()))
+    return meter.rate, meter.updates, largest_change(before, list(network.parameters()))
 
 
 if __name__ == "__main__":
-    report(*train(arguments(__doc__, actors=4, batch=8, unroll=100, learner_threads=1)))
+    report(train, arguments(__doc__, actors=4, batch=8, unroll=100, learner_threads=1))

@@ -7,6 +7,7 @@ frames only, as CleanRL's does.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 import mmlib.levels.gymnasium
-from benchmarks.peers.measure import Meter, arguments, largest_change, report
+from benchmarks.peers.measure import Measured, Meter, arguments, largest_change, report
 from benchmarks.peers.network import Network
 
 gymnasium.register_envs(mmlib.levels.gymnasium)
@@ -40,8 +41,9 @@ class Rollouts:
 
     def __init__(self, args: argparse.Namespace, network: Network):
         size = dict(width=args.width, height=args.height)
-        self.network, self.envs = network, gymnasium.make_vec(
-            f"MiniLab/{args.level}-v0", num_envs=args.num_envs, autoreset_mode="SameStep", **size
+        self.network, self.envs = (
+            network,
+            gymnasium.make_vec(f"MiniLab/{args.level}-v0", num_envs=args.num_envs, autoreset_mode="SameStep", **size),
         )
         self.frame, self.first = planar(self.envs.reset(seed=0)[0]), torch.ones(args.num_envs, dtype=torch.bool)
         self.state = network.initial_state(args.num_envs)
@@ -49,7 +51,7 @@ class Rollouts:
 
     @torch.no_grad()
     def play(self) -> dict[str, Tensor]:
-        """Frames, first steps, actions, their log-probabilities, values, advantages, `[T, B, ...]`; states `[1, B, .]`."""
+        """What a rollout has, by name, `[T, B, ...]` each; the state before it, "hidden" and "cell", `[1, B, 256]`."""
         firsts, actions, log_probs, values, rewards = [], [], [], [], []
         hidden, cell = self.state
         for t in range(len(self.frames)):
@@ -97,15 +99,16 @@ def loss(network: Network, batch: dict[str, Tensor]) -> Tensor:
     return policy_loss + VALUE_COST * value_loss - ENTROPY_COST * policy.entropy().mean()
 
 
-def train(args: argparse.Namespace) -> tuple[float, int, float]:
-    """Agent steps a second, updates and the largest change of a weight."""
+def train(args: argparse.Namespace, together: Any = None) -> Measured:
+    """One run."""
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     network = Network(args.height, args.width)
     before = [weight.detach().clone() for weight in network.parameters()]
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, eps=EPSILON)
-    rollouts, meter = Rollouts(args, network), Meter(args.seconds, args.warm_up)
-    while True:
+    rollouts, meter = Rollouts(args, network), Meter(args.seconds, args.warm_up, together)
+    going_on = True
+    while going_on:
         batch = rollouts.play()
         for _ in range(args.epochs):
             for chosen in torch.randperm(args.num_envs).chunk(args.minibatches):
@@ -113,11 +116,10 @@ def train(args: argparse.Namespace) -> tuple[float, int, float]:
                 loss(network, {name: each[:, chosen] for name, each in batch.items()}).backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
                 optimiser.step()
-        if not meter.add((meter.updates + 1) * args.num_envs * args.unroll):
-            break
+        going_on = meter.add((meter.updates + 1) * args.num_envs * args.unroll)
     rollouts.envs.close()
     return meter.rate, meter.updates * args.epochs * args.minibatches, largest_change(before, [*network.parameters()])
 
 
 if __name__ == "__main__":
-    report(*train(arguments(__doc__, num_envs=8, unroll=128, epochs=4, minibatches=4, threads=1)))
+    report(train, arguments(__doc__, num_envs=8, unroll=128, epochs=4, minibatches=4, threads=1))

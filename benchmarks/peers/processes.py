@@ -37,7 +37,7 @@ class Place:
 
 @dataclass
 class Environments:
-    """The virtual environments, one a peer, in a directory; those that are not there yet are made when asked for."""
+    """Virtual environments, one for each file of requirements, in a directory; made when they are first asked for."""
 
     directory: Path
     _pythons: dict[str, Path | Failed] = field(default_factory=dict)
@@ -46,12 +46,13 @@ class Environments:
         """The peer's interpreter. Raises Failed, the second time at once, if its environment cannot be made."""
         if peer.requirements is None:
             return Path(sys.executable)
-        if peer.name not in self._pythons:
+        name = peer.requirements
+        if name not in self._pythons:
             try:
-                self._pythons[peer.name] = _installed(self.directory / peer.requirements, peer.requirements)
+                self._pythons[name] = _installed(self.directory / name, name)
             except Failed as failed:
-                self._pythons[peer.name] = failed
-        found = self._pythons[peer.name]
+                self._pythons[name] = failed
+        found = self._pythons[name]
         if isinstance(found, Failed):
             raise found
         return found
@@ -72,7 +73,15 @@ def _installed(directory: Path, name: str) -> Path:
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and python.exists():
         return python
     print(f"installing {name} into {directory} …", file=sys.stderr, flush=True)
-    install = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-r", str(REQUIREMENTS / f"{name}.txt")]
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "-r",
+        str(REQUIREMENTS / f"{name}.txt"),
+    ]
     for command in ([sys.executable, "-m", "venv", str(directory)], install):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

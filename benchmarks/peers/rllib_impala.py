@@ -8,7 +8,6 @@ from typing import Any
 
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}  # before Ray is imported
 
-import gymnasium
 import numpy as np
 import ray
 import torch
@@ -20,7 +19,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.tune.registry import register_env
 from torch import Tensor
 
-from benchmarks.peers.measure import Meter, arguments, largest_change, report
+from benchmarks.peers.measure import Measured, Meter, arguments, largest_change, report
 from benchmarks.peers.network import FEATURES, Network
 
 
@@ -53,11 +52,11 @@ class AppendixA(TorchRLModule, ValueFunctionAPI):
         logits, values, (hidden, cell) = self.network(frames, first, state)
         return logits.transpose(0, 1), values.transpose(0, 1), {"hidden": hidden, "cell": cell}
 
-    def _forward(self, batch: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _forward(self, batch: dict[str, Any], **more: Any) -> dict[str, Any]:
         logits, _, state = self._run(batch)
         return {Columns.ACTION_DIST_INPUTS: logits, Columns.STATE_OUT: state}
 
-    def _forward_train(self, batch: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _forward_train(self, batch: dict[str, Any], **more: Any) -> dict[str, Any]:
         logits, values, _ = self._run(batch)
         return {Columns.ACTION_DIST_INPUTS: logits, Columns.EMBEDDINGS: values}
 
@@ -91,14 +90,16 @@ def flat_weights(algorithm: Any) -> list[Tensor]:
     return [torch.from_numpy(np.array(value)) for value in state.values()]
 
 
-def train(args: argparse.Namespace) -> tuple[float, int, float]:
-    """Agent steps a second, results (one a second; each of several updates) and the largest change of a weight."""
+def train(args: argparse.Namespace, together: Any = None) -> Measured:
+    """One run; as an update counts each of RLlib's results, which is of several."""
     torch.set_num_threads(args.threads)
     register_env("minilab", make_env)
-    ray.init(num_cpus=args.cores, num_gpus=0, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
+    ray.init(
+        num_cpus=args.cores, num_gpus=0, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False
+    )
     algorithm = make_config(args).build_algo()
     try:
-        before, meter, learned, going_on = flat_weights(algorithm), Meter(args.seconds, args.warm_up), 0, True
+        before, meter, learned, going_on = flat_weights(algorithm), Meter(args.seconds, args.warm_up, together), 0, True
         while going_on:
             result = algorithm.train().get("learners", {}).get("__all_modules__", {})
             trained = int(result.get("num_env_steps_trained_lifetime", 0)) * args.rollout // (args.rollout + 1)
@@ -111,4 +112,4 @@ def train(args: argparse.Namespace) -> tuple[float, int, float]:
 
 
 if __name__ == "__main__":
-    report(*train(arguments(__doc__, runners=1, num_envs=32, rollout=50, batch=1600, learners=0, threads=1)))
+    report(train, arguments(__doc__, runners=1, num_envs=32, rollout=50, batch=1600, learners=0, threads=1))

@@ -1,13 +1,12 @@
 """Sample Factory's APPO, on MiniLab's own batch as one environment of many agents or on single environments.
 
-Its last version wants Gymnasium 0.29, which `mmlib.levels.gymnasium` is too new for, so the levels are stepped directly.
+Its last version wants Gymnasium 0.29, for which `mmlib.levels.gymnasium` is too new: the levels are stepped directly.
 The network sees frames only.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from sample_factory.envs.env_utils import register_env
 from sample_factory.model.encoder import Encoder
 from sample_factory.train import make_runner
 
-from benchmarks.peers.measure import Meter, arguments, largest_change, report
+from benchmarks.peers.measure import Measured, Meter, arguments, largest_change, report
 from benchmarks.peers.network import ACTIONS, FEATURES, Torso
 from mmlib import levels
 from mmlib.spaces import SMALL
@@ -61,15 +60,19 @@ class Single(gymnasium.Wrapper):
 
     is_multiagent, num_agents = False, 1
 
+    def __init__(self, batch: Batch):
+        super().__init__(batch)
+        self.batch, self.frame = batch, None
+
     def reset(self, **_: Any) -> tuple[Any, Any]:
         """A frame `[3, H, W]`: of the episode that has begun by itself, but for the first."""
-        if not hasattr(self, "frame"):
-            self.frame = self.env.reset()[0][0].copy()
+        if self.frame is None:
+            self.frame = self.batch.reset()[0][0].copy()
         return self.frame, {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """An agent step."""
-        frames, reward, _, done, _ = self.env.step(action)
+        frames, reward, _, done, _ = self.batch.step(action)
         self.frame = frames[0].copy()
         return self.frame, float(reward[0]), False, bool(done[0]), {}
 
@@ -101,8 +104,8 @@ class AppendixA(Encoder):
 class Watch(AlgoObserver):
     """Reads the meter after each training step, and ends the training when the time is over."""
 
-    def __init__(self, args: argparse.Namespace):
-        self.meter, self.saved = Meter(args.seconds, args.warm_up), False
+    def __init__(self, meter: Meter):
+        self.meter, self.saved = meter, False
 
     def on_training_step(self, runner: Any, training_iteration_since_resume: int) -> None:
         """Books what the learner has learned from; the first time, has the weights saved."""
@@ -121,7 +124,9 @@ def settings(args: argparse.Namespace, directory: str) -> list[str]:
     chosen |= dict(worker_num_splits=args.splits, rollout=args.rollout, batched_sampling=args.agents_per_env > 1)
     chosen |= dict(serial_mode=bool(args.serial), async_rl=not args.serial, set_workers_cpu_affinity=False)
     chosen |= dict(use_rnn=True, rnn_type="lstm", rnn_size=FEATURES, nonlinearity="relu", normalize_input=False)
-    chosen |= dict(reward_clip=1.0, save_every_sec=10**6, save_best_every_sec=10**6, decorrelate_envs_on_one_worker=False)
+    chosen |= dict(
+        reward_clip=1.0, save_every_sec=10**6, save_best_every_sec=10**6, decorrelate_envs_on_one_worker=False
+    )
     return [f"--{name}={value}" for name, value in chosen.items()]
 
 
@@ -131,16 +136,16 @@ def weights(path: Path) -> list[torch.Tensor]:
     return [value for name, value in model.items() if "normalizer" not in name]
 
 
-def train(args: argparse.Namespace) -> tuple[float, int, float]:
-    """Agent steps a second, updates and the largest change of a weight."""
+def train(args: argparse.Namespace, together: Any = None) -> Measured:
+    """One run."""
     register_env("minilab", partial(make_env, args))
     global_model_factory().register_encoder_factory(partial(AppendixA, args))
     torch.set_num_threads(args.threads)  # in serial mode; its workers have one each
     with tempfile.TemporaryDirectory() as directory:
         parser, _ = parse_sf_args(settings(args, directory))
-        cfg, runner = make_runner(parse_full_cfg(parser, settings(args, directory)))
-        watch = Watch(args)
-        runner.register_observer(watch)
+        _, runner = make_runner(parse_full_cfg(parser, settings(args, directory)))
+        meter = Meter(args.seconds, args.warm_up, together)
+        runner.register_observer(Watch(meter))
         status = runner.init()
         if status == ExperimentStatus.SUCCESS:
             status = runner.run()
@@ -148,10 +153,9 @@ def train(args: argparse.Namespace) -> tuple[float, int, float]:
             raise RuntimeError(f"Sample Factory ended with status {status}")
         saved = sorted(Path(directory).glob("run/checkpoint_p0/checkpoint_*.pth"))
         change = largest_change(weights(saved[0]), weights(saved[-1]))
-    return watch.meter.rate, watch.meter.updates, change
+    return meter.rate, meter.updates, change
 
 
 if __name__ == "__main__":
     own = dict(num_workers=1, envs_per_worker=1, agents_per_env=32, splits=1, serial=1, threads=1, rollout=32)
-    chosen = arguments(__doc__, sys.argv[1:], **own)
-    report(*train(chosen))
+    report(train, arguments(__doc__, **own))

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.peers.choices import Peer, words
 
 ONE_RUN, SIDE_BY_SIDE = ("mmlib_lag0", "mmlib_lag1"), ("mmlib_runs",)
-COLUMNS = ("", "setting", "agent steps/s", "least–most", "one run of mmlib", "its runs side by side")
+COLUMNS = ("", "setting", "agent steps/s", "least–most", "mmlib, one run", "mmlib, side by side")
 
 Row = dict[str, Any]
 """peer, width, height, setting; and agent_steps_per_second, or failed: why it has none."""
@@ -29,9 +29,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, tuple[float | None, float | None]]:
     found = medians(rows)
     best = [max((found[name] for name in names if name in found), default=None) for names in (ONE_RUN, SIDE_BY_SIDE)]
     one_run, side_by_side = best
-    return {
-        peer: (one_run and one_run / rate, side_by_side and side_by_side / rate) for peer, rate in found.items()
-    }
+    return {peer: (one_run and one_run / rate, side_by_side and side_by_side / rate) for peer, rate in found.items()}
 
 
 def table(rows: Sequence[Row], peers: Sequence[Peer]) -> str:
