@@ -25,7 +25,7 @@ SIZES = ("96x72", "48x36")
 def try_once(peer: Peer, setting: Setting, place: Place, seconds: float, environments: Environments) -> Row:
     """One measurement as a row; what fails is a row too, and is said."""
     row: Row = dict(peer=peer.name, width=place.width, height=place.height, setting=setting)
-    said = f"{place.width}x{place.height}  {peer.name:<15}{words(setting)}"
+    said = f"{place.width}x{place.height}  {peer.name:<21}{words(setting)}"
     try:
         row["agent_steps_per_second"] = measure(peer, setting, place, seconds, environments)
         said += f": {row['agent_steps_per_second']:,.0f} agent steps/s"

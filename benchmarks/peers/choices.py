@@ -27,16 +27,21 @@ def every(**values: tuple[int, ...]) -> Iterator[Setting]:
         yield dict(zip(values, combination))
 
 
+def distinct(*settings: Setting) -> tuple[Setting, ...]:
+    """Settings without repetition: on one core some are the same."""
+    return tuple(setting for place, setting in enumerate(settings) if setting not in settings[:place])
+
+
 def peers(cores: int) -> tuple[Peer, ...]:
     """mmlib first, as it is used on `cores` cores, then the others."""
     batched = dict(envs_per_worker=2, agents_per_env=16, splits=2, serial=0)  # two halves in turn: double buffering
     single = dict(num_workers=cores, envs_per_worker=16, agents_per_env=1, splits=2, serial=0)
-    sample_factory = (
-        *every(serial=(1,), agents_per_env=(32, 64), threads=tuple(sorted({1, cores})), rollout=(32, 100)),
+    sample_factory = distinct(
+        *every(serial=(1,), agents_per_env=(32, 64), threads=(1, cores), rollout=(32, 100)),
         *({**batched, **more} for more in every(num_workers=(1, cores), rollout=(32, 100))),
         *({**single, **more} for more in every(rollout=(32, 100))),
     )
-    monobeast = (
+    monobeast = distinct(
         *every(actors=(cores, 2 * cores, 4 * cores), batch=(8,), learner_threads=(1,)),
         dict(actors=2 * cores, batch=8, learner_threads=cores),
         dict(actors=2 * cores, batch=32, learner_threads=1),
@@ -46,7 +51,7 @@ def peers(cores: int) -> tuple[Peer, ...]:
         dict(runners=1, num_envs=64, rollout=50, batch=3200),
         dict(runners=1, num_envs=32, rollout=50, batch=1600, learners=1),
     )
-    ppo = tuple(every(num_envs=(8, 32), threads=tuple(sorted({1, cores}))))
+    ppo = distinct(*every(num_envs=(8, 32), threads=(1, cores)))
     one_thread = dict(runs=cores, threads=1)
     serial = tuple(every(serial=(1,), agents_per_env=(32,), rollout=(32, 100)))
     many = f"{cores} runs of one thread"
