@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import typer
 
+from benchmarks.peers.network import first_convolution
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.learner import Hyperparameters
@@ -41,7 +42,7 @@ def run(
       serial ceiling 1 / (1/engine + 1/acting + 1/learning), and with lag 1 of min(engine and acting, learning).
     """
     setting = dict(level=level, method=method, width=width, height=height, num_envs=num_envs, unroll=unroll)
-    conv1 = (8, 4) if height >= 72 else (4, 2)
+    conv1 = first_convolution(height)
     config = check(make_config({**setting, "dtype": dtype, "device": device, "conv1": conv1, "alpha": [[0, 0.5]]}))
     shard = Shard(config)
     hyper = Hyperparameters.in_force(config, shard.learner.agent.spec, 0).on(device)

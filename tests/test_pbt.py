@@ -25,6 +25,23 @@ def learner_of(loop):
     return loop.fleet.shard.learner
 
 
+def iterated(loop):
+    """The trajectories that an iteration made."""
+    shard, made = loop.fleet.shard, []
+    act = shard._act
+
+    def acting(weights):
+        made.append(act(weights))
+        return made[-1]
+
+    shard._act = acting
+    try:
+        loop.iterate()
+    finally:
+        shard._act = act
+    return made[-1][0]
+
+
 def population(windows, hyper=None, config=PAPER, seed=0):
     state = pbt.PopulationState.start(config, len(windows), seed)
     state.windows = [[[(0, value) for value in w]] for w in windows]
@@ -259,9 +276,7 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
     """One update with a copied member's hyperparameters moves it exactly as it moves the donor on the same data."""
     loop = TrainingLoop(config(population=2, method="small"))
     try:
-        shard = loop.fleet.shard
-        loop.iterate()
-        (trajectory,), _, _ = shard._act(shard.learner.agent.control_weights(loop.hyper.alpha))
+        trajectory = iterated(loop)[0]
         for name in pbt.HYPER:
             getattr(loop.hyper, name)[0] = getattr(loop.hyper, name)[1]
         twin = type(trajectory)(
@@ -325,10 +340,8 @@ def test_a_methods_own_alpha_is_in_force_and_logged(tmp_path, adapted):
     loop = TrainingLoop(run)
     try:
         for _ in range(2):
-            loop.iterate()
-            shard = loop.fleet.shard
-            assert loop.hyper.alpha.tolist() == [0.0] * 3
-            assert shard.learner.agent.control_weights(loop.hyper.alpha).tolist() == [[1.0, 0.0]] * 3
+            (trajectory,) = iterated(loop)
+            assert loop.hyper.alpha.tolist() == [0.0] * 3 and trajectory.weights.tolist() == [[1.0, 0.0]] * 3
     finally:
         loop.close()
     train(run, tmp_path)

@@ -8,10 +8,13 @@ import threading
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
+from mmlib import levels
 from mmlib.config import make_config
+from mmlib.levels.bookkeeping import Episodes
 from mmlib.runs.reader import Run
 from mmlib.training import checkpoint, trained
 from mmlib.training.fleet import ShardDied
@@ -133,6 +136,17 @@ def test_what_was_cut_is_joined_again():
     assert same_numbers(join(parts), state)
 
 
+def test_a_batch_may_begin_with_any_of_its_seeds_environments():
+    whole = levels.make("explore_object_locations_small_mini", num_envs=4, seed=3, width=32, height=24)
+    part = levels.make("explore_object_locations_small_mini", num_envs=2, seed=3, width=32, height=24, first_env=2)
+    assert np.array_equal(part.reset(), whole.reset()[2:]) and not np.array_equal(part.reset(), whole.reset()[:2])
+    many, few = Episodes(3, 4, 60, staggered=True), Episodes(3, 2, 60, staggered=True, first_env=2)
+    assert [few.seed_of(i) for i in range(2)] == [many.seed_of(i) for i in (2, 3)]
+    assert few.cut.tolist() == many.cut[2:].tolist()
+    with pytest.raises(ValueError, match="first_env is -1; environments are numbered from 0"):
+        levels.make("explore_object_locations_small_mini", first_env=-1)
+
+
 class Dying(Divided):
     """A fleet that loses a shard at some of its calls."""
 
@@ -180,7 +194,7 @@ def test_without_ray_its_option_says_what_to_install(monkeypatch):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three nodes on this machine, with a core each; the first has none, and cannot be lost."""
+    """A cluster on this machine, whose first node has no core and cannot be lost."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
     from ray.cluster_utils import Cluster
 

@@ -180,7 +180,7 @@ def test_the_value_of_a_constituent_that_does_not_act_is_trained_where_each_is()
 def test_lambda_is_the_methods_unless_the_run_says_otherwise_and_s_counts_what_it_says():
     """The two readings of |S| differ by T: lambda = 1 a trajectory is lambda = T a step."""
     with_cores = TrainingLoop(config(method="mm_ff_lstm"))
-    assert with_cores.fleet.shard.learner.agent.spec.transfer_weight == 100.0
+    assert learner_of(with_cores).agent.spec.transfer_weight == 100.0
     with_cores.close()
     _, one = _changes(transfer_cost=1.0)
     _, same = _changes(transfer_cost=10.0, transfer_normalisation="steps")  # unroll 10

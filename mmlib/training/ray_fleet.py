@@ -38,24 +38,22 @@ class RayFleets:
     def __init__(self, address: str = "auto", shards: int | Literal["auto"] = "auto"):
         self.shards = shards
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the cluster unless the user says so
-        # Ray's future behaviour, and the right one here: actors that use no GPU see those that there are.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray = _ray()
+        self._ray = _ray()
         options = {"include_dashboard": False} if address == "auto" else {"address": address}
         try:
-            ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, **options)
+            self._ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
 
     @property
     def address(self) -> str:
         """Of the cluster, for other processes."""
-        return _ray().get_runtime_context().gcs_address
+        return self._ray.get_runtime_context().gcs_address
 
     def number(self, config: RunConfig) -> int:
         """The shards of a run: no more than were asked for, than there are members, and than the cluster carries."""
         what, each = _needs(config)
-        carried = int(_ray().cluster_resources().get(what, 0) // each)
+        carried = int(self._ray.cluster_resources().get(what, 0) // each)
         asked = config.population if self.shards == "auto" else min(config.population, self.shards)
         if 0 < carried < asked and self.shards != "auto":
             say_once(f"shards: {carried} in place of {asked}; each takes {each} {what}, and the cluster has no more")
@@ -64,12 +62,12 @@ class RayFleets:
     def runs_at_once(self, device: str) -> int:
         """How many runs the cluster carries: one, if each takes all that there is."""
         what = "CPU" if device == "cpu" else "GPU"
-        each = 1 if self.shards == "auto" else int(_ray().cluster_resources().get(what, 1) // self.shards)
+        each = 1 if self.shards == "auto" else int(self._ray.cluster_resources().get(what, 1) // self.shards)
         return max(1, each)
 
     def __call__(self, config: RunConfig) -> RayFleet:
         """The fleet of a run, when all its shards are there; fewer of them if the cluster loses places meanwhile."""
-        began = time.monotonic()
+        began, (what, each) = time.monotonic(), _needs(config)
         while True:
             shards = self.number(config)
             fleet = RayFleet(config, shards)
@@ -78,7 +76,6 @@ class RayFleets:
                     fleet.kill()
                     break
                 if time.monotonic() - began > PATIENCE:
-                    what, each = _needs(config)
                     say_once(f"waiting for places for {shards} shards, each with {each} {what}")
             else:
                 return fleet
@@ -88,7 +85,7 @@ class RayFleet:
     """The shards of a population as Ray actors; see `fleet.Fleet`."""
 
     def __init__(self, config: RunConfig, shards: int):
-        ray = _ray()
+        self._ray = ray = _ray()
         what, each = _needs(config)
         if what == "CPU":
             options = {"num_cpus": min(each, max(1, int(ray.cluster_resources().get("CPU", each))))}
@@ -102,12 +99,12 @@ class RayFleet:
 
     def placed(self, seconds: float) -> bool:
         """Whether all shards are made, after `seconds` at most; raises what went wrong in making one."""
-        _, waiting = _ray().wait(self._made, num_returns=len(self._made), timeout=seconds)
+        _, waiting = self._ray.wait(self._made, num_returns=len(self._made), timeout=seconds)
         return not waiting and bool(self._results(self._made))
 
     def everyone(self, method: str, *arguments: Any) -> list[Any]:
         """See `Fleet.everyone`."""
-        shared = [_ray().put(argument) for argument in arguments]
+        shared = [self._ray.put(argument) for argument in arguments]
         return self._results([getattr(actor, method).remote(*shared) for actor in self._actors])
 
     def copy(self, donor: int, member: int) -> None:
@@ -119,26 +116,25 @@ class RayFleet:
         return next(actor for actor, some in zip(self._actors, self.members, strict=True) if member in some)
 
     def _results(self, calls: list[Any]) -> list[Any]:
-        ray = _ray()
+        raised = self._ray.exceptions
         try:
-            return ray.get(calls)
-        except ray.exceptions.RayTaskError as error:  # raised in a shard: as it would have been here
+            return self._ray.get(calls)
+        except raised.RayTaskError as error:  # raised in a shard: as it would have been here
             raise error.cause if isinstance(error.cause, Exception) else error from None
-        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+        except (raised.RayActorError, raised.ObjectLostError) as error:
             raise ShardDied(f"a shard is gone: {_first_words(error)}") from None
 
     def close(self) -> None:
         """Ends the shards: asked first, so that their levels end, and then by Ray."""
-        ray = _ray()
         with suppress(Exception):  # of one that is gone
-            ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=10)
+            self._ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=10)
         self.kill()
 
     def kill(self) -> None:
         """Ends the shards as they are."""
         for actor in self._actors:
             with suppress(Exception):
-                _ray().kill(actor)
+                self._ray.kill(actor)
 
 
 def _needs(config: RunConfig) -> tuple[str, int]:
