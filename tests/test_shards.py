@@ -212,7 +212,7 @@ def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
 
     nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.wait_for_nodes()
-    run = config(agent_steps=80 * 120, checkpoint_every=800)
+    run = config(agent_steps=80 * 60, checkpoint_every=800)
     train(run, tmp_path / "here")
     fleets, made = RayFleets(cluster.address, 3), []
     assert fleets.number(run) == 3 and fleets.number(config(population=2)) == 2
