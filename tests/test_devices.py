@@ -11,10 +11,9 @@ from torch.utils._pytree import tree_leaves
 
 from mmlib import levels
 from mmlib.config import make_config
-from mmlib.method.agent import AgentState
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import METHODS
-from mmlib.method.trajectory import Trajectory
+from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.shard import make_agent
 
@@ -50,53 +49,44 @@ def _agent(config):
         return make_agent(config)
 
 
-def _trajectory(agent, task, config):
-    """What an actor leaves: buffers on the host, recurrent states and weights on the device."""
-    shape, size = (P, N), (3, config.height, config.width)
-    return Trajectory(
-        observation=torch.zeros(T + 1, *shape, *size, dtype=torch.uint8),
-        last_action=torch.zeros(T + 1, *shape, dtype=torch.int64),
-        last_reward=torch.zeros(T + 1, *shape),
-        first=torch.zeros(T + 1, *shape, dtype=torch.bool),
-        action=torch.zeros(T, *shape, dtype=torch.int64),
-        reward=torch.zeros(T, *shape),
-        log_prob=torch.zeros(T, *shape),
-        selected=torch.zeros(T, *shape, dtype=torch.int64),
-        weights=agent.control_weights(torch.zeros(P, device=DEVICE)),
-        cores=agent.initial_state(N, task).cores,
-    )
+def _actor(config, agent, task=0):
+    """An actor that was at work on the CPU and goes on with an agent on the device, as after a resumption."""
+    level = levels.make(config.levels[task], num_envs=P * N, seed=1, width=config.width, height=config.height)
+    here = make_agent(config.model_copy(update={"device": "cpu"}))
+    actor = Actor(level, here, unroll=T, reward_clip=1.0, seed=1, task=task)
+    saved = actor.state_dict()
+    actor.agent, actor.device = agent, agent.device
+    actor.load_state_dict(saved)
+    actor.generators = None  # there is none on "meta"
+    return actor
+
+
+@pytest.fixture
+def no_numbers(monkeypatch):
+    """The two places that ask the device for numbers, of which there are none; they do so on any device."""
+    monkeypatch.setattr(Learner, "_stop_the_diverged", lambda self, loss, norm: None)
+    real = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: torch.zeros(x.shape, dtype=x.dtype) if x.is_meta else real(x))
 
 
 # mm_three takes the union of its supports at each call (`torch.unique`), whose shape depends on numbers.
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "mm_three"])
-def test_acting_and_learning_stay_on_the_device(method, monkeypatch):
-    # The one place that asks for numbers, of which there are none; it does so on any device.
-    monkeypatch.setattr(Learner, "_stop_the_diverged", lambda self, loss, norm: None)
+def test_acting_and_learning_stay_on_the_device(method, no_numbers):
     config = _config(method, optimiser="adam", max_grad_norm=40.0, value_targets="each", anneal=True)
+    agent = _agent(config)
+    actors = [_actor(config, agent, task) for task in range(len(config.levels))]
     with OneDevice():
-        agent = _agent(config)
         learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on(DEVICE)
-        trajectories = []
-        for task in range(len(config.levels)):
-            weights, state = agent.control_weights(hyper.alpha), agent.initial_state(N, task)
-            frames = torch.zeros(P, N, 3, config.height, config.width, dtype=torch.uint8, device=DEVICE)
-            acted = agent.step(frames, torch.ones(P, N, dtype=torch.bool, device=DEVICE), state, weights, None, task)
-            assert {acted.action.device, acted.log_prob.device} == {torch.device(DEVICE)}
-            trajectories.append(_trajectory(agent, task, config))
+        weights = agent.control_weights(hyper.alpha)
+        trajectories = [actor.rollout(weights, StageTimer())[0] for actor in actors]
+        assert {x.device.type for trajectory in trajectories for x in tensors(vars(trajectory))} == {DEVICE}
         diagnostics = learner.update(trajectories, hyper)
-        assert {value.device for value in diagnostics.values()} == {torch.device(DEVICE)}
+        assert {value.device.type for value in diagnostics.values()} == {DEVICE}
         learner.replace(1, learner.member(0))
+    for actor in actors:
+        assert {x.device.type for x in tensors(tuple(actor.state))} == {DEVICE}
+        actor.level.close()
 
 
-def test_a_resumed_actor_acts_on_its_device():
-    """A checkpoint is read onto the CPU; what it holds goes back to where the agent is ("meta" here)."""
-    config = make_config({"level": LEVEL, "method": "mm", "num_envs": N, "unroll": T, "width": 48, "height": 36})
-    level = levels.make(LEVEL, backend="minilab", num_envs=N, seed=1, width=48, height=36)
-    actor = Actor(level, make_agent(config), unroll=T, reward_clip=1.0, seed=1)
-    saved = actor.state_dict()
-    actor.device = torch.device("meta")
-    actor.load_state_dict(saved)
-    level.close()
-    state = AgentState(*actor.state)
-    tensors = [state.last_action, state.last_reward, *(x for core in state.cores.values() for x in core or ())]
-    assert {tensor.device.type for tensor in tensors} == {"meta"}
+def tensors(tree):
+    return [x for x in tree_leaves(tree) if isinstance(x, torch.Tensor)]

@@ -67,18 +67,17 @@ class Learner:
     def update(
         self, trajectories: Sequence[Trajectory], hyper: Hyperparameters
     ) -> dict[str, Tensor]:
-        """Learns from the trajectories of each level (one a level) in `learner_batches` updates.
+        """Learns from the trajectories, one a level, in `learner_batches` updates.
 
-        The environments are dealt out anew each time, by the run's seed: the last update sees the
-        most off-policy data, and it should not be the same environments'.
+        They are on the agent's device. The environments are dealt out anew each time, by the run's
+        seed: the last update sees the most off-policy data, and it should not be the same ones'.
 
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
-        here = [trajectory.to(self.config.device) for trajectory in trajectories]
         parts = self._batches()
         return average(
-            [self._update([t.environments(part) for t in here], hyper) for part in parts]
+            [self._update([t.environments(part) for t in trajectories], hyper) for part in parts]
         )
 
     def _batches(self) -> Sequence[Tensor | slice]:

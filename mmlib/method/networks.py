@@ -9,7 +9,6 @@ environments of a member, M any number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -23,7 +22,7 @@ FEATURES = 256  # width of the torso's output and of every core (appendix A)
 HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, no value error pushed into the torso
 LSTM_GAIN = 0.58  # PyTorch's deviation; larger states make the heads' steps too long
 NARROW = 64  # outputs, below which a CPU rounds products in a batch otherwise than one alone
-CHUNK = 128  # frames a convolution call takes; larger ones thrash the CPU's allocator
+CHUNK = 128  # frames a convolution call takes on a CPU; larger ones thrash its allocator
 
 State = tuple[Tensor, Tensor]  # an LSTM's hidden and cell state, [P, N, FEATURES] each
 
@@ -88,10 +87,12 @@ class Torso(nn.Module):
         # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the
         # frames for it.
         first = self.conv1 / 255.0, self.bias1 - 0.5 * self.conv1.sum((2, 3, 4))
+        members = zip(*(x.unbind() for x in (*first, self.conv2, self.bias2)), strict=True)
+        size = CHUNK if frames.device.type == "cpu" else frames.shape[1]
         seen = [
-            self._convolve(chunk, first[0][p], first[1][p], self.conv2[p], self.bias2[p])
-            for p in range(frames.shape[0])
-            for chunk in frames[p].split(CHUNK)
+            self._convolve(chunk, *filters)
+            for whole, filters in zip(frames.unbind(), members, strict=True)
+            for chunk in whole.split(size)
         ]
         return F.relu(self.linear(torch.cat(seen).unflatten(0, frames.shape[:2])))  # (P, M, 256)
 
@@ -256,13 +257,6 @@ class FusedRecurrence(torch.autograd.Function):
             torch.bmm(d_gates[t], transposed, out=d_hidden).mul_(keep[t])
         d_weight = flatten_time(hiddens[:-1]).transpose(1, 2) @ flatten_time(d_gates)
         return d_gates, d_weight, None, d_hidden, d_cell
-
-
-def moved(
-    states: Mapping[str, State | None], device: str | torch.device
-) -> dict[str, State | None]:
-    """The cores' states, by name, on a device."""
-    return {n: s and (s[0].to(device), s[1].to(device)) for n, s in states.items()}
 
 
 def flatten_time(x: Tensor) -> Tensor:

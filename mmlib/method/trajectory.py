@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
-from mmlib.method.networks import State, moved
+from mmlib.method.networks import State
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class Trajectory:
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
         cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
         return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
-
-    def to(self, device: str | torch.device) -> Trajectory:
-        """The trajectory with its tensors on a device; those that are there are not copied."""
-        tensors = {name: x.to(device) for name, x in vars(self).items() if name != "cores"}
-        return Trajectory(**tensors, cores=moved(self.cores, device))
 
 
 @dataclass(frozen=True)

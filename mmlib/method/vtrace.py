@@ -27,7 +27,7 @@ def vtrace(
     clip_rho: float = 1.0,
     clip_c: float = 1.0,
 ) -> VTrace:
-    """Computes V-trace targets by the backward recursion of Espeholt et al., remark 1.
+    """Computes V-trace targets by the recursion of Espeholt et al., remark 1.
 
     v_s = V(x_s) + delta_s + gamma_s c_s (v_{s+1} - V(x_{s+1})),
     delta_s = rho_s (r_s + gamma_s V(x_{s+1}) - V(x_s)).
@@ -57,12 +57,21 @@ def vtrace(
     values_t = torch.cat([values[1:], bootstrap_value[None]])  # V(x_{s+1})
     deltas = rhos * (rewards + discounts * values_t - values)
 
-    error = torch.zeros_like(bootstrap_value)  # v_s - V(x_s)
-    errors = torch.empty_like(values)
-    for s in reversed(range(values.shape[0])):
-        error = deltas[s] + discounts[s] * cs[s] * error
-        errors[s] = error
-    vs = values + errors
-
+    vs = values + _backwards(deltas, discounts * cs)
     vs_t = torch.cat([vs[1:], bootstrap_value[None]])  # v_{s+1}
     return VTrace(vs=vs, advantages=rhos * (rewards + discounts * vs_t - values), rhos=rhos)
+
+
+def _backwards(terms: Tensor, decays: Tensor) -> Tensor:
+    """The recursion e_s = terms_s + decays_s e_{s+1} over `[T, ...]`, with e_T = 0.
+
+    By doubling, log2 T passes in place of T steps: after each, e_s is the sum of twice as many
+    terms from s on, and decays_s the product of as many decays.
+    """
+    reach, steps = 1, len(terms)
+    while reach < steps:
+        near = terms[:-reach] + decays[:-reach] * terms[reach:]
+        decays = torch.cat([decays[:-reach] * decays[reach:], decays[-reach:]])
+        terms = torch.cat([near, terms[-reach:]])  # no more than `reach` steps were left of these
+        reach *= 2
+    return terms

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mmlib.levels.base import Level, Step
 from mmlib.method.agent import Acted, AgentState, MixMatchAgent
-from mmlib.method.networks import moved
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.timing import StageTimer
 
@@ -53,8 +52,8 @@ class Actor:
         self.generators = [torch.Generator(self.device).manual_seed(seed + SEEDS_APART * m) for m in drawing]
         self.steps = 0  # agent steps of each environment
         self.began = np.zeros(level.num_envs, np.int64)  # [B], when the current episodes did
-        self.observation = self._frames(level.reset()).clone()
-        self.first = torch.ones(self.shape, dtype=torch.bool)
+        self.observation = self._here(level.reset()).clone()
+        self.first = torch.ones(self.shape, dtype=torch.bool, device=self.device)
         self.state = agent.initial_state(self.shape[1], task)
         self._buffers: list[dict[str, Tensor]] = []
 
@@ -67,25 +66,22 @@ class Actor:
     def act(self, weights: Tensor, timer: StageTimer) -> tuple[Acted, Step]:
         """One agent step in every environment with the control policy's `weights` `[P, K]`."""
         with timer("act"):
-            observation, first = self.observation.to(self.device), self.first.to(self.device)
-            acted = self.agent.step(observation, first, self.state, weights, self.generators, self.task)
-            joint = acted.action.cpu().numpy()
+            acted = self.agent.step(self.observation, self.first, self.state, weights, self.generators, self.task)
+            joint = acted.action.cpu().numpy()  # the one thing that the host waits for
             vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
         with timer("engine"):
             step = self.level.step(vectors)
         self.steps += 1
-        reward = torch.from_numpy(step.reward.reshape(self.shape))
-        reward = reward.clamp(-self.reward_clip, self.reward_clip).to(self.device)
+        reward = self._here(step.reward).clamp(-self.reward_clip, self.reward_clip)
         self.state = AgentState(acted.action, reward, acted.outputs.cores)
-        self.observation = self._frames(step.observation)
-        self.first = torch.from_numpy(step.done.reshape(self.shape).copy())
+        self.observation, self.first = self._here(step.observation), self._here(step.done).clone()
         return acted, step
 
     def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
         """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
 
-        The trajectory's tensors are one of two alternating sets of buffers: they stay valid until
-        the second rollout after this one, so that a learner may read one while the next is made.
+        The trajectory is on the agent's device, in one of two alternating sets of buffers: it stays valid
+        until the second rollout after this one, so that a learner may read one while the next is made.
         """
         buffers = self._next_buffers()
         cores, episodes = self.state.cores, []
@@ -93,10 +89,11 @@ class Actor:
             self._record(buffers, t)
             acted, step = self.act(weights, timer)
             episodes += self._finished(step.episode_return, step.episode_frames, step.done)
-            buffers["action"][t], buffers["reward"][t] = acted.action, self.state.last_reward
             buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
         self._record(buffers, self.unroll)
-        return Trajectory(**buffers, weights=weights, cores=cores), episodes
+        # What an agent did at a step, and got for it, is what came last at the next.
+        after = {"action": buffers["last_action"][1:], "reward": buffers["last_reward"][1:]}
+        return Trajectory(**buffers, **after, weights=weights, cores=cores), episodes
 
     def forget(self, member: int) -> None:
         """Zeroes the recurrent states of a member whose weights are somebody else's now."""
@@ -104,8 +101,12 @@ class Actor:
             for tensor in state or ():
                 tensor[member] = 0.0
 
-    def _frames(self, observation: np.ndarray) -> Tensor:
-        return torch.from_numpy(observation).unflatten(0, self.shape)
+    def _here(self, values: np.ndarray) -> Tensor:
+        """What the level says of its environments `[B, ...]`, as `[P, N, ...]` on the agent's device."""
+        host = torch.from_numpy(values).unflatten(0, self.shape)
+        if self.device.type != "cuda":
+            return host.to(self.device)
+        return host.pin_memory().to(self.device, non_blocking=True)  # the level goes on meanwhile
 
     def _record(self, buffers: dict[str, Tensor], t: int) -> None:
         """Writes what the agent sees before step t, and keeps it: the level overwrites its own."""
@@ -133,17 +134,17 @@ class Actor:
         return self._buffers[-1]
 
     def _new_buffers(self) -> dict[str, Tensor]:
-        steps, shape = self.unroll, self.shape
-        seen = self.observation.movedim(2, -1)  # colours last in memory
+        def zeros(steps: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+            return like.new_zeros(steps, *like.shape, dtype=dtype)
+
+        steps, reward = self.unroll, self.state.last_reward
         return {
-            "observation": torch.zeros(steps + 1, *seen.shape, dtype=seen.dtype).movedim(-1, 3),
-            "last_action": torch.zeros(steps + 1, *shape, dtype=torch.int64),
-            "last_reward": torch.zeros(steps + 1, *shape),
-            "first": torch.zeros(steps + 1, *shape, dtype=torch.bool),
-            "action": torch.zeros(steps, *shape, dtype=torch.int64),
-            "reward": torch.zeros(steps, *shape),
-            "log_prob": torch.zeros(steps, *shape),
-            "selected": torch.zeros(steps, *shape, dtype=torch.int64),
+            "observation": zeros(steps + 1, self.observation.movedim(2, -1)).movedim(-1, 3),  # colours last in memory
+            "last_action": zeros(steps + 1, self.state.last_action),
+            "last_reward": zeros(steps + 1, reward),
+            "first": zeros(steps + 1, self.first),
+            "log_prob": zeros(steps, reward),
+            "selected": zeros(steps, reward, torch.int64),
         }
 
     def state_dict(self) -> dict:
@@ -166,14 +167,11 @@ class Actor:
         for generator, state in zip(self.generators, saved["generators"]):
             generator.set_state(state.clone())  # it takes no view
         self.steps, self.began = saved["steps"], saved["began"].numpy().copy()
-        self.observation, self.first = saved["observation"], saved["first"]
+        self.observation, self.first = saved["observation"].to(self.device), saved["first"].to(self.device)
         action, reward, cores = saved["state"]
-        self.state = AgentState(
-            action.to(self.device),
-            reward.to(self.device),
-            moved(cores, self.device),
-        )
+        cores = {name: s and (s[0].to(self.device), s[1].to(self.device)) for name, s in cores.items()}
+        self.state = AgentState(action.to(self.device), reward.to(self.device), cores)
         if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
-            self.observation = self._frames(fresh).clone()
+            self.observation = self._here(fresh).clone()
             self.began[:] = self.steps
-            self.first = torch.ones(self.shape, dtype=torch.bool)
+            self.first = torch.ones_like(self.first)

@@ -118,7 +118,7 @@ class Shard:
         num_actions = self.learner.agent.space.num_actions
         actions = np.zeros((len(self.members), num_actions), np.int64)
         for trajectory in made:
-            for member, taken in enumerate(trajectory.action.unbind(1)):
+            for member, taken in enumerate(trajectory.action.cpu().unbind(1)):
                 actions[member] += np.bincount(taken.flatten().numpy(), minlength=num_actions)
         return Outcome(
             actions,
@@ -160,21 +160,22 @@ class Shard:
             actor.forget(place)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the members' future depends on (between iterations), the members' axis first: see `join`."""
+        """All that the members' future depends on (between iterations), on the CPU, members first: see `join`."""
         learner = self.learner.state_dict()
         stopped = {self.members[member]: reason for member, reason in learner.pop("stopped").items()}
-        return {
+        state = {
             "pending": None if self.pending is None else [_by_member(vars(trajectory)) for trajectory in self.pending],
             "learner": learner,
             "stopped": stopped,
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
         }
+        return _over_tensors(lambda parts: parts[0].cpu(), [state])
 
     def load_state_dict(self, whole: dict[str, Any]) -> None:
         """Continues where the `state_dict` of a whole population was taken."""
         saved = cut(whole, self.members, self.config.population)
         stopped = {m - self.members.start: reason for m, reason in whole["stopped"].items() if m in self.members}
-        pending = saved["pending"]
+        pending = _over_tensors(lambda parts: parts[0].to(self.config.device), [saved["pending"]])
         self.pending = None if pending is None else [Trajectory(**_by_member(fields)) for fields in pending]
         self.learner.load_state_dict({**saved["learner"], "stopped": stopped})
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
