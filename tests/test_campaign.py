@@ -15,7 +15,7 @@ from mmlib.config import ConfigError
 from mmlib.experiments import campaign
 from mmlib.experiments.design import ExperimentError, finished
 from mmlib.runs import sources
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import OtherRun, Run
 from mmlib.runs.records import RECORDS
 from mmlib.runs.sources import digest
 from mmlib.runs.writer import RunWriter
@@ -129,7 +129,7 @@ def record(job, state, frames):
 
 def test_another_configuration_in_a_runs_place_is_refused(tmp_path):
     record(planned(tmp_path)[0], "done", 100)
-    with pytest.raises(ExperimentError, match=r"small/seed1 holds a run of another .*learning_rate \(0.01 there, 0.02"):
+    with pytest.raises(OtherRun, match=r"small/seed1 holds a run of another .*learning_rate \(0.01 there, 0.02"):
         planned(tmp_path, arms={"fast": {"learning_rate": 0.02}})
 
 

@@ -8,6 +8,7 @@ from mmlib.config import ConfigError
 from mmlib.experiments import design
 from mmlib.experiments.design import ExperimentError, finished, plan
 from mmlib.experiments.presets import FIGURES, PRESETS
+from mmlib.runs.reader import OtherRun
 from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
@@ -115,9 +116,7 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
 
 def test_a_directory_with_another_configuration_is_refused(tmp_path):
     record(plan("3", "quick", results=tmp_path, settings={"discount": 0.5})[0])
-    with pytest.raises(
-        ExperimentError, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"
-    ):
+    with pytest.raises(OtherRun, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"):
         plan("3", "quick", results=tmp_path)
     plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
 

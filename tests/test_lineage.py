@@ -7,11 +7,12 @@ import pytest
 
 from mmlib.cli.main import app
 from mmlib.config import make_config
+from mmlib.errors import ResultsError
 from mmlib.figures import curriculum_plots
 from mmlib.method.schedule import piecewise
 from mmlib.runs import lineage
 from mmlib.runs.reader import Run
-from mmlib.runs.schedules import AlphaSchedule, ScheduleError
+from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
 
 START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}
@@ -105,14 +106,14 @@ def test_a_schedule_is_saved_and_replayed(run, tmp_path):
     ],
 )
 def test_a_schedule_of_another_space_is_refused(run, method, message):
-    with pytest.raises(ScheduleError, match=message):
+    with pytest.raises(ResultsError, match=message):
         AlphaSchedule.recorded(run).knots_for(method)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"knots": [[0]], "method": "mm", "space": "big756", "source": ""}'])
 def test_a_broken_schedule_is_named(tmp_path, text):
     (tmp_path / "alpha.json").write_text(text)
-    with pytest.raises(ScheduleError, match=r"alpha\.json is no recorded alpha schedule"):
+    with pytest.raises(ResultsError, match=r"alpha\.json is no recorded alpha schedule"):
         AlphaSchedule.load(tmp_path / "alpha.json")
 
 

@@ -159,7 +159,7 @@ def test_what_cannot_be_started_is_refused_in_words(tmp_path):
     experiment = make(tmp_path, SHORT)
     config = {**experiment.config.model_dump(mode="json"), "backend_in_force": "minilab", "entropy_cost": 0.5}
     RunWriter(tmp_path, config).close()
-    with pytest.raises(design.ExperimentError, match=r"another configuration: entropy_cost \(0.5 there"):
+    with pytest.raises(ResultsError, match=r"another configuration: entropy_cost \(0.5 there"):
         experiment.start()
 
 

@@ -257,7 +257,6 @@ def test_differences_leave_out_what_has_no_part_in_learning():
         "extra": None,
     }
     assert config_differences(one, two) == ["extra", "seed", "unroll"]
-    assert config_differences(one, two, ignore=["seed"]) == ["extra", "unroll"]
 
 
 def test_backends_in_force_differ():

@@ -15,7 +15,7 @@ from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
 from mmlib.runs.reader import RECORDED_FACTS, Run, find_runs, run_directory
 from mmlib.runs.records import RECORDS, DamagedRecord
-from mmlib.runs.schedules import AlphaSchedule, ScheduleError
+from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
 from mmlib.theory import facts
 from mmlib.training import checkpoint, trained
@@ -129,7 +129,7 @@ def test_recorded_schedule(tmp_path, text):
     path.write_bytes(text)
     try:
         schedule = AlphaSchedule.load(path)
-    except ScheduleError as error:
+    except ResultsError as error:
         assert str(path) in str(error)
         return
     assert schedule.knots and all(0 <= alpha <= 1 for _, alpha in schedule.knots)
@@ -138,7 +138,7 @@ def test_recorded_schedule(tmp_path, text):
 @pytest.mark.parametrize("harm", [{"method": "unknown"}, {}])
 def test_a_run_without_a_schedule_says_so(run, harm):
     (run / "config.json").write_text(json.dumps({**CONFIG, **harm}))
-    with pytest.raises(ScheduleError, match="does not have" if harm else "no alpha yet"):
+    with pytest.raises(ResultsError, match="does not have" if harm else "no alpha yet"):
         AlphaSchedule.recorded(Run(run))
 
 

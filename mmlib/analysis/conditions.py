@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.config import TIES
-from mmlib.experiments.design import ExperimentError, Job, as_recorded, figure_named, plan, preset_named
+from mmlib.experiments.design import Job, as_recorded, figure_named, plan, preset_named
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs, read_run
+from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
 
 VARIED = frozenset({"level", "method", "seed"})
 OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})
@@ -132,7 +132,7 @@ def planned_everywhere(
     for level in figure_named(figure).level_names(preset_named(preset, settings).miniature):
         try:
             jobs += plan(figure, preset, [level], methods, seeds, settings, results)
-        except ExperimentError:  # a run of another configuration lies where one of these would
+        except OtherRun:  # where one of these would lie
             continue
     found = planned(jobs, results)
     runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}

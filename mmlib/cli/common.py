@@ -55,10 +55,9 @@ def bad_input() -> Iterator[None]:
     from mmlib.config import ConfigError
     from mmlib.errors import ResultsError
     from mmlib.experiments.design import ExperimentError
-    from mmlib.runs.schedules import ScheduleError
     from mmlib.training.checkpoint import CheckpointError
 
-    known = (UsageError, ConfigError, ExperimentError, ResultsError, ScheduleError, CheckpointError)
+    known = (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError)
     try:
         yield
     except known as error:

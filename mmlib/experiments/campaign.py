@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,23 +77,18 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
     """The campaign's runs in order, each once, checked before any work.
 
     Raises:
-      ExperimentError: an unknown name, or a directory that holds a run of another configuration.
+      ExperimentError: an unknown name.  ResultsError: a directory that holds a run of another configuration.
       ConfigError: a setting that is unknown or out of its range.
     """
     preset = choose("preset", campaign.preset, PRESETS)
     figures = {figure.directory: figure for figure in FIGURES.values()}
     jobs: dict[Path, Job] = {}
     for block in campaign.blocks:
-        for seed in block.seeds:
-            for level in block.levels:
-                for arm in block.arms or tuple(campaign.arms):
-                    settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
-                    figure = figures.get(arm) if campaign.name == preset.name else None
-                    for method in block.methods:
-                        where = run_directory(results, campaign.name, arm, level, method, seed)
-                        jobs[where] = Job(
-                            configure(preset, level, method, seed, settings, figure), where, f"{arm} {level}"
-                        )
+        for seed, level, arm, method in product(block.seeds, block.levels, block.arms or campaign.arms, block.methods):
+            settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
+            figure = figures.get(arm) if campaign.name == preset.name else None
+            where = run_directory(results, campaign.name, arm, level, method, seed)
+            jobs[where] = Job(configure(preset, level, method, seed, settings, figure), where, f"{arm} {level}")
     for job in jobs.values():
         check_free(job)
     return list(jobs.values())

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.method.methods import METHODS
-from mmlib.runs.reader import Run, check_inside, config_differences, differences_in_words, file_name, run_directory
+from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory
 from mmlib.training.fitting import backend_in_force, check
 
 
@@ -86,8 +86,9 @@ def plan(
       results: the root of the results.
 
     Raises:
-      ExperimentError: an unknown name, or a directory that holds a run of another configuration.
-      ResultsError: a directory that holds something unreadable, or links that lead out of `results`.
+      ExperimentError: an unknown name.
+      ResultsError: a directory that holds a run of another configuration or something unreadable, or links that lead
+        out of `results`.
       ConfigError: a setting that is unknown or out of its range.
     """
     chosen_figure, chosen = figure_named(figure), preset_named(preset, settings)
@@ -175,17 +176,8 @@ def configure(
 
 
 def check_free(job: Job) -> None:
-    """Raises ExperimentError if the job's directory holds a run of another configuration."""
-    if (job.directory / "config.json").exists():
-        run = Run(job.directory)
-        wanted = as_recorded(job.config)
-        different = config_differences(run.config, wanted)
-        if different:
-            raise ExperimentError(
-                f"{job.directory} holds a run of another configuration: "
-                f"{differences_in_words(run.config, wanted, different)}; "
-                "choose another results directory or delete that run"
-            )
+    """Raises OtherRun if the job's directory holds a run of another configuration."""
+    check_same_run(job.directory, as_recorded(job.config))
 
 
 def finished(job: Job) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mmlib.errors import ResultsError
@@ -50,15 +50,10 @@ def _row(directory: Path, root: Path) -> dict[str, Any]:
     return row | {name: getattr(status, name) for name in ("frames", "total_frames", "last_return")}
 
 
-def filtered(table: pd.DataFrame, text: str = "", columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The rows that contain every word of `text` (in any column, whatever the case) and equal each of `columns`."""
-    kept = table
-    for name, value in (columns or {}).items():
-        kept = kept[kept[name].astype(str) == value]
-    for word in text.lower().split():
-        texts = [" ".join(str(cell) for cell in row).lower() for row in kept.itertuples(index=False)]
-        kept = kept[pd.Series([word in text for text in texts], index=kept.index, dtype=bool)]
-    return kept
+def filtered(table: pd.DataFrame, text: str) -> pd.DataFrame:
+    """The rows that contain every word of `text`, in any column, whatever the case."""
+    rows = (" ".join(map(str, row)).lower() for row in table.itertuples(index=False))
+    return table[np.array([all(word in row for word in text.lower().split()) for row in rows], bool)]
 
 
 def differences(one: Run, two: Run) -> pd.DataFrame:

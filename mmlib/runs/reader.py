@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], ignore: Iterable[str] = ()) -> list[str]:
-    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED` and `ignore`.
+def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED`.
 
     How long a run is has a part in what it learns where the learning rate falls to 0 over its length (`anneal`).
     """
@@ -62,18 +62,36 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any], igno
     names = {*one, *two} - NOT_COMPARED
     if one["anneal"] or two["anneal"]:
         names.add("agent_steps")
-    names -= set(ignore)
     if not ("alpha" in one and "alpha" in two):  # PBT adapts one of them, which "pbt" says
         names.discard("alpha")
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
 
-def differences_in_words(there: Mapping[str, Any], here: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Settings in which a recorded configuration differs from one that was asked for, with what each has."""
-    said = [f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names]
-    if "agent_steps" in names and (there.get("anneal") or here.get("anneal")):
+class OtherRun(ResultsError):
+    """A directory holds a run of another configuration than the one that was asked for."""
+
+
+def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = True) -> dict[str, Any]:
+    """The configuration of the run in a directory, {} if there is none.
+
+    shorter: whether `config` may ask for fewer agent steps than there are.
+    Raises OtherRun if it is another run than `config`'s, with what each has, or ResultsError if it cannot be read.
+    """
+    if not (directory / "config.json").exists():
+        return {}
+    there = read_config(directory)
+    names = config_differences(there, config)
+    if not shorter and config.get("agent_steps", 0) < there.get("agent_steps", 0):
+        names = sorted({*names, "agent_steps"})
+    if not names:
+        return there
+    said = [f"{name} ({there.get(name)!r} there, {config.get(name)!r} here)" for name in names]
+    if "agent_steps" in names and (there.get("anneal") or config.get("anneal")):
         said.append("and a learning rate that falls to 0 over a run (anneal) makes another length another run")
-    return ", ".join(said)
+    raise OtherRun(
+        f"{directory} holds a run of another configuration: {', '.join(said)}; "
+        "choose another results directory or delete that run"
+    )
 
 
 class Run:
@@ -102,8 +120,14 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """state.json as it is now: {"state": ..., "reason": ..., ...}; a run without one counts as failed."""
-        return {"state": "failed", "reason": self.broken} if self.broken else state_of(self.directory)
+        """state.json as it is now: {"state": ..., "reason": ..., ...}; one without a readable one failed."""
+        if self.broken:
+            return {"state": "failed", "reason": self.broken}
+        try:
+            facts = untrusted.read_object(self.directory / "state.json")
+        except (OSError, ValueError):
+            facts = {}
+        return facts if facts.get("state") in STATES else {"state": "failed", "reason": "no state was written"}
 
     @property
     def state(self) -> str:
@@ -161,15 +185,6 @@ def _frame(directory: Path, name: str) -> pd.DataFrame:
 def _known_frame(directory: Path, name: str, files: tuple[tuple[str, int, int], ...]) -> pd.DataFrame:
     """`_frame` of a run that is done, kept until one of its files (name, time, size) is another."""
     return _frame(directory, name)
-
-
-def state_of(directory: Path) -> dict[str, Any]:
-    """state.json; a directory without a readable one counts as failed."""
-    try:
-        facts = untrusted.read_object(directory / "state.json")
-    except (OSError, ValueError):
-        facts = {}
-    return facts if facts.get("state") in STATES else {"state": "failed", "reason": "no state was written"}
 
 
 def read_config(directory: Path) -> dict[str, Any]:

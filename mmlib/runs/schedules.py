@@ -7,17 +7,14 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmlib.errors import ResultsError
 from mmlib.method.methods import METHODS
 from mmlib.runs.lineage import best_member, trajectory
 from mmlib.runs.reader import Run
 from mmlib.runs.records import replace_text
-from mmlib.runs.untrusted import parse, read_bytes
+from mmlib.runs.untrusted import read_object
 
 Knots = tuple[tuple[int, float], ...]
-
-
-class ScheduleError(ValueError):
-    """A recorded schedule that cannot be read or replayed; the message names the file and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,16 @@ class AlphaSchedule:
     def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
         """alpha along the ancestry of a final member of `run`, the best by default.
 
-        Each change becomes two knots one agent step apart. Raises ScheduleError if the run has no such schedule.
+        Each change becomes two knots one agent step apart. Raises ResultsError if the run has no such schedule.
         """
         if run.method not in METHODS:
-            raise ScheduleError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
+            raise ResultsError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
         if not len(run.metrics()):
-            raise ScheduleError(f"{run.directory} has recorded no alpha yet")
+            raise ResultsError(f"{run.directory} has recorded no alpha yet")
         member = best_member(run) if member is None else member
         line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
         if not all(math.isfinite(value) for value in line.values):
-            raise ScheduleError(f"{run.directory} has no alpha in some of its records")
+            raise ResultsError(f"{run.directory} has no alpha in some of its records")
         knots = [(0, round(float(line.values[0]), 6))]
         for frames, value in zip(line.frames[1:], line.values[1:]):
             step, alpha = int(frames) // repeat, round(float(value), 6)
@@ -59,23 +56,23 @@ class AlphaSchedule:
 
     @classmethod
     def load(cls, path: Path) -> AlphaSchedule:
-        """Reads what `save` wrote. Raises ScheduleError."""
+        """Reads what `save` wrote. Raises ResultsError."""
         try:
-            values = parse(read_bytes(path))
+            values = read_object(path)
             knots = tuple((int(step), float(alpha)) for step, alpha in values["knots"])
             if not knots or not all(0 <= alpha <= 1 and step >= 0 for step, alpha in knots):
                 raise ValueError("it needs knots of agent steps from 0 and alpha in [0, 1]")
             return cls(knots, *(str(values[name]) for name in ("method", "space", "source")))
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ScheduleError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
+            raise ResultsError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
 
     def knots_for(self, method: str) -> Knots:
-        """The knots, for a run of `method`. Raises ScheduleError unless it mixes policies of the same space."""
+        """The knots, for a run of `method`. Raises ResultsError unless it mixes policies of the same space."""
         spec = METHODS[method]
         if not spec.mixes:
-            raise ScheduleError(f"method {method!r} has no alpha to replay a schedule with")
+            raise ResultsError(f"method {method!r} has no alpha to replay a schedule with")
         if spec.space.name != self.space:
-            raise ScheduleError(
+            raise ResultsError(
                 f"the schedule of {self.source} belongs to action space {self.space}, method {method!r} to "
                 f"{spec.space.name}"
             )

@@ -39,7 +39,9 @@ class RunStatus:
         try:
             run = Run(directory)
             rows = {name: read_rows(directory, name, last=LAST if name == "episodes" else 1) for name in RECORDS}
-            state, reason = state_now(run), str(run.facts.get("reason", ""))
+            state, reason = run.state, str(run.facts.get("reason", ""))
+            if state == "running" and not being_written(directory):
+                state = run.state.replace("running", "killed")  # it may have ended between the two looks
         except ResultsError as error:
             return cls("broken", str(error))
         settings = {**SETTING_DEFAULTS, **run.config}
@@ -57,10 +59,3 @@ class RunStatus:
             sum(returns) / len(returns) if returns else None,
             left / speed if speed else None,
         )
-
-
-def state_now(run: Run) -> str:
-    """The run's state, where a run that says "running" and has no process any more is "killed"."""
-    if run.state != "running" or being_written(run.directory):
-        return run.state
-    return "killed" if run.state == "running" else run.state  # it may have ended between the two looks

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mmlib.errors import ResultsError, Stopped
 from mmlib.runs import untrusted
 from mmlib.runs.owner import Claim, unwritable
-from mmlib.runs.reader import STATES, Run, config_differences, differences_in_words, read_config
+from mmlib.runs.reader import STATES, Run, check_same_run
 from mmlib.runs.records import (
     RECORDS,
     DamagedRecord,
@@ -51,8 +51,8 @@ class RunWriter:
         _config_text(config, ())  # refused before anything is made
         self._claim = Claim(self.directory)
         try:
-            before = _check_same_run(self.directory, config)
-            replace_text(self._path("config.json"), _config_text(config, before))
+            before = check_same_run(self.directory, config, shorter=False)
+            replace_text(self._path("config.json"), _config_text(config, before.get("sources", ())))
             for name in RECORDS:
                 self._open(name)
             self._write_state({"state": "running"})
@@ -163,25 +163,6 @@ def _config_text(config: Mapping[str, Any], made_by: Sequence[str]) -> str:
     except ValidationError as error:
         raise ResultsError(f"this configuration cannot be recorded: {sentence(error)}") from error
     return text
-
-
-def _check_same_run(directory: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The sources that the run there was made by, if there is one.
-
-    Raises ResultsError if it is another run than `config`'s, or a longer one.
-    """
-    if not (directory / "config.json").exists():
-        return ()
-    old = read_config(directory)
-    different = config_differences(old, config)
-    if config.get("agent_steps", 0) < old.get("agent_steps", 0):  # it may grow
-        different = sorted({*different, "agent_steps"})
-    if different:
-        raise ResultsError(
-            f"{directory} holds a run of another configuration: {differences_in_words(old, config, different)}; "
-            "choose another directory or delete that one"
-        )
-    return tuple(old.get("sources", ()))
 
 
 class Compressed(NamedTuple):
