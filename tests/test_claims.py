@@ -356,7 +356,7 @@ def test_theorys_claims_are_read_from_their_facts(tmp_path):
     write_facts(tmp_path, "remark_1", {"curves": {"linear": curve, "deep": curve, "deep, factorised": stuck}})
     family = {"cases": 2000, "violations": 0, "printed_line_false": 7}
     write_facts(tmp_path, "appendix_g", {"families": {"one": family}})
-    findings = {f.claim.number: f for f in claims.theory_findings(tmp_path / "theory" / "quick")}
+    findings = {f.claim.number: f for f in claims.findings_of(tmp_path / "theory" / "quick")}
     effects = {number: finding.evidence.effect for number, finding in findings.items()}
     verdicts = [findings[n].verdict for n in ("10a", "10b", "11a", "11b", "11c", "12")]
     assert verdicts == ["holds", "holds", "holds", "holds", "does not hold", "holds"]
@@ -408,7 +408,7 @@ def test_a_premise_needs_both_of_its_parts_on_one_level_and_five_runs(tmp_path, 
         if seed < 5:
             make_run("ff", seed, early=5, late=6)
             make_run("lstm", seed, early=2, late=9)
-    verdicts = {(p.curriculum, p.level): p.verdict for p in premises.check(tmp_path)}
+    verdicts = {(p.curriculum, p.level): p.verdict for p in premises.check(on_disk(tmp_path))}
     assert verdicts == {
         ("actions", LEVEL): "holds",
         ("cores", LEVEL): "not enough data",
@@ -434,12 +434,12 @@ def test_the_plain_multitask_agent_is_uneven_or_is_not(tmp_path, make_run):
                 for name, score in zip(level.split("+"), scores, strict=True)
             ]
             (directory / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert {p.level: p.verdict for p in premises.check(tmp_path)} == {
+    assert {p.level: p.verdict for p in premises.check(on_disk(tmp_path))} == {
         "+".join(tasks[:2]): "holds",
         "+".join(tasks[::2]): "does not hold",
     }
     (tmp_path / "baselines" / f"{tasks[0]}.json").unlink()  # each level's best is 1 then, which says nothing
-    assert premises.check(tmp_path) == []
+    assert premises.check(on_disk(tmp_path)) == []
 
 
 def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):

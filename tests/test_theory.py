@@ -144,4 +144,4 @@ def test_a_run_without_checkpoint_is_refused(tmp_path):
     with RunWriter(tmp_path, {"method": "mm", "seed": 1, "level": facts.LEVEL}) as writer:
         writer.finish()
     with pytest.raises(ResultsError, match="has no checkpoint"):
-        facts.trained(tmp_path)
+        facts._network(facts.SCALES["smoke"], "", str(tmp_path))

@@ -144,16 +144,11 @@ def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[i
     return findings
 
 
-def findings_of(condition: Condition, figure: str) -> list[Finding]:
-    """The claims of a figure ("controls" included) on one condition's runs; without data where it has none."""
+def findings_of(place: Condition | Path, figure: str = THEORY) -> list[Finding]:
+    """The claims of a figure ("controls" included) on one condition's runs, or those of section 3 and the appendices on
+    the measurements in a folder; without data where there is none."""
     listed = [claim for claim in (*CLAIMS, *CONTROLS) if claim.figure == figure]
-    return [tested(claim, condition) or _nothing(claim, "there are no runs for it here") for claim in listed]
-
-
-def theory_findings(folder: Path) -> list[Finding]:
-    """The claims of section 3 and the appendices on the measurements in a folder."""
-    listed = [claim for claim in CLAIMS if claim.figure == THEORY]
-    return [tested(claim, folder) or _nothing(claim, "it was not measured") for claim in listed]
+    return [tested(claim, place) or _nothing(claim, "there is nothing for it here") for claim in listed]
 
 
 def tested(claim: Claim, place: Condition | Path, least: int = ev.MIN_RUNS) -> Finding | None:

@@ -8,14 +8,13 @@ normalised scores only, so that of the multitask agent needs an expert's score f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from mmlib.analysis import evidence as ev
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Claim, Finding, tested
-from mmlib.analysis.conditions import Condition, on_disk
+from mmlib.analysis.conditions import Condition
 
 RUNS = 5  # of each agent, for a verdict
 UNEVEN = 0.1  # "uneven": so much of the way from random play to the expert (stated choice)
@@ -50,27 +49,14 @@ class Premise(NamedTuple):
         return next((verdict for verdict in (FAILS, TOO_FEW, UNDECIDED) if verdict in verdicts), HOLDS)
 
 
-def check(results: str | Path, preset: str | None = None, seeds: Collection[int] | None = None) -> list[Premise]:
-    """The premises on every level and in every condition that has runs of both agents (arguments as `on_disk`)."""
-    found = on_disk(results, None, preset, seeds)
-    return [
-        Premise(curriculum, level, condition.label, parts)
-        for curriculum, claims in PREMISES.items()
-        for condition, level in _places(found)
-        if len(parts := tuple(_parts(claims, _only(condition, level)))) == len(claims)
-    ]
-
-
-def _parts(claims: Iterable[Claim], place: Condition) -> Iterator[Finding]:
-    for claim in claims:
-        if (found := tested(claim, place, RUNS)) and found.evidence.unit != ev.RELATIVE:
-            yield found
-
-
-def _places(found: Collection[Condition]) -> Iterator[tuple[Condition, str]]:
-    places = [(condition, level) for condition in found for level in condition.runs]
-    yield from sorted(places, key=lambda place: place[1])
-
-
-def _only(condition: Condition, level: str) -> Condition:
-    return replace(condition, runs={level: condition.runs[level]})
+def check(conditions: Iterable[Condition]) -> list[Premise]:
+    """The premises on every level and in every condition (of `on_disk`) that has runs of both agents."""
+    places = sorted(((level, each) for each in conditions for level in each.runs), key=lambda place: place[0])
+    found = []
+    for curriculum, claims in PREMISES.items():
+        for level, condition in places:
+            here = replace(condition, runs={level: condition.runs[level]})
+            parts = tuple(part for claim in claims if (part := tested(claim, here, RUNS)))
+            if len(parts) == len(claims) and all(part.evidence.unit != ev.RELATIVE for part in parts):
+                found.append(Premise(curriculum, level, condition.label, parts))
+    return found

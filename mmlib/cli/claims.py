@@ -55,9 +55,10 @@ def premises(
     """
     from mmlib.analysis import claims as tests
     from mmlib.analysis import premises as tested
+    from mmlib.analysis.conditions import on_disk
 
     with bad_input():
-        found = tested.check(results, preset, _asked(preset, seeds, results))
+        found = tested.check(on_disk(results, None, preset, _asked(preset, seeds, results)))
     if as_json:
         print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
         return

@@ -16,7 +16,7 @@ from mmlib.experiments.notebooks import execute as execute_notebook
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
 from mmlib.experiments.reports import clock
 from mmlib.runs.owner import check_writable
-from mmlib.runs.reader import Run
+from mmlib.runs.status import RunStatus
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def tasks(
         found = _other(figure, drawn, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
     elif figure in FIGURES or figure in DRAWN_WITH:
         plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
-        found = [_level(figure, level, plan, drawn, common) for level in _levels(plan)]
+        here = dict.fromkeys(job.config.level for job in plan)
+        found = [_level(figure, level, plan, drawn, common) for level in here]
     else:
         names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}
         known = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
@@ -79,10 +80,6 @@ def tasks(
     except ResultsError as error:
         raise ResultsError(f"{error}, or where figures are put with --output") from error
     return found
-
-
-def _levels(plan: Sequence[Job]) -> list[str]:
-    return list(dict.fromkeys(job.config.level for job in plan))
 
 
 def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Mapping[str, Any]) -> Task:
@@ -134,12 +131,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         plan = outcome.task.plan
         done = sum(design.finished(job) for job in plan)
-        failed = [Run(job.directory).facts.get("reason", "") for job in plan if not design.finished(job) and _ran(job)]
+        failed = [RunStatus.read(job.directory).reason for job in plan if not design.finished(job)]
         said = outcome.error or "; ".join(filter(None, failed))
         count = f"{done} of {len(plan)}" if plan else ""
         lines.append(f"{outcome.task.name:<{width}}  {count:>9}  {clock(outcome.seconds):>8}  {said}".rstrip())
     return "\n".join(lines)
-
-
-def _ran(job: Job) -> bool:
-    return (job.directory / "config.json").exists()

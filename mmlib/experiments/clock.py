@@ -6,11 +6,13 @@ The rule is that of pbt.py: only episodes that began after a member's last chang
 from __future__ import annotations
 
 import math
-from collections import deque
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mmlib import levels
 from mmlib.config import PBTConfig, RunConfig
@@ -88,9 +90,8 @@ def episode_steps(config: RunConfig, level: str) -> float:
 def check(run: Run) -> list[str]:
     """What is wrong with the decisions of a run with population based training; nothing, if it kept the rule.
 
-    Plays its episodes and evaluations again in the order of their records, and compares each decision with what was
-    known then: whether the member was ready, when both sides had changed, how many episodes that began since were
-    compared, the earliest begin and the mean return.
+    Compares each decision with the episodes and evaluations that had ended by then: whether the member was ready, when
+    both sides had changed, how many episodes that began since were compared, the earliest begin and the mean return.
 
     Raises:
       ResultsError: the run has no population based training, or is from before episodes had a begin.
@@ -98,80 +99,45 @@ def check(run: Run) -> list[str]:
     """
     if run.config.get("pbt") is None:
         raise ResultsError(f"{run.directory} is a run without population based training")
-    decisions = read_rows(run.directory, "decisions")
-    replay = _Replay(run)
+    pbt, levels_played = PBTConfig(**run.config["pbt"]), run.config["level"].split("+")
+    trained = run.episodes()
+    compared = run.evaluations() if run.config["evaluation_envs"] else trained
+    changed, decided = Counter[int](), Counter[int]()  # by member: environment frames at its last change and decision
     wrong = []
-    for number, row in enumerate(decisions, start=1):
+    for number, row in enumerate(read_rows(run.directory, "decisions"), start=1):
         if "changed" not in row:
             raise ResultsError(f"{run.directory} does not say when its members changed: an older version wrote it")
-        replay.until(row["frames"])
-        wrong += [f"decision {number} (at {row['frames']} frames): {what}" for what in replay.wrong(row)]
-        replay.book(row)
-    return wrong
-
-
-@dataclass
-class _Member:
-    """What the records say of a member so far; times are its environment frames."""
-
-    changed: int = 0
-    ready: int = 0  # fresh episodes trained on since it decided
-    windows: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # level -> fresh (began, return)
-
-
-class _Replay:
-    """The records of a run, played again from one decision to the next."""
-
-    def __init__(self, run: Run):
-        self.config, self.levels = PBTConfig(**run.config["pbt"]), run.config["level"].split("+")
-        self.members = [_Member() for _ in range(run.config["population"])]
-        compared = "evaluations" if run.config["evaluation_envs"] else "episodes"
-        self.trained, self.compared = (deque(read_rows(run.directory, name)) for name in ("episodes", compared))
-
-    def until(self, frames: int) -> None:
-        """Takes the episodes that ended by then."""
-        while self.trained and self.trained[0]["frames"] <= frames:
-            row = self.trained.popleft()
-            member = self.members[row["member"]]
-            member.ready += row["began"] >= member.changed
-        while self.compared and self.compared[0]["frames"] <= frames:
-            row = self.compared.popleft()
-            member = self.members[row["member"]]
-            if row["began"] >= member.changed:
-                window = member.windows.setdefault(row.get("level", self.levels[0]), [])
-                window.append((row["began"], row["return"]))
-
-    def wrong(self, row: dict[str, Any]) -> list[str]:
-        """What a decision says otherwise than the episodes."""
-        said = []
-        fresh = self.members[row["member"]].ready
-        if fresh < self.config.ready:
-            said.append(f"{fresh} fresh episodes, where {self.config.ready} make ready")
-        for side, name in (("", "member"), ("opponent_", "opponent")):
-            facts = self._facts(self.members[row[name]])
+        member, now, said = row["member"], row["frames"], list[str]()
+        fresh = _fresh(trained, member, changed[member], now)
+        if (count := int((fresh["frames"] > decided[member]).sum())) < pbt.ready:
+            said.append(f"{count} fresh episodes, where {pbt.ready} make ready")
+        for side, other in (("", member), ("opponent_", row["opponent"])):
+            shown = _fresh(compared, other, changed[other], now)
+            facts = {**_window(shown, levels_played, pbt.window), "changed": changed[other]}
             if row["p"] is not None and facts["mean"] is None:
-                said.append(f"a comparison with member {row[name]}, whose window was not full")
+                said.append(f"a comparison with member {other}, whose window was not full")
             for fact, value in facts.items():
                 recorded = row[side + fact]
                 if recorded != value and not (recorded and value and math.isclose(recorded, value, rel_tol=1e-6)):
                     said.append(f"{side}{fact} is {recorded}, by the episodes {value}")
-        return said
-
-    def _facts(self, member: _Member) -> dict[str, Any]:
-        """What a decision should say of a member, by the names of `pbt.Decision`."""
-        windows = [member.windows.get(level, [])[-self.config.window :] for level in self.levels]
-        shown = [episode for window in windows for episode in window]
-        full = len(shown) == self.config.window * len(windows)
-        return {
-            "mean": sum(value for _, value in shown) / len(shown) if full else None,
-            "episodes": len(shown),
-            "began": min((began for began, _ in shown), default=None),
-            "changed": member.changed,
-        }
-
-    def book(self, row: dict[str, Any]) -> None:
-        """Books a decision."""
-        member = self.members[row["member"]]
-        member.ready = 0
+        wrong += [f"decision {number} (at {now} frames): {what}" for what in said]
+        decided[member] = now
         if row["copied"] or row["new"] != row["old"]:
-            member.changed, member.windows = row["frames"], {}
+            changed[member] = now
+    return wrong
+
+
+def _fresh(episodes: pd.DataFrame, member: int, changed: int, now: int) -> pd.DataFrame:
+    """A member's episodes that began after its last change and have ended."""
+    whose, began, ended = (episodes[name].to_numpy() for name in ("member", "began", "frames"))
+    return episodes[(whose == member) & (began >= changed) & (ended <= now)]
+
+
+def _window(fresh: pd.DataFrame, names: Sequence[str], window: int) -> dict[str, Any]:
+    """What a decision should say of the last fresh episodes of each level, by the names of `pbt.Decision`."""
+    shown = fresh.groupby("level").tail(window) if len(names) > 1 else fresh.tail(window)
+    return {
+        "mean": float(shown["return"].mean()) if len(shown) == window * len(names) else None,
+        "episodes": len(shown),
+        "began": int(shown["began"].min()) if len(shown) else None,
+    }

@@ -59,11 +59,11 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     Raises ResultsError if a record is damaged, OSError if the report cannot be written.
     """
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
-    parts = [_head(found), _premises(results, preset, seeds)]
+    conditions = on_disk(results, None, preset, seeds)
+    parts = [_head(found), _premises(conditions)]
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
         parts.append(_claim(number, sentence, own, path))
-    conditions = on_disk(results, None, preset, seeds)
     parts += [_controls(conditions), _transfer_costs(path, conditions)]
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
@@ -84,8 +84,8 @@ def _head(found: Sequence[Finding]) -> str:
     )
 
 
-def _premises(results: Path, preset: str | None, seeds: Collection[int] | None) -> str:
-    decided = [p for p in premises.check(results, preset, seeds) if p.verdict != TOO_FEW]
+def _premises(conditions: Sequence[Condition]) -> str:
+    decided = [p for p in premises.check(conditions) if p.verdict != TOO_FEW]
     rows = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided

@@ -147,12 +147,6 @@ def untrained(method: str, seed: int = 0) -> MixMatchAgent:
         )
 
 
-def trained(directory: str | Path) -> tuple[MixMatchAgent, dict[str, Any]]:
-    """The first member of a run's newest checkpoint, and the run's configuration. Raises as `training.trained.load`."""
-    found = load_trained(Path(directory))
-    return found.alone(0), found.config.model_dump(mode="json")
-
-
 def all_facts(
     results: str | Path, preset: str, methods: Sequence[str] = ("mm",), runs: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -195,9 +189,10 @@ def all_facts(
 
 def _network(scale: Scale, method: str, run: str) -> dict[str, Any]:
     if run:
-        agent, config = trained(run)
-        level, frame = config["level"], {"width": config["width"], "height": config["height"]}
-        label = f"{config['method']}, after {config['agent_steps'] / 1e6:g} M agent steps"
+        population = load_trained(Path(run))
+        agent, config = population.alone(0), population.config
+        level, frame = config.level, {"width": config.width, "height": config.height}
+        label = f"{config.method}, after {config.agent_steps / 1e6:g} M agent steps"
     else:
         agent, level, frame = untrained(method), LEVEL, FRAME
         label = f"{method}, untrained"
