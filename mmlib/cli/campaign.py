@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from mmlib.experiments.design import Job
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command to `app`."""
-    app.command()(campaign)
-
-
 def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
     workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,

@@ -9,14 +9,6 @@ import typer
 
 from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json, print_table, read_seeds
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
-    app.command()(claims)
-    app.command()(premises)
-    app.command()(report)
-
-
 Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")]
 

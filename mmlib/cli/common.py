@@ -50,14 +50,15 @@ class UsageError(ValueError):
 
 
 @contextmanager
-def bad_input() -> Iterator[None]:
-    """Turns errors that the user can cause into their sentence and exit code 2."""
+def bad_input(*others: type[ValueError]) -> Iterator[None]:
+    """Turns errors that the user can cause, `others` too, into their sentence and exit code 2."""
     from mmlib.config import ConfigError
     from mmlib.errors import ResultsError
     from mmlib.experiments.design import ExperimentError
     from mmlib.training.checkpoint import CheckpointError
 
-    known = (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError)
+    named = (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError)
+    known: tuple[type[Exception], ...] = named + others
     try:
         yield
     except known as error:

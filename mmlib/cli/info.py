@@ -12,13 +12,6 @@ import typer
 from mmlib.cli.common import AsJson, Results, print_json, print_table
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to the command line."""
-    commands: tuple[Callable[..., None], ...] = (levels, methods, presets, doctor)
-    for command in commands:
-        app.command()(command)
-
-
 def levels(as_json: AsJson = False) -> None:
     """List the levels.
 

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json
+
 Level = Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
-    commands: tuple[Callable[..., None], ...] = (baselines, video)
-    for command in commands:
-        app.command()(command)
-
-
-@contextmanager
-def _usage_error(kind: type[ValueError]) -> Iterator[None]:
-    """Turns an error that a user can cause into a `UsageError`."""
-    from mmlib.cli.common import UsageError
-
-    try:
-        yield
-    except kind as error:
-        raise UsageError(str(error)) from error
 
 
 def baselines(
@@ -38,8 +19,8 @@ def baselines(
     ] = None,
     backend: Annotated[str, typer.Option(help="auto or a backend of `mmlib levels`.")] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Measure also what is on record.")] = False,
-    results: Annotated[Path, typer.Option(help="The root of the results.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, once all is measured.")] = False,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
 ) -> None:
     """Measure the reference scores that are missing: random play in Small and in Big, and the scripted expert.
 
@@ -50,12 +31,11 @@ def baselines(
       mmlib baselines --level nav_maze_static_01 --json
     """
     from mmlib.analysis import baselines as scores
-    from mmlib.cli.common import UsageError, bad_input
     from mmlib.levels import LEVELS, check, dmlab, resolve_backend
 
+    with bad_input(ValueError):
+        check(level or next(iter(LEVELS)), backend)
     with bad_input():
-        with _usage_error(ValueError):
-            check(level or next(iter(LEVELS)), backend)
         if episodes is not None and episodes < 2:
             raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
         measured = {}
@@ -71,7 +51,7 @@ def baselines(
             cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
             print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
     if as_json:
-        print(json.dumps(measured, indent=2))
+        print_json(measured)
 
 
 def video(
@@ -90,9 +70,8 @@ def video(
       mmlib video explore_object_locations_small_mini --policy random -o random.mp4
       mmlib video nav_maze_static_01 --policy results/quick/runs/nav_maze_static_01/mm/seed0 -o run.mp4
     """
-    from mmlib.cli.common import bad_input
     from mmlib.figures import video as film
 
-    with bad_input(), _usage_error(film.VideoError):
+    with bad_input(film.VideoError):
         score = film.record(level, policy, output, seconds, seed, backend)
     print(f"{seconds:g} s of {policy} on {level}, reward {score:g}: {output}")

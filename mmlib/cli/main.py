@@ -263,19 +263,19 @@ def schedule(
     from mmlib.runs.reader import Run
     from mmlib.runs.schedules import AlphaSchedule
 
-    with bad_input():
-        try:
-            recorded = AlphaSchedule.recorded(Run(run), member)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+    with bad_input(ValueError):
+        recorded = AlphaSchedule.recorded(Run(run), member)
         if not output.parent.is_dir():
             raise UsageError(f"there is no directory {output.parent}")
     recorded.save(output)
     print(f"{output}: {len(recorded.knots)} knots of {recorded.source}")
 
 
-for _commands in (info, levels, claims, runs, campaign):
-    _commands.register(app)
+for _command in (
+    *(info.levels, info.methods, info.presets, info.doctor, levels.baselines, levels.video),
+    *(claims.claims, claims.premises, claims.report, runs.runs, runs.pack, runs.export, campaign.campaign),
+):
+    app.command()(_command)
 
 
 def read_settings(settings: list[str] | None, device: str | None = None, backend: str | None = None) -> dict[str, Any]:

@@ -11,12 +11,6 @@ import typer
 from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_table
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands to `app`."""
-    for command in (runs, pack, export):
-        app.command()(command)
-
-
 def runs(
     words: Annotated[list[str] | None, typer.Argument(help="Only runs with all of these in a column.")] = None,
     results: Results = Path("results"),
