@@ -12,6 +12,7 @@ import tempfile
 import time
 import weakref
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from mmlib.levels.base import (
     check_arguments,
     check_index,
 )
-from mmlib.levels.bookkeeping import Episodes
+from mmlib.levels.bookkeeping import CountedLevel
 from mmlib.levels.dmlab_process import Worker, WorkerDied, WorkerRefused
 from mmlib.levels.dmlab_worker import memory_size, views
 
@@ -81,7 +82,7 @@ def cache_directory() -> Path:
     return caches.directory() / "dmlab-maps"
 
 
-class DMLab:
+class DMLab(CountedLevel):
     """A level of DeepMind Lab, see `mmlib.levels.base.Level`.
 
     Environment i's episode e is `reset` with a seed made of (seed, i, e). `cut_episodes` counts workers that died.
@@ -124,18 +125,16 @@ class DMLab:
         check(name)
         check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env)
         _check_settings(renderer, settings)
-        self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
-        self.width, self.height = width, height
         seconds = _LEVELS[name][1] if episode_seconds is None else episode_seconds
-        self.episode_frames = round(seconds * FRAMES_PER_SECOND)
+        frames = round(seconds * FRAMES_PER_SECOND)
+        super().__init__(name, num_envs, seed, action_repeat, width, height, first_env, staggered, frames)
         self._settings = {k: _text(v) for k, v in settings.items()}
-        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered, first_env)
         self.cut_episodes = 0
         self._deaths: list[deque[float]] = [deque(maxlen=MAX_DEATHS) for _ in range(num_envs)]
         in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
         self._memory = tempfile.TemporaryFile(dir=in_memory)  # noqa: SIM115 - lives as long as the level
         self._memory.truncate(memory_size(num_envs, height, width))
-        self._frames, self._poses = views(mmap.mmap(self._memory.fileno(), 0), num_envs, height, width)
+        self._seen, self._poses = views(mmap.mmap(self._memory.fileno(), 0), num_envs, height, width)
         config = {"width": width, "height": height, "fps": FRAMES_PER_SECOND, "episodeLengthSeconds": seconds}
         self._setup = {
             "script": _LEVELS[name][0],
@@ -193,17 +192,18 @@ class DMLab:
             except (WorkerDied, WorkerRefused) as error:
                 death = WorkerDied(str(error))
 
-    def _begin(self, indices: list[int]) -> None:
+    def _begin(self, which: Iterable[int]) -> None:
         """Begins the current episode of those environments."""
+        indices = list(which)
         for i in indices:
-            self._workers[i].send("reset", self._episodes.seed_of(i))
+            self._workers[i].send("reset", self.seed_of(i))
         died = []
         for i in indices:
             try:
                 self._workers[i].receive()
             except WorkerDied as death:
                 self._replace(i, death)
-                self._episodes.finish(i, cut=True)
+                self._number[i] += 1
                 died.append(i)
         if died:
             self._begin(died)
@@ -211,37 +211,33 @@ class DMLab:
     def reset(self) -> NDArray[np.uint8]:
         """See `Level.reset`."""
         self._check_open()
-        self._episodes.restart()
-        self._begin(list(range(self.num_envs)))
-        return self._frames
+        return super().reset()
 
     def step(self, actions: NDArray[np.int32]) -> Step:
         """See `Level.step`. Raises WorkersDied when a worker dies again and again."""
         check_actions(actions, self.num_envs)
         self._check_open()
-        reward, done = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, np.bool_)
-        returns, lengths = np.full(self.num_envs, np.nan, np.float32), np.zeros(self.num_envs, np.int32)
-        planned = []
+        step, planned = self._nothing(), []
         for i, worker in enumerate(self._workers):
-            left = self._episodes.frames_to_cut(i)
+            left = self.frames_to_cut(i)
             cut = left is not None and left <= self.action_repeat
             frames = left if left is not None and cut else self.action_repeat
             planned.append((frames, cut))
-            worker.send("step", actions[i].tolist(), frames, self._episodes.seed_of(i, ahead=1), cut)
+            worker.send("step", actions[i].tolist(), frames, self.seed_of(i, ahead=1), cut)
         for i, (frames, cut) in enumerate(planned):
             try:
-                reward[i], ended = self._workers[i].receive()
+                step.reward[i], ended = self._workers[i].receive()
             except WorkerDied as death:
                 self._replace(i, death)
-                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=True)
+                self._finish(step, i, cut=True)
                 self._begin([i])
                 continue
             if ended:  # the engine does not play, nor count, what is left of the step
-                frames = min(frames, max(1, self.episode_frames - int(self._episodes.frames[i])))
-            self._episodes.add(i, float(reward[i]), frames)
+                frames = min(frames, max(1, self.episode_frames - int(self._frames[i])))
+            self._count(i, float(step.reward[i]), frames)
             if ended or cut:
-                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=not ended)
-        return Step(self._frames, reward, done, returns, lengths)
+                self._finish(step, i, cut=not ended)
+        return step
 
     def _check_open(self) -> None:
         if not self._stop.alive:
@@ -253,10 +249,6 @@ class DMLab:
         x, y, z, pitch, yaw, _ = self._poses[i].tolist()
         return Pose(x, y, z, (yaw + 180.0) % 360.0 - 180.0, pitch)
 
-    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
-        """Raises Unsupported."""
-        raise Unsupported("DeepMind Lab cannot put the agent somewhere; backend minilab can")
-
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """The observation, `[height, width, 3]`; Unsupported for any other size."""
         check_index(i, self.num_envs)
@@ -265,25 +257,7 @@ class DMLab:
                 f"DeepMind Lab draws in the size that the level was made with, {self.width} x {self.height}, "
                 f"not {width} x {height}"
             )
-        return np.ascontiguousarray(self._frames[i].transpose(1, 2, 0))
-
-    def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
-        """Raises Unsupported."""
-        raise Unsupported("dmlab draws no maps; backend minilab does")
-
-    def state_dict(self) -> dict[str, NDArray]:
-        """The numbers of the current episodes: DeepMind Lab cannot save what happens inside one."""
-        return self._episodes.state_dict()
-
-    def load_state_dict(self, state: dict[str, NDArray]) -> NDArray[np.uint8]:
-        """Begins the episodes after those of `state`, see `Level.load_state_dict`.
-
-        Raises:
-          ValueError: the state is of another level, seed or number of environments.
-        """
-        self._episodes.load_state_dict(state, self.name)
-        self._begin(list(range(self.num_envs)))
-        return self._frames
+        return np.ascontiguousarray(self._seen[i].transpose(1, 2, 0))
 
     def close(self) -> None:
         """See `Level.close`."""

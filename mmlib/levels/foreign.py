@@ -7,7 +7,7 @@ A frame is one step of the environment. Episodes end when the environment says s
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -17,19 +17,19 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from PIL import Image
 
 from mmlib.levels.base import (
     ActionBounds,
     Interface,
     LevelInfo,
-    Pose,
     Step,
     Unsupported,
     check_actions,
     check_arguments,
     check_index,
 )
-from mmlib.levels.bookkeeping import Episodes
+from mmlib.levels.bookkeeping import CountedLevel
 from mmlib.spaces import ActionSpace
 
 MAX_ACTIONS = 4096  # joint actions of a level; the agent's policy enumerates them
@@ -166,7 +166,7 @@ def _action_spaces(name: str, groups: dict[str, tuple[Any, ...]]) -> dict[str, A
     return found
 
 
-class GymnasiumLevel:
+class GymnasiumLevel(CountedLevel):
     """B copies of a Gymnasium environment behind the `Level` contract, one after another in this process.
 
     Args:
@@ -198,8 +198,6 @@ class GymnasiumLevel:
         **settings: Any,
     ):
         check_arguments(num_envs, seed, action_repeat, width, height, first_env=first_env)
-        self.name, self.num_envs, self.action_repeat = name, num_envs, action_repeat
-        self.width, self.height = width, height
         first = make_environment(name, **settings)
         if "rgb_array" in first.metadata.get("render_modes", []) and "render_mode" not in settings:
             first.close()
@@ -207,15 +205,16 @@ class GymnasiumLevel:
             first = make_environment(name, **settings)
         self._environments = [first] + [make_environment(name, **settings) for _ in range(num_envs - 1)]
         self._interface = describe(name, first, width, height)
-        self.episode_frames = self._interface.info.episode_frames
+        frames = self._interface.info.episode_frames
+        super().__init__(name, num_envs, seed, action_repeat, width, height, first_env, staggered, frames)
         self._values = list(groups_of(name, first.action_space).values())
-        self._episodes = Episodes(seed, num_envs, self.episode_frames, staggered, first_env)
         shape = self._interface.observation_shape
         self._seen = np.zeros((num_envs, *shape), np.uint8 if len(shape) == 3 else np.float32)
         self.reset()
 
-    def _begin(self, i: int) -> None:
-        self._see(i, self._environments[i].reset(seed=self._episodes.seed_of(i))[0])
+    def _begin(self, which: Iterable[int]) -> None:
+        for i in which:
+            self._see(i, self._environments[i].reset(seed=self.seed_of(i))[0])
 
     def _see(self, i: int, observation: Any) -> None:
         if self._seen.ndim == 2:
@@ -224,24 +223,16 @@ class GymnasiumLevel:
         picture = observation if observation.ndim == 3 else observation[..., None]
         self._seen[i] = resample(picture, self.width, self.height).transpose(2, 0, 1)
 
-    def reset(self) -> NDArray[Any]:
-        """See `Level.reset`."""
-        self._episodes.restart()
-        for i in range(self.num_envs):
-            self._begin(i)
-        return self._seen
-
     def step(self, actions: NDArray[np.int32]) -> Step:
         """See `Level.step`."""
         check_actions(actions, self.num_envs, self._interface.actions)
-        reward, done = np.zeros(self.num_envs, np.float32), np.zeros(self.num_envs, np.bool_)
-        returns, lengths = np.full(self.num_envs, np.nan, np.float32), np.zeros(self.num_envs, np.int32)
+        step = self._nothing()
         for i in range(self.num_envs):
-            reward[i], ended, cut = self._play(i, actions[i].tolist())
+            step.reward[i], ended, cut = self._play(i, actions[i].tolist())
             if ended or cut:
-                done[i], (returns[i], lengths[i]) = True, self._episodes.finish(i, cut=not ended)
-                self._begin(i)
-        return Step(self._seen, reward, done, returns, lengths)
+                self._finish(step, i, cut=not ended)
+                self._begin([i])
+        return step
 
     def _play(self, i: int, indices: list[int]) -> tuple[float, bool, bool]:
         """Holds an action in environment i: the reward, whether the episode ended, and whether it is to be cut."""
@@ -250,24 +241,12 @@ class GymnasiumLevel:
         for _ in range(self.action_repeat):
             observation, reward, terminated, truncated, _ = environment.step(action)
             total += float(reward)
-            self._episodes.add(i, float(reward), 1)
-            cut = self._episodes.frames_to_cut(i) == 0
+            self._count(i, float(reward), 1)
+            cut = self.frames_to_cut(i) == 0
             if terminated or truncated or cut:
                 return total, bool(terminated or truncated), cut
         self._see(i, observation)
         return total, False, False
-
-    def pose(self, i: int) -> Pose:
-        """Raises Unsupported."""
-        raise Unsupported("environments of Gymnasium have no pose; levels of minilab and dmlab do")
-
-    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
-        """Raises Unsupported."""
-        raise Unsupported("environments of Gymnasium have no pose; levels of minilab do")
-
-    def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
-        """Raises Unsupported."""
-        raise Unsupported("environments of Gymnasium have no map; levels of minilab do")
 
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """What the environment renders, resampled to `[height, width, 3]`; Unsupported if it cannot."""
@@ -279,21 +258,6 @@ class GymnasiumLevel:
         if not isinstance(picture, np.ndarray):
             raise Unsupported(f"{self.name} does not render to an array")
         return resample(picture, width, height)
-
-    def state_dict(self) -> dict[str, NDArray]:
-        """The numbers of the current episodes: what happens inside one cannot be saved."""
-        return self._episodes.state_dict()
-
-    def load_state_dict(self, state: dict[str, NDArray]) -> NDArray[Any]:
-        """Begins the episodes after those of `state`, see `Level.load_state_dict`.
-
-        Raises:
-          ValueError: the state is of another level, seed or number of environments.
-        """
-        self._episodes.load_state_dict(state, self.name)
-        for i in range(self.num_envs):
-            self._begin(i)
-        return self._seen
 
     def close(self) -> None:
         """See `Level.close`."""
@@ -307,19 +271,7 @@ def _is_image(space: spaces.Box) -> bool:
 
 
 def resample(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A picture `[h, w, 1 or 3]` as `[height, width, 3]`: each pixel the mean of the area it covers."""
+    """A picture `[h, w, 1 or 3]` as `[height, width, 3]`: each pixel the mean of those that it covers."""
     if picture.shape[2] == 1:
         picture = np.repeat(picture, 3, axis=2)
-    if picture.shape[:2] == (height, width):
-        return picture
-    rows, columns = _cover(picture.shape[0], height), _cover(picture.shape[1], width)
-    return np.rint(np.einsum("yh,hwc,xw->yxc", rows, picture, columns, optimize=True)).astype(np.uint8)
-
-
-def _cover(old: int, new: int) -> NDArray[np.float32]:
-    """Share `[new, old]` of each new pixel that each old one makes up."""
-    edges = np.linspace(0, old, new + 1)
-    low, high = np.arange(old), np.arange(1, old + 1)
-    overlap = np.minimum(edges[1:, None], high) - np.maximum(edges[:-1, None], low)
-    overlap = np.maximum(overlap, 0)
-    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))

@@ -54,40 +54,6 @@ ACTIONS: dict[str, Encoding] = {
 seven integers themselves; the same counted from their lower bounds, for libraries that know no other start than 0."""
 
 
-class _Batch:
-    """What the single environment and the batch have in common: a MiniLab level and its spaces.
-
-    An observation is uint8 `[height, width, 3]`.
-    """
-
-    def __init__(self, level: str, num_envs: int, actions: str, render_mode: str | None, settings: dict[str, Any]):
-        if actions not in ACTIONS:
-            raise ValueError(f"unknown encoding of actions {actions!r}; encodings: {', '.join(ACTIONS)}")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"unknown render_mode {render_mode!r}; modes: None, rgb_array")
-        self.level: Any = levels.make(level, "minilab", num_envs, **settings)
-        self.encoding = actions
-        self.observation_space = spaces.Box(0, 255, (self.level.height, self.level.width, 3), np.uint8)
-        self.metadata = {
-            "render_modes": ["rgb_array"],
-            "render_fps": FRAMES_PER_SECOND // self.level.action_repeat,
-        }
-
-    def vectors(self, actions: Any, space: spaces.Space) -> NDArray[np.int32]:
-        """DeepMind Lab's integers `[B, 7]` of actions that have to be in `space`; raises ValueError."""
-        values = np.asarray(actions)
-        if values.dtype.kind not in "iu":
-            raise ValueError(f"action {actions!r} is of type {values.dtype}; {space} has integers")
-        single = isinstance(space, spaces.Discrete)
-        if not space.contains(int(values) if single and values.shape == () else values.astype(np.int64)):
-            raise ValueError(f"action {actions!r} is not in {space}")
-        return ACTIONS[self.encoding].vectors(values.astype(np.int64))
-
-    def render(self, i: int) -> NDArray[np.uint8]:
-        """Environment i as a picture for people."""
-        return self.level.render(i, *RENDER_SIZE)
-
-
 class MiniLabEnv(gymnasium.Env):
     """One MiniLab environment. Episodes end by time only, so they are truncated and never terminated.
 
@@ -104,10 +70,13 @@ class MiniLabEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND // 4}  # noqa: RUF012 - as Gymnasium has it
 
     def __init__(self, level: str, actions: str = "small", render_mode: str | None = None, **settings: Any):
-        self._batch = _Batch(level, 1, actions, render_mode, settings)
-        self.metadata, self.render_mode = self._batch.metadata, render_mode
-        self.action_space, self.observation_space = ACTIONS[actions].space(), self._batch.observation_space
-        self._begun, self._over = False, True
+        self._alone = MiniLabVectorEnv(level, 1, actions, render_mode, AutoresetMode.DISABLED, **settings)
+        self.metadata = {name: self._alone.metadata[name] for name in self.metadata}
+        self.render_mode = render_mode
+        self.action_space, self.observation_space = (
+            self._alone.single_action_space,
+            self._alone.single_observation_space,
+        )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins the first episode of a seed, or the next one: its observation and an empty dict.
@@ -117,9 +86,7 @@ class MiniLabEnv(gymnasium.Env):
         """
         _check_options(options, ())
         super().reset(seed=seed)
-        seeds = {0: _level_seed(self.np_random)} if seed is not None or not self._begun else {}
-        self._begun, self._over = True, False
-        return interleaved(self._batch.level.begin(np.ones(1, np.bool_), seeds))[0], {}
+        return self._alone.reset(seed=seed)[0][0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Plays action_repeat frames.
@@ -128,20 +95,19 @@ class MiniLabEnv(gymnasium.Env):
           ValueError: the action is not in the action space; nothing has moved then.
           ResetNeeded: the episode is over, or none has begun.
         """
-        if self._over:
+        if self._alone.over[0]:
             raise ResetNeeded("the episode is over, or none has begun: call reset()")
-        vectors = self._batch.vectors(action, self.action_space)
-        step = self._batch.level.play(vectors.reshape(1, -1), np.ones(1, np.bool_))
-        self._over = bool(step.done[0])
-        return interleaved(step.observation)[0], float(step.reward[0]), False, self._over, {}
+        frames, reward, _, over, _ = self._alone.play(self._alone.vectors(action, self.action_space).reshape(1, -1))
+        return frames[0], float(reward[0]), False, bool(over[0]), {}
 
     def render(self) -> Any:
         """What the agent sees, uint8 `[240, 320, 3]`; None without a render mode."""
-        return None if self.render_mode is None else self._batch.render(0)
+        pictures = self._alone.render()
+        return None if pictures is None else pictures[0]
 
     def close(self) -> None:
         """Releases the level."""
-        self._batch.level.close()
+        self._alone.close()
 
 
 class MiniLabVectorEnv(VectorEnv):
@@ -166,16 +132,20 @@ class MiniLabVectorEnv(VectorEnv):
         **settings: Any,
     ):
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
-        self._batch = _Batch(level, num_envs, actions, render_mode, settings)
-        self._level = self._batch.level
-        self.metadata = {**self._batch.metadata, "autoreset_mode": self.autoreset_mode}
-        self.render_mode, self.num_envs = render_mode, num_envs
+        if actions not in ACTIONS:
+            raise ValueError(f"unknown encoding of actions {actions!r}; encodings: {', '.join(ACTIONS)}")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"unknown render_mode {render_mode!r}; modes: None, rgb_array")
+        self._level: Any = levels.make(level, "minilab", num_envs, **settings)
+        self._encoding, self.render_mode, self.num_envs = actions, render_mode, num_envs
+        rate = FRAMES_PER_SECOND // self._level.action_repeat
+        self.metadata = {**self.metadata, "render_fps": rate, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = ACTIONS[actions].space()
-        self.single_observation_space = self._batch.observation_space
+        self.single_observation_space = spaces.Box(0, 255, (self._level.height, self._level.width, 3), np.uint8)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._begun = np.zeros(num_envs, np.bool_)  # reset once, at least
-        self._over = np.ones(num_envs, np.bool_)
+        self.over = np.ones(num_envs, np.bool_)  # no episode is under way
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -206,7 +176,7 @@ class MiniLabVectorEnv(VectorEnv):
         """Begins the next episode of environments, or the first of their seeds; all frames `[B, 3, H, W]`."""
         fresh = [i for i in np.flatnonzero(which).tolist() if seeds[i] is not None or not self._begun[i]]
         level_seeds = {i: _level_seed(seeding.np_random(seeds[i])[0]) for i in fresh}
-        self._begun[which], self._over[which] = True, False
+        self._begun[which], self.over[which] = True, False
         return self._level.begin(which, level_seeds)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -216,15 +186,28 @@ class MiniLabVectorEnv(VectorEnv):
           ValueError: the actions are not in the action space; nothing has moved then.
           ResetNeeded: an environment was never reset, or is over and autoreset is disabled.
         """
-        waits = self._over if self.autoreset_mode is AutoresetMode.DISABLED else ~self._begun
+        waits = self.over if self.autoreset_mode is AutoresetMode.DISABLED else ~self._begun
         if waits.any():
             raise ResetNeeded(f"the environments {np.flatnonzero(waits).tolist()} have no episode: call reset()")
-        vectors = self._batch.vectors(actions, self.action_space)
-        going_on, unseeded = ~self._over, [None] * self.num_envs
+        return self.play(self.vectors(actions, self.action_space))
+
+    def vectors(self, actions: Any, space: spaces.Space) -> NDArray[np.int32]:
+        """DeepMind Lab's integers `[B, 7]` of actions that have to be in `space`; raises ValueError."""
+        values = np.asarray(actions)
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"action {actions!r} is of type {values.dtype}; {space} has integers")
+        single = isinstance(space, spaces.Discrete)
+        if not space.contains(int(values) if single and values.shape == () else values.astype(np.int64)):
+            raise ValueError(f"action {actions!r} is not in {space}")
+        return ACTIONS[self._encoding].vectors(values.astype(np.int64))
+
+    def play(self, vectors: NDArray[np.int32]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """`step` with DeepMind Lab's integers `[B, 7]`."""
+        going_on, unseeded = ~self.over, [None] * self.num_envs
         if not going_on.all():
             self._begin(~going_on, unseeded)
         step = self._level.play(vectors, going_on)
-        self._over = step.done.copy()
+        self.over = step.done.copy()
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and step.done.any():
             last = interleaved(step.observation)
@@ -236,12 +219,14 @@ class MiniLabVectorEnv(VectorEnv):
 
     def render(self) -> tuple[Any, ...] | None:
         """What each agent sees, uint8 `[240, 320, 3]` each; None without a render mode."""
-        return None if self.render_mode is None else tuple(self._batch.render(i) for i in range(self.num_envs))
+        if self.render_mode is None:
+            return None
+        return tuple(self._level.render(i, *RENDER_SIZE) for i in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Releases the level."""
-        if hasattr(self, "_batch"):  # not if the constructor failed
-            self._batch.level.close()
+        if hasattr(self, "_level"):  # not if the constructor failed
+            self._level.close()
 
 
 def interleaved(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
