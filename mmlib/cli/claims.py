@@ -30,8 +30,8 @@ def claims(
     if as_json:
         print_json(tests.rows(findings))
         return
-    columns = ("", "verdict", "the paper says", "where", "effect [95 %]")
-    print_table(columns, [(f.claim.number, f.verdict, f.claim.says, f.place, f.effect) for f in findings])
+    table = tests.table(findings).drop(columns="measured")
+    print_table(tuple(table), table.to_numpy())
 
 
 def premises(
@@ -63,9 +63,8 @@ def premises(
             columns, [(*row, part.claim.says, part.verdict, part.effect, str(part.evidence.n)) for *row, part in rows]
         )
     few = len(found) - len(decided)
-    print(
-        f"{few} more with fewer than {tested.RUNS} runs of each: --json has them" if few else "", end="\n" * bool(few)
-    )
+    if few:
+        print(f"{few} more with fewer than {tested.RUNS} runs of each: --json has them")
 
 
 def report(

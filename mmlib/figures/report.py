@@ -44,7 +44,6 @@ SENTENCES = {
     "11": "(Remark 1 and appendix F: minimising the loss on trajectories of the mixture drives the KL to 0.)",
     "12": "(Appendix G: the mixture's loss is an upper bound.)",
 }
-COLUMNS = ["", "claim", "verdict", "condition and level", "effect [95 %]", "measured"]
 MEANING = {
     HOLDS: "all of the 95 % interval is on the claim's side",
     FAILS: "all of it is on the other side",
@@ -86,14 +85,15 @@ def _head(found: Sequence[Finding]) -> str:
 
 def _premises(conditions: Sequence[Condition]) -> str:
     decided = [p for p in premises.check(conditions) if p.verdict != TOO_FEW]
-    rows = [
+    cells = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided
     ]
-    if not rows:
+    table = pd.DataFrame(cells, columns=["curriculum", "level", "condition", "premise", "effects"])
+    if table.empty:
         return f"## Premises\n\nNo level has {premises.RUNS} runs of the plain agents that a premise compares.\n"
     text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`).\n"
-    return f"## Premises\n\n{text}\n{_markdown(rows, ['curriculum', 'level', 'condition', 'premise', 'effects'])}\n"
+    return f"## Premises\n\n{text}\n{_markdown(table)}\n"
 
 
 def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> str:
@@ -101,8 +101,7 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     if not found:
         return "\n".join([*lines, "Not tested: there is no run for it.\n"])
     enough = [f for f in found if _decided(f)]
-    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in enough or found]
-    lines.append(_markdown(rows, COLUMNS) + "\n")
+    lines.append(_markdown(claims.table(enough or found)) + "\n")
     if enough and (few := len(found) - len(enough)):
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(enough or found, key=lambda finding: finding.evidence.n)
@@ -120,11 +119,11 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
 def _controls(conditions: Sequence[Condition]) -> str:
     """Mix & Match without one of its parts, wherever the runs were made."""
     found = [f for place in conditions for c in claims.CONTROLS if (f := tested(c, place))]
-    rows = [(f.claim.number, f.claim.says, f.verdict, f.place, f.effect, f.measured) for f in found if _decided(f)]
-    if not rows:
+    decided = [f for f in found if _decided(f)]
+    if not decided:
         return "## Where the gain comes from\n\nNo control has runs enough beside those of Mix & Match.\n"
     text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part.\n"
-    return f"## Where the gain comes from\n\n{text}\n{_markdown(rows, COLUMNS)}\n"
+    return f"## Where the gain comes from\n\n{text}\n{_markdown(claims.table(decided))}\n"
 
 
 def _decided(finding: Finding) -> bool:
@@ -138,13 +137,13 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
     texts = [f"{row.mean:.3g} [{row.low:.3g}, {row.high:.3g}]" for row in table.itertuples()]
-    cells = table[["method", "level", "value", "part"]].assign(text=texts, runs=table["runs"]).astype(str)
-    rows = [tuple(row) for row in cells.to_numpy()]
+    cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
+    shown = cells[["method", "level", "λ", "part", "return", "runs"]]
     return (
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
         "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
-        f"![λ]({_link(drawn, page)})\n\n{_markdown(rows, ['method', 'level', 'λ', 'part', 'return', 'runs'])}\n"
+        f"![λ]({_link(drawn, page)})\n\n{_markdown(shown)}\n"
     )
 
 
@@ -182,13 +181,13 @@ def _hours(results: Path, preset: str | None) -> str:
         for column, value in enumerate((1, steps / 1e6, (summary["minutes"] or 0.0) / 60)):
             row[column] += value
     listed = [(name, f"{runs:.0f}", f"{steps:.1f}", f"{hours:.1f}") for name, (runs, steps, hours) in rows.items()]
-    return f"## What it took\n\n{_markdown(listed, ['results', 'runs', 'M agent steps', 'hours of a process'])}\n"
+    table = pd.DataFrame(listed, columns=["results", "runs", "M agent steps", "hours of a process"])
+    return f"## What it took\n\n{_markdown(table)}\n"
 
 
-def _markdown(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
-    table = pd.DataFrame(rows, columns=list(columns)).map(lambda cell: cell.replace("|", "\\|"))
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns), *(" | ".join(row) for row in table.to_numpy())]
-    return "\n".join(f"| {line} |" for line in lines)
+def _markdown(table: pd.DataFrame) -> str:
+    rows = table.astype(str).map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(table), ["---"] * len(table.columns), *rows])
 
 
 def _link(picture: Path, page: Path) -> str:
