@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from mmlib.figures.plots import legend_of_methods, seed_lines
 from mmlib.figures.style import (
     BLUE,
     COLUMN,
@@ -23,11 +25,9 @@ from mmlib.figures.style import (
     SOLID,
     VERMILLION,
     frame_axis,
-    hues,
     label,
     legend_below,
     sheet,
-    style,
     styled,
 )
 from mmlib.method.methods import METHODS
@@ -54,19 +54,22 @@ def alpha_trajectories(
     colours = dict(zip(levels, cycle((GREEN, VERMILLION, BLUE, ORANGE))))
     dashes = {level: cycle((SOLID, (0, (2.5, 0.8)), ":")) for level in levels}
     for (level, run), group in lines.items():
-        look: dict[str, Any] = {"color": colours[level], "ls": next(dashes[level]), "drawstyle": "steps-post"}
+        look: dict[str, Any] = {"color": colours[level], "ls": next(dashes[level])}
         for k, line in enumerate(group):
-            frames = np.append(line.frames, ends[level, run])
-            weight: dict[str, Any] = (
-                {"lw": 0.7, "alpha": 0.6} if k else {"lw": 1.6, "zorder": 3, "label": f"{level}, {run}"}
-            )
-            axes.plot(frames, np.append(line.values, line.values[-1]), **{**look, **weight})
+            best = {"lw": 1.6, "zorder": 3, "label": f"{level}, {run}"}
+            _steps(axes, line, ends[level, run], **look, **({"lw": 0.7, "alpha": 0.6} if k else best))
     axes.set(ylabel="α", ylim=(-0.03, 1.03), title=title)
     frame_axis(axes)
     if not lines:
         axes.text(0.5, 0.5, "no run on disk", transform=axes.transAxes, ha="center")
     legend_below(figure, axes, columns=1 if any(len(f"{a}, {b}") > 24 for a, b in lines) else 2)
     return figure
+
+
+def _steps(axes: Axes, line: Trajectory, end: float, **look: Any) -> None:
+    """A hyperparameter's history until the run's end."""
+    frames, values = np.append(line.frames, end), np.append(line.values, line.values[-1])
+    axes.plot(frames, values, drawstyle="steps-post", **look)
 
 
 @styled
@@ -78,9 +81,7 @@ def hyperparameters(run: Run) -> Figure:
     for axes, (name, text) in zip(figure.subplots(1, 3), HYPERPARAMETERS.items()):
         axes.plot(metrics["frames"], metrics[name], ".", ms=1.5, color="#b0b0b0")
         for member in members:
-            line = trajectory(run, member, name)
-            frames, values = np.append(line.frames, end), np.append(line.values, line.values[-1])
-            axes.plot(frames, values, drawstyle="steps-post", lw=0.9, color=LINES[run.method][0])
+            _steps(axes, trajectory(run, member, name), end, lw=0.9, color=LINES[run.method][0])
         axes.set_title(text)
         if name == "alpha":
             axes.set_ylim(-0.03, 1.03)
@@ -148,14 +149,8 @@ def collision_entropies(runs: Mapping[str, Sequence[Run]], title: str = "") -> F
     """Collision entropy of the acting policy over frames, one line a run (its mean over members)."""
     figure = sheet(COLUMN, 2.5)
     axes = figure.add_subplot()
-    tables = [run.metrics().assign(line=m, seed=run.seed) for m, group in runs.items() for run in group]
-    if tables:
-        means = pd.concat(tables).groupby(["line", "seed", "frames"], as_index=False)["collision_entropy"].mean()
-        look = {"x": "frames", "y": "collision_entropy", "hue": "line", "style": "line", **hues(list(runs))}
-        sns.lineplot(means, **look, units="seed", estimator=None, lw=1.1, legend=False, ax=axes)
-    for method in runs:
-        axes.plot([], [], label=label(method), **style(method))
+    seed_lines(axes, runs, "collision_entropy", lw=1.1)
     axes.set(ylabel="collision entropy (nats)", title=title, ylim=(0, None))
     frame_axis(axes)
-    legend_below(figure, axes, columns=2)
+    legend_of_methods(figure, axes, runs, columns=2)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -129,28 +129,37 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
 
     One thin line a seed (the mean over members); the axes share environment frames.
     """
-    tables = [_means(run) for group in runs.values() for run in group]
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=["frames", "line", "seed", *DIAGNOSTICS])
     figure = sheet(2 * COLUMN, 3.4)
     panels = figure.subplots(2, 3, sharex=True)
     for axes, (column, title) in zip(panels.flat, DIAGNOSTICS.items()):
-        look = {"x": "frames", "y": column, "hue": "line", "style": "line", **hues(list(runs))}
-        if len(rows := table.dropna(subset=[column])):
-            sns.lineplot(rows, **look, units="seed", estimator=None, lw=0.9, alpha=0.85, legend=False, ax=axes)
+        seed_lines(axes, runs, column, lw=0.9, alpha=0.85)
         axes.set(title=title, ylabel="")
         frame_axis(axes, labelled=axes in panels[1])
     _logarithmic(panels.flat[4])
-    for method in runs:
-        panels.flat[0].plot([], [], **style(method), label=label(method))
-    legend_below(figure, panels.flat[0], columns=min(len(runs), 4) or 1)
+    legend_of_methods(figure, panels.flat[0], runs, columns=min(len(runs), 4) or 1)
     return figure
 
 
-def _means(run: Run) -> pd.DataFrame:
-    """A run's diagnostics by frames, their means over members; an agent of one policy has no mixture to speak of."""
-    names = [name for name in DIAGNOSTICS if not (METHODS[run.method].single and name in ("transfer", "alpha"))]
-    table = run.metrics().reindex(columns=["frames", *names]).groupby("frames").mean().reset_index()
-    return table.reindex(columns=["frames", *DIAGNOSTICS]).assign(line=run.method, seed=run.seed)
+def seed_lines(axes: Axes, runs: Mapping[str, Sequence[Run]], column: str, **look: float) -> None:
+    """One number of the metrics over frames, a line a run: its mean over members."""
+    tables = []
+    for method, group in runs.items():
+        if METHODS[method].single and column in ("transfer", "alpha"):
+            continue  # it has no mixture to speak of
+        for run in group:
+            means = run.metrics().reindex(columns=["frames", column]).groupby("frames", as_index=False).mean()
+            tables.append(means.assign(line=method, seed=run.seed))
+    rows = pd.concat(tables).dropna() if tables else []
+    if len(rows):
+        by_line = {"x": "frames", "y": column, "hue": "line", "style": "line", **hues(list(runs))}
+        sns.lineplot(rows, **by_line, **look, units="seed", estimator=None, legend=False, ax=axes)
+
+
+def legend_of_methods(figure: Figure, axes: Axes, methods: Collection[str], columns: int) -> None:
+    """The figure's legend, of methods whether or not they have a line, beside what else the axes have."""
+    for method in methods:
+        axes.plot([], [], label=label(method), **style(method))
+    legend_below(figure, axes, columns)
 
 
 def _logarithmic(axes: Axes) -> None:

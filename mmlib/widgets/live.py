@@ -137,7 +137,7 @@ class Experiment:
 
     def figure(self) -> Figure:
         """Return, entropy and α so far."""
-        return run_curves({"": Run(self.directory)} if (self.directory / "config.json").exists() else {})
+        return run_curves(Run(self.directory) if (self.directory / "config.json").exists() else None)
 
     def _code(self) -> int | None:
         """The exit status of the process that was started here, if it has ended."""

@@ -183,7 +183,7 @@ def pictures(runs: Sequence[Run], view: str) -> list[Figure]:
     """A view's picture of each run that has one."""
     recorded = [run for run in runs if len(run.metrics())]
     if view == "Curves":
-        return [run_plots.run_curves({run_name(run): run}) for run in recorded]
+        return [run_plots.run_curves(run) for run in recorded]
     if view == "Hyperparameters":
         return [curriculum_plots.hyperparameters(run) for run in recorded]
     return [curriculum_plots.lineage_graph(run) for run in recorded if len(run.decisions())]
@@ -196,11 +196,6 @@ def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
     for (_, row), run in zip(rows.iterrows(), runs):
         groups.setdefault(", ".join(str(row[name]) for name in differing), []).append(run)
     return groups
-
-
-def run_name(run: Run) -> str:
-    """A run's name in a legend."""
-    return f"{run.method} on {run.config['level']}, seed {run.seed}"
 
 
 def _sentence(row: pd.Series) -> str:
