@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from mmlib.levels.minilab.render.mapview import AGENT, SOLID, SPRITE_COLOURS, TRAIL, map_image
+from mmlib.levels.minilab.render.mapview import AGENT, SOLID, SPRITE_COLOURS, map_image
 from mmlib.levels.minilab.render.textures import load_art
 
 
-def draw(pose, pixels, trail=None, sprites=(), cut_off=False):
+def draw(pose, pixels, sprites=(), cut_off=False):
     """The map of 3 x 4 cells inside a border; with `cut_off` the last column is closed off."""
     wall_x, wall_y = np.zeros((3, 5), np.uint8), np.zeros((4, 4), np.uint8)
     wall_x[:, [0, -1]] = wall_y[[0, -1]] = 1
@@ -13,7 +13,7 @@ def draw(pose, pixels, trail=None, sprites=(), cut_off=False):
         wall_x[:, 3] = 1
     floor_z, slots = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.uint8)
     things = np.array(sprites, np.float32).reshape(-1, 5)
-    return map_image(np.array(pose), wall_x, wall_y, floor_z, slots, things, 1, load_art(), pixels, trail)
+    return map_image(np.array(pose), wall_x, wall_y, floor_z, slots, things, 1, load_art(), pixels)
 
 
 def near(image, colour, tolerance=3):
@@ -61,13 +61,3 @@ def test_cells_out_of_reach_are_solid():
     image = draw(POSE, 400, cut_off=True)
     assert (np.abs(image[120:180, 330:370].astype(int) - SOLID) <= 1).all()
     assert not near(draw(POSE, 400), SOLID)[0].size
-
-
-def test_the_trail_follows_its_places_and_leaves_out_jumps():
-    trail = np.array([(50, 50), (90, 120), (150, 150), (350, 250), (350, 200)])
-    image = draw(POSE, 400, trail=trail)
-    rows, columns = near(image, TRAIL)
-    assert ((np.abs(rows - 150) < 3) & (np.abs(columns - 149) < 3)).any()
-    assert ((np.abs(rows - 75) < 3) & (np.abs(columns - 350) < 3)).any()
-    assert not ((columns > 170) & (columns < 340)).any()  # the jump
-    np.testing.assert_array_equal(draw(POSE, 400, trail=trail[:0]), draw(POSE, 400))

@@ -180,6 +180,17 @@ def test_gallery_shows_views_and_map_pixel_by_pixel(tmp_path):
     assert (walk.moments[0].view.reshape(72, 4, 96, 4, 3).std(axis=(1, 3)) == 0).all()
 
 
+def test_a_way_is_parted_at_jumps_and_ends_at_the_agent():
+    way = np.array([(0.1, 0.1), (0.15, 0.12), (0.6, 0.5), (0.61, 0.53), (0.64, 0.56)])
+    before, now = gallery.lives(way)
+    assert before.tolist() == way[:2].tolist() and now.tolist() == way[2:4].tolist()
+    assert [len(part) for part in gallery.lives(way[:0])] == [0]
+    view = np.zeros((8, 8, 3), np.uint8)
+    walk = gallery.Walk([gallery.Moment(view, 0.0, 0.0)], np.zeros((16, 16, 3), np.uint8), way)
+    drawn = gallery.figure({"a": walk}).axes[-1].lines
+    assert [line.get_xydata().tolist() for line in drawn] == [before.tolist(), now.tolist()]
+
+
 def test_an_average_over_levels_one_of_which_has_a_single_seed_has_no_band():
     three = curves(*(("mm", seed, (1, 2 + seed)) for seed in (1, 2, 3)), level="one")
     single = curves(("mm", 1, (3, 4)), level="two")

@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from mmlib import levels
 from mmlib.analysis.baselines import Act
+from mmlib.figures import video
 from mmlib.figures.style import styled
 from mmlib.levels.base import Level
-from mmlib.levels.minilab.engine import MiniLab
-from mmlib.levels.minilab.physics import CELL
-from mmlib.levels.minilab.render.mapview import map_image
-from mmlib.levels.minilab.render.textures import load_art
-from mmlib.levels.pictures import overview
 from mmlib.spaces import SMALL
 
 VIEW = (224, 168)  # pixels, of each picture of figure 10
 AGENTS = (96, 72)  # pixels of the agent's own frames in the paper
 GAP, TITLE = 10, 44  # pixels; the title has two lines
+TRAIL = "#285aeb"  # the way on the map
+JUMP, SIGN = 0.08, 0.025  # shares of the map: a longer step of the way is a jump; the radius of the agent's sign
 WANDERING = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and turning, neither back nor fire
 
 Picture = NDArray[np.uint8]
@@ -37,10 +37,11 @@ class Moment(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """Moments of a walk, and the map with the way, if there is a map."""
+    """Moments of a walk; the map, if there is one, and the way on it."""
 
     moments: list[Moment]
     overview: Picture | None
+    way: NDArray[np.float64]  # [n, 2], x and y as shares of the map from its lower left corner
 
 
 def wander(seed: int = 0) -> Act:
@@ -77,19 +78,29 @@ def walk(
         seen = []
         for step in part.tolist():
             total += float(level.step(act(level)).reward[0])
-            if isinstance(level, MiniLab):
-                way.append(level.pose(0)[:2])
+            if (here := place(level)) is not None:
+                way.append(here)
             if step % 5 == 0 or step == part[-1]:
                 seen.append(Moment(level.render(0, *size).copy(), step * level.action_repeat / 60, total))
-        view, *rest = max(seen, key=lambda moment: _colours(moment.view))
+        view, *rest = max(seen, key=lambda moment: len(Image.fromarray(moment.view).getcolors(moment.view.size) or ()))
         moments.append(Moment(view.repeat(enlarged, 0).repeat(enlarged, 1), *rest))
-    return Walk(moments, _overview(level, way, size[0] * enlarged, size[1] * enlarged))
+    overview = video.overview(level, 2 * size[0] * enlarged, size[1] * enlarged)
+    return Walk(moments, overview, np.array(way).reshape(-1, 2))
 
 
-def _colours(view: Picture) -> int:
-    """How many different colours a picture has."""
-    red, green, blue = np.moveaxis(view.astype(np.int64), -1, 0)
-    return len(np.unique(red << 16 | green << 8 | blue))
+def place(level: Level) -> tuple[float, float] | None:
+    """Where the first environment's agent is, as shares of the map from its lower left corner; None without a map."""
+    if (extent := getattr(level, "extent", None)) is None:
+        return None
+    x, y, *_ = level.pose(0)
+    return x / extent[0], y / extent[1]
+
+
+def lives(way: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """A way [n, 2] in parts, split at jumps (a restart, a respawn); the last ends where the agent's sign begins."""
+    jumps = np.abs(np.diff(way, axis=0)).max(-1) > JUMP
+    *before, now = np.split(way, np.flatnonzero(jumps) + 1)
+    return [*before, now[np.abs(now - way[-1:]).max(-1) > SIGN]]
 
 
 def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "minilab") -> Walk:
@@ -99,21 +110,6 @@ def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "mi
     made = walk(level, act, seconds)
     level.close()
     return made
-
-
-def _overview(level: Level, way: list[tuple[float, float]], width: int, height: int) -> Picture | None:
-    """The map, MiniLab's with the way, at most as wide as two views and as high as one."""
-    if not isinstance(level, MiniLab):
-        return overview(level, 0, height)
-    state = level.state_dict()
-    world = {name: state[f"world.{name}"][0] for name in ("wall_x", "wall_y", "floor_z", "floor_texture", "sprites")}
-    rows, columns = world["floor_z"].shape
-    pixels = int(min(height / rows, 2 * width / columns) * max(rows, columns))
-    scale = CELL * columns / level.extent[0]  # the map is drawn in cells of 100 units, whatever the level's are
-    theme, pose = int(state["world.theme"][0]), state["agents.pose"][0].copy()
-    pose[:2] *= scale
-    trail = scale * np.array(way).reshape(-1, 2)
-    return map_image(pose, **world, theme=theme, art=load_art(), pixels=pixels, trail=trail)
 
 
 @styled
@@ -134,13 +130,16 @@ def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
             text = f"{seconds:.1f} s, reward {reward:g}"
             figure.text(left / width, (top + 6) / height, text, fontsize=8, color="0.35")
         if walk.overview is not None:
-            _place(figure, walk.overview, views * (wide + GAP), top, width, height)
+            axes = _place(figure, walk.overview, views * (wide + GAP), top, width, height)
+            for life in lives(walk.way):
+                axes.plot(*life.T, color=TRAIL, lw=1.5, transform=axes.transAxes)
     return figure
 
 
-def _place(figure: Figure, picture: Picture, left: int, top: int, width: int, height: int) -> None:
+def _place(figure: Figure, picture: Picture, left: int, top: int, width: int, height: int) -> Axes:
     """Puts a picture into a figure, its upper left corner at (left, top) pixels from the lower left one."""
     high, wide = picture.shape[:2]
     axes = figure.add_axes((left / width, (top - high) / height, wide / width, high / height))
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
+    return axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 
 from mmlib import levels
 from mmlib.analysis import baselines
-from mmlib.levels import pictures
-from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step
+from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step, Unsupported
 
 VIEW = (320, 240)  # pixels
 MAP_WIDTH = 360  # at most, pixels; its height is at most the view's
@@ -134,13 +134,21 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
         made = levels.make(level, in_force, config.population, seed, config.action_repeat, **size)
     except ValueError as error:
         raise VideoError(f"the run {directory} cannot be played here: {error}") from error
-    if pictures.view(made, 0, *VIEW) is None:
+    if view(made, *VIEW) is None:
         made.close()
         raise VideoError(f"{level} of backend {in_force} has no pictures to film")
     task = config.levels.index(level)
     actor = Actor(made, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
     timer = StageTimer()
     return Film(made, lambda: actor.act(weights, timer)[1], f"{level}, {config.method} seed {config.seed}")
+
+
+def view(level: Level, width: int, height: int) -> Frame | None:
+    """What the first environment's agent sees, `[h, w, 3]`: in that size, else in the observation's; None without."""
+    for size in ((width, height), (level.width, level.height)):
+        with suppress(Unsupported):
+            return level.render(0, *size)
+    return None
 
 
 def picture(level: Level, caption: str) -> Frame:
@@ -151,8 +159,9 @@ def picture(level: Level, caption: str) -> Frame:
     from PIL import Image
 
     width, height = VIEW
-    seen, beside = pictures.view(level, 0, width, height), _map(level)
+    seen, beside = view(level, width, height), overview(level, MAP_WIDTH, height)
     assert seen is not None  # `film` has looked
+    beside = None if beside is None else beside[:, : beside.shape[1] // 2 * 2]
     high, wide = (0, -GAP) if beside is None else beside.shape[:2]
     out = np.full((height + CAPTION, width + GAP + wide, 3), 24, np.uint8)
     out[:height, :width] = np.asarray(Image.fromarray(seen).resize(VIEW, Image.Resampling.NEAREST))
@@ -162,15 +171,14 @@ def picture(level: Level, caption: str) -> Frame:
     return _write_below(out, caption)
 
 
-def _map(level: Level) -> Frame | None:
-    """The map in the largest size that fits beside the view, its width even; None where there are no maps."""
-    small = pictures.overview(level, 0, 64)
-    if small is None:
+def overview(level: Level, width: int, height: int) -> Frame | None:
+    """The first environment from above, in the largest size that fits; None where the backend draws no maps."""
+    try:
+        rows, columns = level.map_image(0, 64).shape[:2]
+    except Unsupported:
         return None
-    rows, columns = small.shape[:2]
-    pixels = int(min(MAP_WIDTH / columns, VIEW[1] / rows) * max(rows, columns)) // 2 * 2
-    large = level.map_image(0, pixels)
-    return large[:, : large.shape[1] // 2 * 2]
+    pixels = int(min(width / columns, height / rows) * max(rows, columns))
+    return level.map_image(0, pixels)[:height, :width]  # the proportions of a small one are rounded
 
 
 def _write_below(image: Frame, text: str) -> Frame:

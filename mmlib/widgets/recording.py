@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from mmlib.levels import pictures
+from mmlib.figures import gallery, video
 from mmlib.levels.base import FRAMES_PER_SECOND, Level
 from mmlib.method.agent import Acted
 from mmlib.method.mixture import mix
@@ -30,8 +30,7 @@ from mmlib.widgets.remix import Mixed
 VIEW = (384, 288)  # pixels, of the agent's view
 MAP = 384  # pixels, the longer side
 SECONDS = 60.0  # recorded at most, of 60 environment frames each
-TRAIL, TRAIL_BEFORE = (30, 70, 220), (150, 170, 225)  # of this life, and before a restart or respawn
-AGENT_RADIUS = 9  # pixels of the map that the way keeps off the agent
+TRAIL_BEFORE = "#96aae1"  # before a restart or respawn
 
 TIMER = StageTimer()  # that an actor asks for; nobody reads it
 
@@ -47,13 +46,11 @@ class Recording:
     """T agent steps of one episode. Step t is a state, what was done there, and the reward that followed."""
 
     subject: Subject
-    seed: int
     weights: tuple[float, ...]  # [K], of the policy that acted
     policies: tuple[Policy, ...]  # K, batch shape [T]
     values: NDArray[np.float64]  # [K, T]
     actions: NDArray[np.int64]  # [T], joint
     rewards: NDArray[np.float64]  # [T], not clipped
-    finished: bool  # the episode ended; else it was cut after `SECONDS`
     views: tuple[bytes, ...]  # [T] JPEG; () where the level cannot be drawn
     maps: tuple[bytes, ...]  # [T] PNG; () where the level has no map
     places: NDArray[np.float64]  # [T, 2], x and y as shares of the map from its lower left corner; [0, 2] without a map
@@ -79,15 +76,11 @@ class Recording:
         """PNG of the map at a step with the way until then; a jump (a restart, a respawn) breaks the line."""
         picture = Image.open(io.BytesIO(self.maps[step])).convert("RGB")
         wide, high = picture.size
-        points = self.places[: step + 1] * (wide, -high) + (0, high)
         pen = ImageDraw.Draw(picture)
-        away = np.hypot(*(points - points[-1]).T)
-        jumps = np.flatnonzero(np.hypot(*np.diff(points, axis=0).T) > 0.08 * max(wide, high)) + 1
-        lives = np.split(np.arange(len(points)), jumps)
-        for life in lives:
-            way = [tuple(points[i]) for i in life.tolist() if away[i] > AGENT_RADIUS or life is not lives[-1]]
-            if len(way) > 1:
-                pen.line(way, fill=TRAIL if life is lives[-1] else TRAIL_BEFORE, width=2, joint="curve")
+        *before, now = gallery.lives(self.places[: step + 1])
+        for way, colour in [*((life, TRAIL_BEFORE) for life in before), (now, gallery.TRAIL)]:
+            points = (way * (wide, -high) + (0, high)).tolist()
+            pen.line([tuple(point) for point in points], fill=colour, width=2, joint="curve")
         return _encoded(picture, "PNG", compress_level=1)
 
 
@@ -116,7 +109,8 @@ def record(
     limit = max(1, round(seconds * FRAMES_PER_SECOND / subject.config.action_repeat))
     expected = min(limit, actor.level.episode_frames // subject.config.action_repeat or limit)
     acts, rewards, done = list[Acted](), list[float](), False
-    with contextlib.closing(actor.level), _Camera(actor.level) as camera:
+    with contextlib.closing(actor.level), ThreadPoolExecutor(1) as encoder:
+        camera = _Camera(actor.level, encoder)
         while not done and len(acts) < limit:
             camera.shoot()
             acted, step = actor.act(acting, TIMER)
@@ -128,13 +122,11 @@ def record(
     policies = zip(*(acted.outputs.policies for acted in acts))
     return Recording(
         subject=subject,
-        seed=seed,
         weights=tuple(weights),
         policies=tuple(remix.stacked(of_one) for of_one in policies),
         values=torch.stack([acted.outputs.values[:, 0, 0, 0] for acted in acts], dim=-1).double().numpy(),
         actions=np.array([acted.action.item() for acted in acts]),
         rewards=np.array(rewards),
-        finished=done,
         views=tuple(picture.result() for picture in camera.views),
         maps=tuple(picture.result() for picture in camera.maps),
         places=np.array(camera.places).reshape(-1, 2),
@@ -142,29 +134,21 @@ def record(
 
 
 class _Camera:
-    """Takes the pictures of a level's first environment that the level can give; a thread encodes them."""
+    """Takes the pictures of a level's first environment that the level can give; `encoder` encodes them."""
 
-    def __init__(self, level: Level):
-        self.level, self.encoder = level, ThreadPoolExecutor(1)
+    def __init__(self, level: Level, encoder: Executor):
+        self.level, self.encoder = level, encoder
         self.views, self.maps, self.places = list[Future[bytes]](), list[Future[bytes]](), list[tuple[float, float]]()
-        self.extent: tuple[float, float] | None = getattr(level, "extent", None)
-
-    def __enter__(self) -> _Camera:
-        return self
-
-    def __exit__(self, _: object, error: object, __: object) -> None:
-        self.encoder.shutdown(cancel_futures=error is not None)
 
     def shoot(self) -> None:
         """One picture of each kind."""
-        view = pictures.view(self.level, 0, *VIEW)
+        view = video.view(self.level, *VIEW)
         if view is not None:
             self.views.append(self.encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88))
-        if self.extent is not None:
+        if (place := gallery.place(self.level)) is not None:
+            self.places.append(place)
             overview = Image.fromarray(self.level.map_image(0, MAP))
             self.maps.append(self.encoder.submit(_encoded, overview, "PNG", compress_level=1))
-            pose = self.level.pose(0)
-            self.places.append((pose.x / self.extent[0], pose.y / self.extent[1]))
 
 
 def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:

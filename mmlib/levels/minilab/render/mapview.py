@@ -1,8 +1,7 @@
-"""Top-down pictures of a MiniLab world: floors, walls, apples, goal, agent and trail, north (+y) up."""
+"""Top-down pictures of a MiniLab world: floors, walls, apples, goal and agent, north (+y) up."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from mmlib.levels.minilab.render.textures import APPLE, AREA, GOAL, LEVELS, Art
 
 CELL = 100.0  # units
 SOLID = (58, 60, 66)
-TRAIL = (40, 90, 235)
 AGENT = (250, 250, 250)
 OUTLINE = (20, 20, 24)
 SPRITE_COLOURS = {APPLE: (222, 26, 34), GOAL: (255, 222, 40)}
@@ -48,7 +46,6 @@ def map_image(
     theme: int,
     art: Art,
     pixels: int,
-    trail: NDArray | None = None,
 ) -> NDArray[np.uint8]:
     """Draws one environment's map.
 
@@ -57,7 +54,6 @@ def map_image(
       wall_x, wall_y, floor_z, floor_texture, sprites, theme: one environment's arrays, see `render`.
       art: `load_art()`; surfaces are drawn in their mean colours.
       pixels: the longer side of the picture.
-      trail: [n, 2] earlier places (units), drawn as a line.
 
     Returns:
       uint8 [h, w, 3].
@@ -71,8 +67,6 @@ def map_image(
     still = (wall_x, wall_y, floor_z, floor_texture, _reachable(wall_x, wall_y, pose))
     ground = _ground(*still, int(theme), art, pixels)
     image, x, y = ground.picture.copy(), ground.x, ground.y
-    if trail is not None and len(trail):
-        _draw_trail(image, x, y, np.asarray(trail, float) / CELL, scale)
     for sprite_x, sprite_y, _, kind, _ in sprites:
         if kind > 0:
             colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE if kind < BOT else BOT_COLOUR)
@@ -187,25 +181,6 @@ def _blob(image: Picture, away: Image, size: float, scale: float, colour: tuple[
     edge = max(1.0, 0.04 * scale)
     _cover(image, (away - size) * scale - edge, OUTLINE)
     _cover(image, (away - size) * scale, colour)
-
-
-def _draw_trail(image: Picture, x: Image, y: Image, trail: Image, scale: float) -> None:
-    """A line through the places of `trail` (cells); jumps of more than a cell are left out."""
-    width = max(0.6, 0.03 * scale)
-    for (x0, y0), (x1, y1) in pairwise(trail):
-        length = np.hypot(x1 - x0, y1 - y0)
-        if length > 1.0:
-            continue
-        margin = (width + 1) / scale
-        rows = np.flatnonzero((y[:, 0] > min(y0, y1) - margin) & (y[:, 0] < max(y0, y1) + margin))
-        columns = np.flatnonzero((x[0] > min(x0, x1) - margin) & (x[0] < max(x0, x1) + margin))
-        if not (len(rows) and len(columns)):
-            continue
-        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        along = ((x[part] - x0) * (x1 - x0) + (y[part] - y0) * (y1 - y0)) / max(length, 1e-9) ** 2
-        along = np.clip(along, 0.0, 1.0)
-        away = np.hypot(x[part] - x0 - along * (x1 - x0), y[part] - y0 - along * (y1 - y0))
-        _cover(image[part], away * scale - width, TRAIL)
 
 
 def _draw_agent(image: Picture, x: Image, y: Image, pose: NDArray, scale: float) -> None:
