@@ -178,7 +178,7 @@ def test_the_lineages_of_two_populations_stand_below_each_other(root):
 
 def test_seeds_are_one_line_with_its_interval_or_one_each(root):
     browser = browse(root, ("mm", "1"), ("mm", "2"), ("small", "1"))
-    returns = [t for t in browser.picture.value["data"] if t["xaxis"] == "x1"]
+    returns = [t for t in browser.picture.value["data"] if t["xaxis"] == "x"]
     assert [(t["name"], "fill" in t) for t in returns] == [
         *(("mm (2 seeds)", False), ("mm (2 seeds)", True), ("small", False))
     ]

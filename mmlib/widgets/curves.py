@@ -1,17 +1,21 @@
 """Curves of any number of runs that can be zoomed into and read off: Plotly draws them in the page, without a kernel.
 
-They are described as Plotly's JSON, which its JupyterLab extension shows. Matplotlib's pictures of the same runs are
-`figures.run_plots`; a page that is printed or read elsewhere has those.
+Plotly's JupyterLab extension shows its JSON. Matplotlib's pictures of the same runs are `figures.run_plots`; a page
+that is printed or read elsewhere has those.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.stats
+from plotly.graph_objects import Scatter  # type: ignore[import-untyped]
+from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
@@ -37,14 +41,27 @@ def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing:
     colours = _colours([(name, groups[name][0].method) for name in groups])
     end = max((total_frames(run) for runs in groups.values() for run in runs), default=1)
     edges = np.linspace(0.0, max(end, 1), POINTS + 1)
-    traces: list[dict[str, Any]] = []
+    figure = make_subplots(1, len(TITLES), subplot_titles=[*TITLES.values()], horizontal_spacing=0.05)
     for place, column in enumerate(TITLES, start=1):
         for name, runs in groups.items():
             values = {str(run.seed): _values(run, column, edges) for run in runs}
             table = pd.DataFrame(values, index=edges[1:]).apply(_smooth, smoothing=smoothing)
-            axis = {"xaxis": f"x{place}", "yaxis": f"y{place}", "legendgroup": name, "showlegend": place == 1}
-            traces += _mean(name, table, colours[name], axis) if together else _each(name, table, colours[name], axis)
-    return {"data": traces, "layout": _layout(sum(trace["showlegend"] for trace in traces))}
+            for line in _mean(name, table, colours[name]) if together else _each(name, table, colours[name]):
+                line.update(legendgroup=name, showlegend=place == 1 and line.showlegend is not False)
+                figure.add_trace(line, 1, place)
+    both: dict[str, Any] = {"rangemode": "tozero", "gridcolor": RULE, "zerolinecolor": RULE}
+    figure.update_xaxes(title={"text": "environment frames", "standoff": 8}, **both).update_yaxes(**both)
+    figure.update_layout(
+        height=300 + 20 * sum(trace.showlegend for trace in figure.data),
+        margin={"l": 40, "r": 10, "t": 30, "b": 40},
+        font={"color": INK, "size": 11},
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": -0.3, "yanchor": "top"},
+    ).update_annotations(font_size=12)
+    drawn: dict[str, Any] = json.loads(figure.to_json())
+    return drawn
 
 
 def _colours(groups: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -72,55 +89,25 @@ def _smooth(values: pd.Series, smoothing: int) -> pd.Series:
     return means.interpolate("index", limit_area="inside") if len(means.dropna()) else means
 
 
-def _line(name: str, x: pd.Index, y: pd.Series, look: Mapping[str, Any], axis: Mapping[str, Any]) -> dict[str, Any]:
-    there = y.notna().to_numpy()
-    points = {"x": x[there].round().tolist(), "y": y[there].round(4).tolist()}
+def _line(name: str, values: pd.Series, look: Mapping[str, Any]) -> Scatter:
+    there = values.dropna().round(4)
     hover = f"{name}<br>%{{x:.3s}} frames: %{{y:.4g}}<extra></extra>"
-    return {"type": "scatter", "mode": "lines", "name": name, **points, "hovertemplate": hover, **axis, **look}
+    x, y = there.index.to_numpy().round().tolist(), there.tolist()
+    return Scatter(x=x, y=y, mode="lines", name=name, hovertemplate=hover, **look)
 
 
-def _each(name: str, table: pd.DataFrame, colour: str, axis: Mapping[str, Any]) -> list[dict[str, Any]]:
-    dashes = ("solid", "dash", "dot", "dashdot")
-    lines = []
-    for k, (seed, values) in enumerate(table.items()):
-        look = {"line": {"color": colour, "width": 1.5, "dash": dashes[k % len(dashes)]}}
-        lines.append(_line(f"{name}, seed {seed}", table.index, values, look, axis))
-    return lines
+def _each(name: str, table: pd.DataFrame, colour: str) -> list[Scatter]:
+    dashes = cycle(("solid", "dash", "dot", "dashdot"))
+    looks = ({"line": {"color": colour, "width": 1.5, "dash": dash}} for dash in dashes)
+    return [_line(f"{name}, seed {seed}", values, look) for (seed, values), look in zip(table.items(), looks)]
 
 
-def _mean(name: str, table: pd.DataFrame, colour: str, axis: Mapping[str, Any]) -> list[dict[str, Any]]:
-    counts, mean = table.count(axis=1), table.mean(axis=1)
+def _mean(name: str, table: pd.DataFrame, colour: str) -> list[Scatter]:
+    mean, half = table.mean(axis=1), scipy.stats.t.ppf(0.975, table.count(axis=1) - 1) * table.sem(axis=1)
     label = name if len(table.columns) == 1 else f"{name} ({len(table.columns)} seeds)"
-    lines = [_line(label, table.index, mean, {"line": {"color": colour, "width": 2}}, axis)]
-    half = scipy.stats.t.ppf(0.975, counts - 1) * table.std(axis=1) / np.sqrt(counts)
-    band = half[half.notna()]
-    if len(band):
-        around = pd.concat([(mean + half)[band.index], (mean - half)[band.index][::-1]])
+    lines = [_line(label, mean, {"line": {"color": colour, "width": 2}})]
+    around = pd.concat([mean + half, (mean - half)[::-1]]).dropna()
+    if len(around):
         look = {"fill": "toself", "fillcolor": colour, "opacity": 0.18, "line": {"width": 0}, "hoverinfo": "skip"}
-        lines.append({**_line(label, around.index, around, look, axis), "showlegend": False})
+        lines.append(_line(label, around, {**look, "showlegend": False}))
     return lines
-
-
-def _layout(entries: int) -> dict[str, Any]:
-    legend = {"orientation": "h", "y": -0.3, "yanchor": "top"}
-    layout: dict[str, Any] = {
-        "grid": {"rows": 1, "columns": len(TITLES), "pattern": "independent", "xgap": 0.14},
-        "height": 300 + 20 * entries,
-        "margin": {"l": 40, "r": 10, "t": 30, "b": 40},
-        "font": {"color": INK, "size": 11},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": legend,
-        "annotations": [],
-    }
-    for place, title in enumerate(TITLES.values(), start=1):
-        lines = {"gridcolor": RULE, "zerolinecolor": RULE}
-        layout[f"xaxis{place}"] = {
-            **lines,
-            "title": {"text": "environment frames", "standoff": 8},
-            "rangemode": "tozero",
-        }
-        layout[f"yaxis{place}"] = {**lines, "rangemode": "tozero"}
-        where = {"xref": f"x{place} domain", "yref": f"y{place} domain", "x": 0.5, "y": 1.12}
-        layout["annotations"].append({"text": title, "showarrow": False, "font": {"size": 12}, **where})
-    return layout

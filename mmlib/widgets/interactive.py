@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
@@ -71,7 +72,7 @@ def _value(figure: Drawn) -> bytes | dict[str, Any]:
 
 
 def png(*figures: Figure) -> bytes:
-    """Figures' bytes, one below the other."""
+    """Figures' bytes; several are equally wide, and stand one below the other."""
     pages = []
     for figure in figures:
         buffer = io.BytesIO()
@@ -79,10 +80,6 @@ def png(*figures: Figure) -> bytes:
         pages.append(buffer)
     if len(pages) == 1:
         return pages[0].getvalue()
-    pictures = [Image.open(page).convert("RGB") for page in pages]
-    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
-    for k, picture in enumerate(pictures):
-        whole.paste(picture, (0, sum(p.height for p in pictures[:k])))
     buffer = io.BytesIO()
-    whole.save(buffer, "PNG")
+    Image.fromarray(np.vstack([np.asarray(Image.open(page).convert("RGB")) for page in pages])).save(buffer, "PNG")
     return buffer.getvalue()
