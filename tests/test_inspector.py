@@ -180,21 +180,23 @@ def test_the_strip_keeps_its_scale_and_lies_under_the_slider(recorded):
     strip = charts.Strip(made)
     for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
         strip.mix(weights)
-        *_, entropy, cursor = re.findall(r'<polyline points="([^"]+)"', strip.html(3))
+        drawn = strip.html(3)
+        box = f"0 {-strip.TOP} {len(made) - 1} {strip.TOP - strip.BOTTOM}"
+        assert f'viewBox="{box}" preserveAspectRatio="none"' in drawn
+        *_, entropy, cursor = re.findall(r'<polyline points="([^"]+)"', drawn)
         points = np.array([[float(n) for n in pair.split(",")] for pair in entropy.split()])
-        shares = points[:, 0] / strip.drawn.width
-        assert np.allclose(shares, np.arange(len(made)) / (len(made) - 1), atol=1e-3)
-        assert {pair.split(",")[0] for pair in cursor.split()} == {f"{points[3, 0]:.1f}"}
-        heights = 1.03 - points[:, 1] / strip.drawn.height * 1.28  # of the axes' -0.25 ... 1.03, the upper end on top
-        assert np.allclose(heights * strip.most, made.entropies(weights), atol=0.05)
+        assert np.array_equal(points[:, 0], np.arange(len(made)))
+        assert {pair.split(",")[0] for pair in cursor.split()} == {"3"}
+        assert np.allclose(points[:, 1] * strip.most, made.entropies(weights), atol=1e-4)
 
 
 def test_charts_in_a_page_have_the_page_s_colours(recorded):
-    points = [Point(alpha, (1.0, 2.0 + alpha), 1.0, 0.5, 3.0) for alpha in (0.0, 0.5, 1.0)]
-    for chart in charts.sweep_charts(points, 0.3):
-        drawn = chart.svg(charts.upright(0.5))
+    points = [Point(alpha, [1.0, 2.0 + alpha], 1.0, 0.5, 3.0) for alpha in (0.0, 0.5, 1.0)]
+    for chart in charts.sweep_charts(points, 0.5):
+        drawn = chart.svg(0.5)
         assert "var(--jp-ui-font-color1" in drawn and not any(code in drawn for code in charts.PAGE_COLOURS)
         assert "#ffffff" not in drawn.lower()  # no background of its own
+        assert f"M {re.search('polyline points=.([0-9]+[.][0-9])', drawn)[1]}" in drawn  # on the dotted line at 0.5
         ElementTree.fromstring(drawn.replace("xlink:href", "href"))
 
 

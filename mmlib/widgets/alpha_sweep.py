@@ -1,22 +1,23 @@
 """Return, entropy and KL as functions of alpha: the mixture of one checkpoint rolled out at each of a few alphas.
 
-Measured in a process of its own (`python -m mmlib.widgets.alpha_sweep`), kept beside the run or, where that cannot be
-written, in the user's cache, under a name made from the checkpoint's checksum. Entropies and KL are in nats,
-averaged over the states that the mixture visits; every alpha plays the same maps.
+Kept beside the run or, where that cannot be written, in the user's cache, under a name made from the checkpoint's
+checksum. Entropies and KL are in nats, averaged over the states that the mixture visits; every alpha plays the same
+maps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
+import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +27,12 @@ from torch.distributions import kl_divergence
 
 from mmlib import caches
 from mmlib.analysis.stats import mean_interval
-from mmlib.errors import Stopped
 from mmlib.experiments.jobs import check_elsewhere
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
+from mmlib.numerics.threads import one_thread
 from mmlib.runs.records import replace_text
 from mmlib.timing import StageTimer
-from mmlib.training.signals import PARENT, StopRequests
 from mmlib.widgets.inspection import InspectionError, Subject, open_subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
@@ -47,7 +47,7 @@ class Point:
     """What was measured at one alpha."""
 
     alpha: float
-    returns: tuple[float, ...]  # one an episode, not clipped
+    returns: list[float]  # one an episode, not clipped
     entropy: float  # of pi_mm
     collision_entropy: float
     kl: float  # sum of KL(pi_i || pi_i+1); 0 for K = 1
@@ -96,7 +96,7 @@ def measure(
             sums, states = sums + _nats(acted.outputs.policies, weights, playing), states + int(playing.sum())
             returns[playing & step.done] = step.episode_return[playing & step.done]
     entropy, collision, divergence = (sums / states).tolist()
-    return Point(alpha, tuple(returns.tolist()), entropy, collision, divergence)
+    return Point(alpha, returns.tolist(), entropy, collision, divergence)
 
 
 def _nats(policies: Sequence[Policy], weights: Tensor, playing: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -120,15 +120,10 @@ def cached(subject: Subject, episodes: int = EPISODES) -> list[Point]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["version"] == VERSION and content["checksum"] == subject.checksum:
-                return sorted(parse(content["points"]), key=lambda point: point.alpha)
+                return [Point(**row) for row in content["points"]]
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return []
-
-
-def parse(rows: list[dict[str, Any]]) -> list[Point]:
-    """Points from what a sweep prints or keeps."""
-    return [Point(**{**row, "returns": tuple(row["returns"])}) for row in rows]
 
 
 def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Path | None:
@@ -152,61 +147,41 @@ def alpha_sweep(
 
     `go_on` as in `measure`.
     """
-    points = {point.alpha: point for point in cached(subject, episodes)}
-    yield _sorted(points)
-    for alpha in ALPHAS:
-        if alpha not in points:
-            points[alpha] = measure(subject, alpha, episodes, go_on=go_on)
-            store(subject, _sorted(points), episodes)
-            yield _sorted(points)
+    points = cached(subject, episodes)
+    yield points
+    for alpha in sorted(set(ALPHAS) - {point.alpha for point in points}):
+        points = sorted([*points, measure(subject, alpha, episodes, go_on=go_on)], key=lambda point: point.alpha)
+        store(subject, points, episodes)
+        yield points
 
 
-def _sorted(points: dict[float, Point]) -> list[Point]:
-    return [points[alpha] for alpha in sorted(points)]
-
-
-def start(subject: Subject, episodes: int = EPISODES) -> subprocess.Popen[str]:
-    """Starts the sweep as a process of one thread; it prints the points so far, a line each time (`parse`).
+def start(subject: Subject, episodes: int = EPISODES) -> tuple[SpawnProcess, Connection]:
+    """Starts the sweep as a process: through the connection come the points so far, each time, or why it ended early.
 
     It ends with the process that started it, however that one ends. Raises ExperimentError if it cannot make the level.
     """
     check_elsewhere(subject.config)
-    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    where = [str(subject.directory.resolve()), subject.checkpoint]
-    numbers = [str(n) for n in (subject.member, subject.task, episodes)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "mmlib.widgets.alpha_sweep", *where, *numbers],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, **dict.fromkeys(threads, "1"), PARENT: str(os.getpid())},
-    )
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    opened = (subject.directory.resolve(), subject.checkpoint, subject.member, subject.task)
+    process = context.Process(target=_tell, args=(theirs, episodes, opened), daemon=True)
+    with theirs:
+        process.start()
+    return process, ours
 
 
-def main(arguments: list[str]) -> int:
-    """The process behind `start`: run directory, checkpoint's name, member, level's place, episodes."""
-    directory, checkpoint = arguments[:2]
-    member, task, episodes = (int(text) for text in arguments[2:])
-    torch.set_num_threads(1)
-    with StopRequests() as requests:
+@one_thread()
+def _tell(told: Connection, episodes: int, opened: tuple[Path, str, int, int]) -> None:
+    """The process behind `start`; an interrupt of the notebook, which reaches all of its processes, is not for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    notebook = multiprocessing.parent_process()
 
-        def go_on() -> None:
-            if requests.received:
-                raise requests.stopped()
+    def go_on() -> None:
+        if notebook is None or not notebook.is_alive():
+            sys.exit("the process that started the sweep is gone")
 
-        try:
-            for points in alpha_sweep(open_subject(directory, checkpoint, member, task), episodes, go_on):
-                print(json.dumps([asdict(point) for point in points]), flush=True)
-        except InspectionError as error:
-            print(error, file=sys.stderr)
-            return 1
-        except Stopped as stopped:
-            print(stopped, file=sys.stderr)
-            return stopped.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        for points in alpha_sweep(open_subject(*opened), episodes, go_on):
+            told.send(points)
+    except Exception as error:
+        told.send(str(error))

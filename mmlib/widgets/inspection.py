@@ -14,7 +14,7 @@ import torch
 
 from mmlib import levels
 from mmlib.config import RunConfig
-from mmlib.errors import ResultsError
+from mmlib.experiments.run_table import runs_table
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import METHODS
 from mmlib.method.mixture import mixture_weights
@@ -45,26 +45,15 @@ def find_choices(root: str | Path) -> list[Choice]:
     root = Path(root)
     if not root.is_dir():
         raise InspectionError(f"there is no directory {root}; give a run's directory, or one that holds runs")
-    files = sorted(root.rglob("config.json"))
-    if not files:
+    found = []
+    for row in runs_table(root).to_dict("records"):
+        directory, method = Path(row["directory"]), row["method"]
+        label = " / ".join(directory.relative_to(root).parts) or directory.name
+        problem = "broken" if row["state"] == "broken" else "" if row["checkpoint"] == "yes" else "no checkpoint"
+        found.append(Choice(label, directory, problem, method in METHODS and METHODS[method].single))
+    if not found:
         raise InspectionError(f"{root} holds no run; `mmlib train` makes one")
-    found = [Choice(_label(path.parent, root), path.parent, *_problem(path.parent)) for path in files]
     return sorted(found, key=lambda choice: (bool(choice.problem), choice.single))
-
-
-def _label(directory: Path, root: Path) -> str:
-    return " / ".join(directory.relative_to(root).parts) or directory.name
-
-
-def _problem(directory: Path) -> tuple[str, bool]:
-    try:
-        config = Run(directory).config
-    except (ResultsError, ValueError):
-        return "broken", False
-    if not isinstance(config, dict) or "method" not in config:
-        return "broken", False
-    single = config["method"] in METHODS and METHODS[config["method"]].single
-    return ("" if trained.checkpoint_names(directory) else "no checkpoint"), single
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
-from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.training import trained
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
@@ -284,7 +283,7 @@ class MixtureInspector(widgets.VBox):
         self.recording = made
         self.busy.layout.display = "none"
         last = len(made) - 1
-        self.play.interval = round(1000 * made.subject.config.action_repeat / FRAMES_PER_SECOND)
+        self.play.interval = round(1000 * made.seconds(1))
         self.step.value = self.play.value = 0
         self.step.max = self.play.max = last
         self.picture.layout.display = "" if made.views else "none"

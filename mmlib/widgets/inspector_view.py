@@ -86,26 +86,23 @@ def sentence(subject: Subject) -> str:
 def table(mixed: Mixed, method: str, called: Sequence[str]) -> str:
     """Entropy, collision entropy and value of every policy, and the KLs: also the legend of the bars."""
     count = len(mixed.weights)
-    heads = [
-        f'<th><span class="mmi-chip" style="background:{colour}"></span>{symbol}</th>'
-        for symbol, colour in zip(symbols(count), colours(count, method))
-    ]
-    what = [f'<td class="mmi-dim">{escape(name)}</td>' for name in called] + ["<td></td>"] * (count > 1)
-    weights = [f"<td>{w:.2f}</td>" for w in mixed.weights] + ["<td></td>"] * (count > 1)
-    rows = [f"<tr><td></td>{''.join(what)}</tr>"]
+    chips = (f'<span class="mmi-chip" style="background:{colour}"></span>' for colour in colours(count, method))
+    heads = "".join(f"<th>{chip}{symbol}</th>" for chip, symbol in zip(chips, symbols(count)))
+    rows = {"": [f'<span class="mmi-dim">{escape(name)}</span>' for name in called]}
     if count > 1:
-        rows.append(f"<tr><td>weight</td>{''.join(weights)}</tr>")
-    for title, numbers in (
-        ("entropy, nats", mixed.entropy),
-        ("collision entropy, nats", mixed.collision_entropy),
-        ("value", mixed.value),
-    ):
-        cells = "".join(f"<td>{x:.2f}</td>" for x in numbers[: len(heads)])
-        rows.append(f"<tr><td>{title}</td>{cells}</tr>")
+        rows["weight"] = [f"{w:.2f}" for w in mixed.weights]
+    for title, numbers in {
+        "entropy, nats": mixed.entropy,
+        "collision entropy, nats": mixed.collision_entropy,
+        "value": mixed.value,
+    }.items():
+        rows[title] = [f"{x:.2f}" for x in numbers[: len(symbols(count))]]
+    cells = {title: "".join(f"<td>{cell}</td>" for cell in row) for title, row in rows.items()}
     for k, kl in enumerate(mixed.kl):
         pair = f"KL(π{SUBSCRIPTS[k]} ‖ π{SUBSCRIPTS[k + 1]}), nats"
-        rows.append(f'<tr><td>{pair}</td><td colspan="{len(heads)}">{kl:.3f}</td></tr>')
-    return f'<div class="mmi"><table><thead><tr><th></th>{"".join(heads)}</tr></thead>{"".join(rows)}</table></div>'
+        cells[pair] = f'<td colspan="{count + 1}">{kl:.3f}</td>'
+    body = "".join(f"<tr><td>{title}</td>{row}</tr>" for title, row in cells.items())
+    return f'<div class="mmi"><table><thead><tr><th></th>{heads}</tr></thead>{body}</table></div>'
 
 
 def joint_panels(mixed: Mixed, method: str, taken: int | None) -> str:

@@ -113,12 +113,7 @@ def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[fl
     """The weights after one of them is set to `value` in [0, 1]: the others keep their ratios and share the rest.
 
     Others that are all 0 share the rest equally. A single weight stays 1.
-
-    Raises:
-      ValueError: the value is outside [0, 1], or there is no such weight.
     """
-    if not 0 <= value <= 1 or not 0 <= changed < len(weights):
-        raise ValueError(f"weight {changed} cannot be {value}; weights: 0 … {len(weights) - 1}, values: 0 to 1")
     others = [w for i, w in enumerate(weights) if i != changed]
     if not others:
         return (1.0,)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
 import threading
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib.experiments.design import ExperimentError
 from mmlib.widgets import alpha_sweep
 from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
-from mmlib.widgets.charts import Inline, sweep_charts, upright
+from mmlib.widgets.charts import Inline, sweep_charts
 from mmlib.widgets.inspection import Subject
 from mmlib.widgets.inspector_view import STYLE, note, say
 
@@ -37,7 +37,7 @@ class SweepPanel(widgets.VBox):
         self._drawn: list[Inline] = []
         self._subject: Subject | None = None
         self._alpha: float | None = None
-        self._process: subprocess.Popen[str] | None = None
+        self._process: SpawnProcess | None = None
         self._thread: threading.Thread | None = None
         self.button.on_click(lambda _: self.stop() if self.running else self.measure())
 
@@ -63,11 +63,11 @@ class SweepPanel(widgets.VBox):
         if self.running or self._subject is None:
             return
         try:
-            self._process = alpha_sweep.start(self._subject, self.episodes)
+            self._process, told = alpha_sweep.start(self._subject, self.episodes)
         except ExperimentError as error:
             self.said.value = say(f"The sweep cannot be made: {error}")
             return
-        self._thread = threading.Thread(target=self._follow, args=(self._process,), daemon=True)
+        self._thread = threading.Thread(target=self._follow, args=(self._process, told), daemon=True)
         self._show(self.points)
         self._thread.start()
 
@@ -76,7 +76,7 @@ class SweepPanel(widgets.VBox):
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.wait()
+            process.join()
             self._show(self.points)
 
     def wait(self, timeout: float | None = None) -> None:
@@ -84,22 +84,23 @@ class SweepPanel(widgets.VBox):
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def _follow(self, process: subprocess.Popen[str]) -> None:
-        """Reads the process's points as they come, until it ends."""
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
-            with contextlib.suppress(ValueError):  # not one of its lines
-                if process is self._process:
-                    self._show(alpha_sweep.parse(json.loads(line)))
-        complaint, code = process.stderr.read().strip(), process.wait()
+    def _follow(self, process: SpawnProcess, told: Connection) -> None:
+        """Shows the process's points as they come, until it ends."""
+        complaint = ""
+        with told, contextlib.suppress(EOFError, ConnectionError):
+            while process is self._process:
+                news = told.recv()
+                if isinstance(news, str):
+                    complaint = news
+                elif process is self._process:
+                    self._show(news)
         if process is not self._process:
             return  # it was stopped
+        process.join()
         self._process = None
         self._show(self.points)
-        if code:
-            self.said.value = say(
-                f"The sweep ended early: {complaint.splitlines()[-1] if complaint else f'exit code {code}'}"
-            )
+        if complaint or process.exitcode:
+            self.said.value = say(f"The sweep ended early: {complaint or f'exit code {process.exitcode}'}")
 
     def _show(self, points: list[Point]) -> None:
         self.points = points
@@ -118,6 +119,5 @@ class SweepPanel(widgets.VBox):
 
     def _draw(self) -> None:
         """The charts, drawn before, with the line where the slider is."""
-        now = [] if self._alpha is None else [upright(self._alpha)]
-        charts = "".join(f"<div>{chart.svg(*now)}</div>" for chart in self._drawn)
+        charts = "".join(f"<div>{chart.svg(self._alpha)}</div>" for chart in self._drawn)
         self.charts.value = f'{STYLE}<div class="mmi mmi-charts">{charts}</div>'
