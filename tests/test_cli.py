@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from mmlib.cli.main import app
@@ -21,11 +20,7 @@ def mmlib(*arguments, **options):
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments], **options)
 
 
-def test_help_gives_examples():
-    for command in get_command(app).commands:
-        result = mmlib(command, "--help")
-        assert result.exit_code == 0
-        assert f"\n   mmlib {command}" in result.output and "Examples:" in result.output
+def test_help_names_the_presets():
     assert all(name in " ".join(mmlib("figure", "--help").output.split()) for name in PRESETS)
 
 

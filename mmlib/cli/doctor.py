@@ -23,6 +23,7 @@ KERNELS = re.compile(r"kernels-[0-9a-f]{16}")  # named after their sources
 def examine(results: str | Path = "results") -> dict[str, Any]:
     """Everything that `mmlib doctor` reports, as JSON types; sizes in bytes. Nothing is changed."""
     from mmlib import __version__
+    from mmlib.levels import dmlab
 
     return {
         "mmlib": __version__,
@@ -35,11 +36,37 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
         "bfloat16": bfloat16(),
         "backends": backends(),
         "kernel_caches": kernel_caches(),
-        "map_cache": _map_cache(),
-        "results": _results(Path(results)),
+        "map_cache": _place(dmlab.cache_directory()),
+        "results": {**_place(Path(results)), "runs": sum(1 for _ in Path(results).rglob("config.json"))},
         "jupyterlab": shutil.which("jupyter-lab", path=_programs()),
         "browser": next((found for name in BROWSERS if (found := shutil.which(name))), None),
     }
+
+
+def report(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """The facts of `examine` as lines for people."""
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
+    bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
+    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
+    current = [cache for cache in facts["kernel_caches"] if cache["current"]]
+    found = facts["results"]
+    kernels = ", ".join(f"{size(cache['bytes'])} in {cache['path']}" for cache in current) or "none yet"
+    return [
+        ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
+        ("packages", packages),
+        ("cores", str(facts["cores"])),
+        ("memory", size(facts["memory"])),
+        ("GPU", gpus),
+        ("bfloat16", bfloat16),
+        *((f"backend {name}", text) for name, text in facts["backends"].items()),
+        ("compiled kernels", kernels),
+        ("old kernels", f"{len(old)}, {size(sum(cache['bytes'] for cache in old))}"),
+        ("compiled maps", f"{size(facts['map_cache']['bytes'])} in {facts['map_cache']['path']}"),
+        ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
+        ("JupyterLab", facts["jupyterlab"] or "not found"),
+        ("browser", facts["browser"] or "not found"),
+    ]
 
 
 def advice(facts: dict[str, Any]) -> list[str]:
@@ -119,7 +146,7 @@ def kernel_caches() -> list[dict[str, Any]]:
     parents = dict.fromkeys((current.parent, caches.directory()))
     found = [path for parent in parents for path in sorted(parent.iterdir())]
     return [
-        {"path": str(path), "bytes": tree_size(path), "current": path == current}
+        {**_place(path), "current": path == current}
         for path in found
         if path.is_dir() and not path.is_symlink() and KERNELS.fullmatch(path.name)
     ]
@@ -133,17 +160,8 @@ def clean() -> list[dict[str, Any]]:
     return old
 
 
-def _map_cache() -> dict[str, Any]:
-    from mmlib.levels import dmlab
-
-    directory = dmlab.cache_directory()
+def _place(directory: Path) -> dict[str, Any]:
     return {"path": str(directory), "bytes": tree_size(directory)}
-
-
-def _results(root: Path) -> dict[str, Any]:
-    if not root.is_dir():
-        return {"path": str(root), "bytes": 0, "runs": 0}
-    return {"path": str(root), "bytes": tree_size(root), "runs": sum(1 for _ in root.rglob("config.json"))}
 
 
 def tree_size(directory: Path) -> int:

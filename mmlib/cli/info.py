@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,32 +111,6 @@ def doctor(
         return
     for cache in removed:
         print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
-    print_table(None, _report(facts, examination.size))
+    print_table(None, examination.report(facts))
     for sentence in examination.advice(facts):
         print(f"- {sentence}")
-
-
-def _report(facts: dict[str, Any], size: Callable[[int], str]) -> list[tuple[str, str]]:
-    """The facts of `doctor.examine` as lines for people."""
-    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
-    gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
-    bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
-    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
-    current = [cache for cache in facts["kernel_caches"] if cache["current"]]
-    found = facts["results"]
-    kernels = ", ".join(f"{size(cache['bytes'])} in {cache['path']}" for cache in current) or "none yet"
-    return [
-        ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
-        ("packages", packages),
-        ("cores", str(facts["cores"])),
-        ("memory", size(facts["memory"])),
-        ("GPU", gpus),
-        ("bfloat16", bfloat16),
-        *((f"backend {name}", text) for name, text in facts["backends"].items()),
-        ("compiled kernels", kernels),
-        ("old kernels", f"{len(old)}, {size(sum(cache['bytes'] for cache in old))}"),
-        ("compiled maps", f"{size(facts['map_cache']['bytes'])} in {facts['map_cache']['path']}"),
-        ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
-        ("JupyterLab", facts["jupyterlab"] or "not found"),
-        ("browser", facts["browser"] or "not found"),
-    ]

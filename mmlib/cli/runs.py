@@ -39,14 +39,11 @@ def runs(
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return
-    rows = []
-    for row in table.to_dict("records"):
-        names = [str(row[name]) if row[name] == row[name] else "" for name in run_table.NAMES]
-        frames = f"{row['frames']:,.0f}" if row["frames"] == row["frames"] else ""
-        value = f"{row['last_return']:.2f}" if row["last_return"] == row["last_return"] else ""
-        rows.append((*names, frames, row["state"], value))
-    columns = (*run_table.NAMES, "frames", "state", "last return")
-    print_table(columns, rows, right=("frames", "last return"))
+    numbers = {"frames": "{:,.0f}", "last_return": "{:.2f}"}
+    texts = {name: table[name].map(form.format, na_action="ignore") for name, form in numbers.items()}
+    columns = [*run_table.NAMES, "frames", "state", "last_return"]
+    cells = table.assign(**texts)[columns].fillna("").rename(columns={"last_return": "last return"})
+    print_table(list(cells), cells.to_numpy(), right=("frames", "last return"))
     for row in table[table["state"] == "broken"].to_dict("records"):
         print(f"broken: {row['directory']}: {row['reason']}")
 

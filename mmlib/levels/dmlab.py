@@ -26,7 +26,6 @@ from mmlib.levels.base import (
     FRAMES_PER_SECOND,
     LAB_ACTIONS,
     Interface,
-    LevelInfo,
     Pose,
     Step,
     Unsupported,
@@ -37,24 +36,14 @@ from mmlib.levels.base import (
 from mmlib.levels.bookkeeping import CountedLevel
 from mmlib.levels.dmlab_process import Worker, WorkerDied, WorkerRefused
 from mmlib.levels.dmlab_worker import memory_size, views
+from mmlib.levels.table import SPECS
 
 MAX_DEATHS, WITHIN_SECONDS = 5, 60.0  # of one worker, before the run is stopped
-# This project's names: the level script's name in DeepMind Lab, seconds of an episode, what it is.
-_LEVELS = {
-    "explore_object_locations_small": (
-        "contributed/dmlab30/explore_object_locations_small",
-        90,
-        "a new maze with up to four rooms every episode: find all apples (+1), again and again",
-    ),
-    "nav_maze_static_01": ("nav_maze_static_01", 60, "a fixed maze: five apples (+1), a goal (+10) that restarts it"),
-    "nav_maze_static_02": ("nav_maze_static_02", 150, "a larger fixed maze: thirteen apples (+1), a goal (+10)"),
-    "lt_horseshoe_color": ("lt_horseshoe_color", 600, "laser tag against bots in a U-shaped arena: +1 for a tag"),
-    "lt_chasm": ("lt_chasm", 600, "laser tag against bots over a chasm: +1 for a tag, -1 for falling"),
+SCRIPTS = {  # by this project's name of a level: DeepMind Lab's name of its script
+    "explore_object_locations_small": "contributed/dmlab30/explore_object_locations_small",
+    **{name: name for name in ("nav_maze_static_01", "nav_maze_static_02", "lt_horseshoe_color", "lt_chasm")},
 }
-LEVELS = {
-    name: LevelInfo(name, description, seconds * FRAMES_PER_SECOND, miniature=False)
-    for name, (_, seconds, description) in _LEVELS.items()
-}
+LEVELS = {name: SPECS[name].info for name in SCRIPTS}
 
 
 class MissingDeepMindLab(ValueError, ModuleNotFoundError):
@@ -90,14 +79,11 @@ class DMLab(CountedLevel):
     Args:
       name: a key of `LEVELS`.
       num_envs: B, and as many processes.
-      seed: 0 <= seed < 2**63.
       action_repeat: frames of a level step; DeepMind Lab holds the action and renders the last frame only.
-      width, height: of the observation, pixels.
-      episode_seconds: length of an episode in place of the level's own.
-      staggered: see `mmlib.levels.make`.
       renderer: "software" or "hardware".
       level_cache: keep the compiled maps of generated levels in `cache_directory()`.
       **settings: DeepMind Lab's own for this level, for instance `botCount=2` or `minimalUI=True`; passed as strings.
+      Others: see `mmlib.levels.make`.
 
     Raises:
       ValueError: an argument outside its range, or a setting that DeepMind Lab refuses, by name.
@@ -125,7 +111,7 @@ class DMLab(CountedLevel):
         check(name)
         check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env)
         _check_settings(renderer, settings)
-        seconds = _LEVELS[name][1] if episode_seconds is None else episode_seconds
+        seconds = SPECS[name].seconds if episode_seconds is None else episode_seconds
         frames = round(seconds * FRAMES_PER_SECOND)
         super().__init__(name, num_envs, seed, action_repeat, width, height, first_env, staggered, frames)
         self._settings = {k: _text(v) for k, v in settings.items()}
@@ -137,7 +123,7 @@ class DMLab(CountedLevel):
         self._seen, self._poses = views(mmap.mmap(self._memory.fileno(), 0), num_envs, height, width)
         config = {"width": width, "height": height, "fps": FRAMES_PER_SECOND, "episodeLengthSeconds": seconds}
         self._setup = {
-            "script": _LEVELS[name][0],
+            "script": SCRIPTS[name],
             "config": {k: _text(v) for k, v in config.items()} | self._settings,
             "renderer": renderer,
             "cache": str(cache_directory()) if level_cache else None,

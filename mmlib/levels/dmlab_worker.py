@@ -44,14 +44,8 @@ class LevelCache:
         """Keeps the map at `pk3_path`; readers see the whole of it or nothing."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=self.directory, suffix=".part")
-            os.close(handle)
-            try:
-                shutil.copyfile(pk3_path, part)
-                os.replace(part, self._path(key))
-            except BaseException:
-                os.unlink(part)
-                raise
+            with tempfile.TemporaryDirectory(dir=self.directory) as part:
+                os.replace(shutil.copy(pk3_path, part), self._path(key))
         except OSError as error:  # a cache that cannot be written is slow, not wrong
             print(f"level cache {self.directory}: {error}", file=sys.stderr)
 

@@ -169,14 +169,14 @@ def _action_spaces(name: str, groups: dict[str, tuple[Any, ...]]) -> dict[str, A
 class GymnasiumLevel(CountedLevel):
     """B copies of a Gymnasium environment behind the `Level` contract, one after another in this process.
 
+    Environment i's episode e is `reset` with a seed made of (seed, i, e).
+
     Args:
       name: the environment's id.
-      num_envs: B.
-      seed: 0 <= seed < 2**63; environment i's episode e is `reset` with a seed made of (seed, i, e).
       action_repeat: steps of the environment that an action is held for.
       width, height: images are resampled to this size, pixels; vectors stay what they are.
-      first_env, staggered: see `mmlib.levels.make`.
       **settings: of `gymnasium.make`, for instance `max_episode_steps`.
+      Others: see `mmlib.levels.make`.
 
     Raises:
       ValueError: an environment that cannot be a level, or refuses a setting; an argument outside its range.
