@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspected import METHODS, train_run
 
+from mmlib.errors import ResultsError
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training.checkpoint import VERSION
 from mmlib.widgets import charts, remix
 from mmlib.widgets.alpha_sweep import Point
-from mmlib.widgets.inspection import InspectionError, find_choices, open_subject
+from mmlib.widgets.inspection import find_choices, open_subject
 from mmlib.widgets.inspector import MixtureInspector
 from mmlib.widgets.recording import record
 
@@ -261,7 +262,7 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
     assert "there is no directory" in MixtureInspector(tmp_path / "absent").message.value
     (tmp_path / "empty").mkdir()
     assert "holds no run" in MixtureInspector(tmp_path / "empty").message.value
-    with pytest.raises(InspectionError, match="there is no member 2; members: 0 … 1"):
+    with pytest.raises(ResultsError, match="there is no member 2; members: 0 … 1"):
         open_subject(tmp_path / "good", member=2)
 
 

@@ -13,13 +13,14 @@ import pytest
 from mmlib.config import ConfigError
 from mmlib.errors import ResultsError
 from mmlib.experiments import design
+from mmlib.experiments.design import ExperimentError
 from mmlib.levels import foreign
 from mmlib.runs.owner import Owner, being_written
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter, compress
 from mmlib.training import checkpoint
 from mmlib.widgets import live
-from mmlib.widgets.live import Experiment, LiveError
+from mmlib.widgets.live import Experiment
 from mmlib.widgets.live_widget import LiveWidget
 
 pytestmark = pytest.mark.slow
@@ -75,7 +76,7 @@ def test_a_run_from_start_to_end(tmp_path):
     assert (status.state, status.frames, status.total_frames) == ("done", 1600, 1600), status
     assert Run(experiment.directory).metrics()["agent_steps"].max() == 400
     assert len(experiment.figure().axes) == 3
-    with pytest.raises(LiveError, match="is done; for more"):
+    with pytest.raises(ExperimentError, match="is done; for more"):
         experiment.start()
     compress(experiment.directory)
     assert live.attach(experiment.directory).status().frames == 1600
@@ -87,11 +88,11 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     directory = endless.start().directory
     until(lambda: endless.status().frames > 0)
     assert endless.status().state == "running" and "agent steps/s" in live.words(endless.status())
-    with pytest.raises(LiveError, match=f"being trained already; live.attach..{directory}.. shows it"):
+    with pytest.raises(ExperimentError, match=f"being trained already; live.attach..{directory}.. shows it"):
         endless.start()
     assert "mm-silent" in LiveWidget(endless).words.value  # what its page says when the kernel is gone
     other = live.attach(directory)  # as another notebook would
-    with pytest.raises(LiveError, match="being trained already"):
+    with pytest.raises(ExperimentError, match="being trained already"):
         other.start()
     pid = pid_of(directory)
     other.stop()
@@ -101,9 +102,9 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     until(lambda: gone(pid))
     assert checkpoint.exists(directory)
     steps = Run(directory).metrics()["agent_steps"].max()
-    with pytest.raises(LiveError, match="no process of mmlib is training"):
+    with pytest.raises(ResultsError, match="no process of mmlib is training"):
         endless.stop()
-    other.resume()
+    other.start()
     until(lambda: Run(directory).metrics()["agent_steps"].max() > steps)
     assert pid_of(directory) != pid
     endless.stop()
@@ -140,7 +141,7 @@ def test_a_killed_run_is_told_from_a_running_one_and_goes_on(endless):
     assert endless.status().reason.startswith("ended by signal SIGKILL")
     other = live.attach(endless.directory)
     assert other.status().state == "killed" and Run(endless.directory).state == "running"
-    endless.resume()
+    endless.start()
     until(lambda: endless.status().state == "running")
 
 

@@ -72,6 +72,6 @@ def video(
     """
     from mmlib.figures import video as film
 
-    with bad_input(film.VideoError):
+    with bad_input():
         score = film.record(level, policy, output, seconds, seed, backend)
     print(f"{seconds:g} s of {policy} on {level}, reward {score:g}: {output}")

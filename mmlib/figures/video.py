@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmlib import levels
 from mmlib.analysis import baselines
+from mmlib.experiments.design import ExperimentError
 from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step, Unsupported
 
 VIEW = (320, 240)  # pixels
@@ -20,10 +21,6 @@ GAP, CAPTION = 8, 24  # pixels
 POLICIES = ("random", "expert")
 
 Frame = NDArray[np.uint8]
-
-
-class VideoError(ValueError):
-    """A film that cannot be made; the message names the value, the choices and what to do."""
 
 
 class Film:
@@ -58,15 +55,15 @@ def record(
       seconds: of 60 environment frames each.
 
     Raises:
-      VideoError: before any work, if one of these cannot be used.
+      ExperimentError: before any work, if one of these cannot be used.
     """
     path = Path(output)
     if path.suffix != ".mp4":
-        raise VideoError(f"{path} is no .mp4 file; films are written as .mp4")
+        raise ExperimentError(f"{path} is no .mp4 file; films are written as .mp4")
     if not path.parent.is_dir():
-        raise VideoError(f"there is no directory {path.parent} to put {path.name} in")
+        raise ExperimentError(f"there is no directory {path.parent} to put {path.name} in")
     if not 0 < seconds <= 3600:
-        raise VideoError(f"{seconds:g} seconds cannot be filmed; allowed: more than 0, up to 3600")
+        raise ExperimentError(f"{seconds:g} seconds cannot be filmed; allowed: more than 0, up to 3600")
     play, reward = film(level, policy, seed, backend), 0.0
     import imageio.v2 as imageio  # late: only films need it
 
@@ -88,7 +85,7 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
       backend: auto, dmlab or minilab; a run has its own, and "auto" is minilab for the expert, whom no other has.
 
     Raises:
-      VideoError: unknown level, policy or backend, or a run that cannot play.
+      ExperimentError: unknown level, policy or backend, or a run that cannot play.
     """
     if policy not in POLICIES:
         return _run(level, Path(policy), seed, backend)
@@ -97,10 +94,12 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
         in_force = "minilab" if scripted else levels.resolve_backend(backend, level)
         levels.check(level, in_force)
     except ValueError as error:
-        raise VideoError(str(error)) from error
+        raise ExperimentError(str(error)) from error
     if in_force == "gymnasium" or (policy == "expert" and in_force != "minilab"):
         has = {"minilab": "random and expert", "dmlab": "random", "gymnasium": "none"}[in_force]
-        raise VideoError(f"{in_force} has no policy {policy!r} for films; its policies: {has}, or a run's directory")
+        raise ExperimentError(
+            f"{in_force} has no policy {policy!r} for films; its policies: {has}, or a run's directory"
+        )
     size = dict(zip(("width", "height"), VIEW)) if in_force == "dmlab" else {}  # it draws in the size it is made with
     made = levels.make(level, in_force, seed=seed, **size)
     made.reset()
@@ -111,7 +110,7 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
 def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     """The agent of a run's checkpoint, its first member, at play."""
     if not (directory / "config.json").exists():
-        raise VideoError(
+        raise ExperimentError(
             f"unknown policy {str(directory)!r}; policies: {', '.join(POLICIES)}, or the directory of a run"
         )
     from mmlib.runs.reader import Run
@@ -122,10 +121,10 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     recorded = Run(directory).config
     played = str(recorded.get("level"))
     if level not in played.split("+"):
-        raise VideoError(f"the run {directory} is of level {played}, not {level}")
+        raise ExperimentError(f"the run {directory} is of level {played}, not {level}")
     in_force = str(recorded.get("backend_in_force", recorded.get("backend")))
     if backend not in ("auto", in_force):
-        raise VideoError(f"the run {directory} is on backend {in_force}, not {backend}")
+        raise ExperimentError(f"the run {directory} is on backend {in_force}, not {backend}")
     population = trained.load(directory)
     config, agent = population.config, population.agent
     weights = agent.control_weights(population.hyper.alpha)
@@ -133,10 +132,10 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     try:
         made = levels.make(level, in_force, config.population, seed, config.action_repeat, **size)
     except ValueError as error:
-        raise VideoError(f"the run {directory} cannot be played here: {error}") from error
+        raise ExperimentError(f"the run {directory} cannot be played here: {error}") from error
     if view(made, *VIEW) is None:
         made.close()
-        raise VideoError(f"{level} of backend {in_force} has no pictures to film")
+        raise ExperimentError(f"{level} of backend {in_force} has no pictures to film")
     task = config.levels.index(level)
     actor = Actor(made, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
     timer = StageTimer()

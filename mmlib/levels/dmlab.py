@@ -46,18 +46,14 @@ SCRIPTS = {  # by this project's name of a level: DeepMind Lab's name of its scr
 LEVELS = {name: SPECS[name].info for name in SCRIPTS}
 
 
-class MissingDeepMindLab(ValueError, ModuleNotFoundError):
-    """`deepmind_lab` is not installed, or no Lab can be made with it."""
-
-
 def check(name: str) -> None:
-    """Raises ValueError unless `name` is a level of DeepMind Lab, MissingDeepMindLab if that is not installed."""
+    """Raises ValueError unless `name` is a level of DeepMind Lab and a Lab can be made here."""
     if name not in LEVELS:
         miniature = name.endswith("_mini")
         what = f"{name!r} is a miniature, which only minilab has" if miniature else f"unknown level {name!r}"
         raise ValueError(f"{what}; levels of dmlab: {', '.join(LEVELS)}")
     if (why := dmlab_found.problem()) is not None:
-        raise MissingDeepMindLab(f"backend dmlab cannot be used: {why}; or use backend minilab")
+        raise ValueError(f"backend dmlab cannot be used: {why}; or use backend minilab")
 
 
 def interface(name: str, width: int, height: int) -> Interface:

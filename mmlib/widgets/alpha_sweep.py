@@ -27,13 +27,14 @@ from torch.distributions import kl_divergence
 
 from mmlib import caches
 from mmlib.analysis.stats import mean_interval
+from mmlib.errors import ResultsError
 from mmlib.experiments.jobs import check_elsewhere
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.runs.records import replace_text
 from mmlib.timing import StageTimer
-from mmlib.widgets.inspection import InspectionError, Subject, open_subject, play
+from mmlib.widgets.inspection import Subject, open_subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
@@ -78,7 +79,7 @@ def measure(
     `go_on` is called before every agent step; what it raises ends the play.
 
     Raises:
-      InspectionError: the level cannot be made here, or its episodes have no end.
+      ResultsError: the level cannot be made here, or its episodes have no end.
       ValueError: alpha outside [0, 1], or no episode.
     """
     if not 0 <= alpha <= 1 or episodes < 1:
@@ -89,7 +90,7 @@ def measure(
     states = 0
     with contextlib.closing(actor.level):
         if not actor.level.episode_frames:
-            raise InspectionError(f"episodes of {subject.level} have no end; alpha is not swept there")
+            raise ResultsError(f"episodes of {subject.level} have no end; alpha is not swept there")
         while (playing := np.isnan(returns)).any():
             go_on()
             acted, step = actor.act(weights, timer)

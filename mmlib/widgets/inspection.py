@@ -14,6 +14,7 @@ import torch
 
 from mmlib import levels
 from mmlib.config import RunConfig
+from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import runs_table
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import METHODS
@@ -21,10 +22,6 @@ from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run
 from mmlib.training import trained
 from mmlib.training.actors import Actor
-
-
-class InspectionError(ValueError):
-    """A run that cannot be inspected; the message says which one, why, and what to do."""
 
 
 class Choice(NamedTuple):
@@ -40,11 +37,11 @@ def find_choices(root: str | Path) -> list[Choice]:
     """The runs at or below `root`: first those with a mixture to inspect, last those that cannot be inspected.
 
     Raises:
-      InspectionError: there is no such directory, or no run in it.
+      ResultsError: there is no such directory, or no run in it.
     """
     root = Path(root)
     if not root.is_dir():
-        raise InspectionError(f"there is no directory {root}; give a run's directory, or one that holds runs")
+        raise ResultsError(f"there is no directory {root}; give a run's directory, or one that holds runs")
     found = []
     for row in runs_table(root).to_dict("records"):
         directory, method = Path(row["directory"]), row["method"]
@@ -52,7 +49,7 @@ def find_choices(root: str | Path) -> list[Choice]:
         problem = "broken" if row["state"] == "broken" else "" if row["checkpoint"] == "yes" else "no checkpoint"
         found.append(Choice(label, directory, problem, method in METHODS and METHODS[method].single))
     if not found:
-        raise InspectionError(f"{root} holds no run; `mmlib train` makes one")
+        raise ResultsError(f"{root} holds no run; `mmlib train` makes one")
     return sorted(found, key=lambda choice: (bool(choice.problem), choice.single))
 
 
@@ -100,20 +97,18 @@ def open_subject(directory: str | Path, checkpoint: str | None = None, member: i
       member, task: numbers from 0; the task is the level's place in the run's list.
 
     Raises:
-      InspectionError: no run, no checkpoint, a damaged one, one of another version, or no such member or level.
+      ValueError (ResultsError, CheckpointError, ConfigError): no run, no checkpoint, a damaged one, one of another
+        version, or no such member or level.
     """
     directory = Path(directory)
-    try:
-        names = trained.checkpoint_names(directory)
-        name = checkpoint or (names[0] if names else None)
-        population = trained.load(directory, name)
-        agent = population.alone(member)
-    except ValueError as error:  # of results, checkpoint or config: each says what is wrong
-        raise InspectionError(str(error)) from error
+    names = trained.checkpoint_names(directory)
+    name = checkpoint or (names[0] if names else None)
+    population = trained.load(directory, name)
+    agent = population.alone(member)
     assert name is not None
     if not 0 <= task < len(population.config.levels):
         named = ", ".join(population.config.levels)
-        raise InspectionError(f"{directory} has no level {task}; its levels, numbered from 0: {named}")
+        raise ResultsError(f"{directory} has no level {task}; its levels, numbered from 0: {named}")
     return Subject(
         directory=directory,
         checkpoint=name,
@@ -135,7 +130,7 @@ def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
       seed: of the level and of the action sampling.
 
     Raises:
-      InspectionError: the level cannot be made here.
+      ResultsError: the level cannot be made here.
     """
     config = subject.config
     backend = str(Run(subject.directory).config.get("backend_in_force", config.backend))
@@ -143,5 +138,5 @@ def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
     try:
         level = levels.make(subject.level, backend, num_envs, seed, *size)
     except (ValueError, OSError, RuntimeError) as error:
-        raise InspectionError(f"{subject.level} cannot be played here: {error}") from error
+        raise ResultsError(f"{subject.level} cannot be played here: {error}") from error
     return Actor(level, subject.agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=subject.task)

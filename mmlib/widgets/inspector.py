@@ -14,7 +14,7 @@ from mmlib.training import trained
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
-from mmlib.widgets.inspection import InspectionError, Subject, find_choices, open_subject
+from mmlib.widgets.inspection import Subject, find_choices, open_subject
 from mmlib.widgets.interactive import Picture, widgets_shown
 from mmlib.widgets.recording import SECONDS, VIEW, Cancelled, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
@@ -58,7 +58,7 @@ def inspect(
         return inspector
     try:
         subject = open_subject(find_choices(root)[0].directory, member=member)
-    except InspectionError as error:
+    except ValueError as error:
         print(error)
         return None
     made = recording.record(subject, seed, seconds=seconds)
@@ -208,7 +208,7 @@ class MixtureInspector(widgets.VBox):
         """Fills the list of runs, and opens a member of the first."""
         try:
             found = find_choices(self.root)
-        except InspectionError as error:
+        except ValueError as error:
             self._say(str(error))
             return
         named = [(f"{c.label}  ({c.problem})" if c.problem else c.label, c.directory) for c in found]
@@ -227,7 +227,7 @@ class MixtureInspector(widgets.VBox):
         """Opens what the choosers say, and records an episode of it."""
         try:
             subject = open_subject(self.run.value, self.checkpoint.value, self.member.value or 0, self.level.value or 0)
-        except InspectionError as error:
+        except ValueError as error:
             self._say(str(error))
             return
         if fresh:

@@ -23,17 +23,13 @@ from matplotlib.figure import Figure
 from mmlib.config import RunConfig, make_config
 from mmlib.errors import EXIT_CODES, ResultsError
 from mmlib.experiments import design, jobs
-from mmlib.experiments.design import Job
+from mmlib.experiments.design import ExperimentError, Job
 from mmlib.experiments.reports import clock, said
 from mmlib.figures.run_plots import run_curves
 from mmlib.runs.owner import being_written, check_writable, interrupt
 from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
 from mmlib.runs.status import RunStatus
 from mmlib.training.fitting import check
-
-
-class LiveError(RuntimeError):
-    """An experiment that cannot be started or stopped as it is; the message says why and what to do."""
 
 
 def words(status: RunStatus) -> str:
@@ -90,34 +86,33 @@ class Experiment:
         """Starts the run, or goes on with it from its last checkpoint, in a process of its own; returns at once.
 
         Raises:
-          LiveError: it is done, or a process trains it already.
-          ResultsError, ExperimentError: its directory cannot be written, or holds another run, or no other process can
-            make its level.
+          ResultsError, ExperimentError: it is done, or a process trains it already; its directory cannot be written,
+            or holds another run; or no other process can make its level.
         """
         status = self.status()
         if status.alive:
-            raise LiveError(f"{self.directory} is being trained already; live.attach({str(self.directory)!r}) shows it")
+            raise ExperimentError(
+                f"{self.directory} is being trained already; live.attach({str(self.directory)!r}) shows it"
+            )
         design.check_free(Job(self.config, self.directory))
         if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
-            raise LiveError(f"{self.directory} is done; for more, ask for more agent_steps")
+            raise ExperimentError(f"{self.directory} is done; for more, ask for more agent_steps")
         jobs.check_elsewhere(self.config)
         check_writable(self.directory)
         self._stopping, self._before = False, self._written()
         self._process = jobs.launch(Job(self.config, self.directory), detached=True)
         return self
 
-    resume = start
-
     def stop(self) -> None:
         """Asks the run to write a checkpoint and end; returns at once.
 
-        Raises LiveError if nothing trains it.
+        Raises ResultsError if nothing trains it.
         """
         try:
             interrupt(self.directory)
-        except ResultsError as error:
+        except ResultsError:
             if self._code() is not None or self._process is None:
-                raise LiveError(str(error)) from error
+                raise
             self._process.terminate()  # it has not begun to write
         self._stopping = True
 

@@ -13,7 +13,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
 from mmlib.widgets.interactive import Picture, widgets_shown
-from mmlib.widgets.live import Experiment, LiveError, words
+from mmlib.widgets.live import Experiment, words
 
 POLL = 0.5  # seconds between two looks at the records
 REDRAW = 1.0  # seconds, at least, between two drawings of the curves
@@ -143,6 +143,6 @@ class LiveWidget:
         try:
             self.said = ""
             action()
-        except (LiveError, ValueError, OSError) as error:
+        except (ValueError, OSError) as error:
             self.said = str(error)
         self.refresh()

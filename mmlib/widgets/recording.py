@@ -101,7 +101,7 @@ def record(
       progress: called with the share that is done, now and then; what it raises ends the recording.
 
     Raises:
-      InspectionError: the level cannot be made here.  ValueError: the weights are not on the simplex.
+      ResultsError: the level cannot be made here.  ValueError: the weights are not on the simplex.
     """
     weights = subject.acting_weights if weights is None else weights
     remix.check_weights(weights, subject.constituents)

@@ -45,16 +45,12 @@ class WeightSliders(widgets.VBox):
             self.children = tuple(self.sliders) or (alone,)
         self._show(tuple(float(w) for w in weights))
 
-    def set(self, weights: Sequence[float]) -> None:
-        """Moves the sliders to these weights [K] and says so."""
-        self._show(tuple(float(w) for w in weights))
-        self.changed(self.weights)
-
     def _moved(self, k: int, value: float) -> None:
         if self._moving:
             return
         weights = (1 - value, value) if len(self.sliders) == 1 else on_simplex(self.weights, k, value)
-        self.set(weights)
+        self._show(weights)
+        self.changed(weights)
 
     def _show(self, weights: tuple[float, ...]) -> None:
         self.weights, self._moving = weights, True
