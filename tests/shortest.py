@@ -7,11 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SHORT = {  # episodes of two seconds, some in each environment, on each of up to three levels
     "agent_steps": 900,
-    "num_envs": 1,
+    "num_envs": 3,
     "unroll": 50,
     "learner_batches": 1,
     "log_every": 150,
-    "evaluation_envs": 1,
     "level_settings": '{"episode_seconds": 2}',
 }
 

@@ -49,9 +49,10 @@ def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monke
     assert len(charts.sweep_figure(points).axes) == 3
 
 
-def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(results, tmp_path):
-    shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
-    subject, panel = open_subject(tmp_path / "run"), SweepPanel(episodes=1)
+def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(tmp_path):
+    train_run(tmp_path, "mm", level_settings={"episode_seconds": 5})
+    run = tmp_path / "mm" / "seed0"
+    subject, panel = open_subject(run), SweepPanel(episodes=1)
     panel.begin(subject, 0.3)
     assert panel.button.description == "sweep α" and panel.progress.value == 0
     first = alpha_sweep.measure(subject, 0.0, 1)
@@ -65,9 +66,9 @@ def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured
     assert process.exitcode == 0 and not panel.running and panel.progress.value == 11
     assert panel.points[-1] == alpha_sweep.measure(subject, 1.0, 1) and panel.points[0] == first
     assert "measured and kept" in panel.said.value and panel.charts.value.count("<svg") == 3
-    (path,) = (tmp_path / "run" / "alpha_sweep").iterdir()  # and no half-written file
+    (path,) = (run / "alpha_sweep").iterdir()  # and no half-written file
     again, written = SweepPanel(episodes=1), path.stat().st_mtime_ns
-    again.begin(open_subject(tmp_path / "run"), 0.3)
+    again.begin(open_subject(run), 0.3)
     assert again.points == panel.points and again.charts.value == panel.charts.value
     assert again.button.layout.display == "none" and not again.running
     again.measure()  # as if it were pressed all the same: nothing is left to measure

@@ -150,7 +150,7 @@ def test_status_counts_what_is_done_and_what_is_left(tmp_path):
 def test_two_arms_are_made_and_the_second_time_there_is_nothing_to_do(tmp_path):
     short = {"agent_steps": 200, "num_envs": 2, "unroll": 10, "learner_batches": 1, "log_every": 100}
     file = written(tmp_path, settings=short, blocks=[{**BLOCK, "methods": ["small"], "seeds": [1]}])
-    command = ["campaign", str(file), "--workers", "1", "--results", str(tmp_path / "results")]
+    command = ["campaign", str(file), "--workers", "2", "--results", str(tmp_path / "results")]
     made = CliRunner().invoke(app, command)
     assert made.exit_code == 0, made.output
     assert "2 of 2 runs done, 0.0 M agent steps left" in made.stdout and made.stdout.count("started") == 2

@@ -69,7 +69,7 @@ def test_figures_of_one_level(results, figure, folder, methods):
 
 
 def test_figure_9(results):
-    make("9", results, "--level", THREE, "--backend", "dmlab", "--method", "multitask")
+    make("9", results, "--level", THREE, "--backend", "dmlab", "--method", "multitask", num_envs=1, evaluation_envs=1)
     where = results / "smoke" / "figure9" / THREE
     assert imread(where / "figure.png").std() > 0.02
     notebook = (where / "notebook.ipynb").read_text()

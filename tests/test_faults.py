@@ -29,10 +29,10 @@ def learner_of(loop):
 
 
 def config(**overrides):
-    base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=60)
+    base = dict(level="explore_object_locations_small_mini", method="mm", population=2, num_envs=2, unroll=30)
     base |= dict(learner_batches=1, width=48, height=36, conv1=(4, 2), staggered=True, lag=1)
     base |= dict(pbt={"ready": 1, "window": 2, "p_value": 0.9, "explore_probability": 0.6})
-    base |= dict(agent_steps=120 * 16, log_every=250, checkpoint_every=120 * 3, level_settings={"episode_seconds": 1})
+    base |= dict(agent_steps=60 * 16, log_every=125, checkpoint_every=60 * 3, level_settings={"episode_seconds": 1})
     return make_config(base | overrides)
 
 
@@ -193,7 +193,7 @@ def hung_up():
 @pytest.mark.parametrize("display", [unread, hung_up, None])
 def test_no_display_ends_a_run(tmp_path, display):
     """None: it is started with its standard output closed."""
-    short = config(pbt=None, population=1, agent_steps=120)
+    short = config(pbt=None, population=1, agent_steps=60)
     (tmp_path / "c.json").write_text(short.model_dump_json())
     command = [sys.executable, "-m", "mmlib", "train", "--config", "c.json", "--directory", "run"]
     output = os.open(os.devnull, os.O_WRONLY) if display is None else display()
@@ -233,8 +233,8 @@ def test_killed_before_its_first_checkpoint_it_starts_over(tmp_path, whole, monk
     """The rows of that iteration are on disk, the checkpoint is not."""
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        train(config(log_every=120), tmp_path)
-    assert Run(tmp_path).metrics()["agent_steps"].max() == 120 * 3
+        train(config(log_every=60), tmp_path)
+    assert Run(tmp_path).metrics()["agent_steps"].max() == 60 * 3
     train(config(), tmp_path)
     assert_same(tmp_path, whole)
 
@@ -261,7 +261,7 @@ def test_a_checkpoint_that_is_not_used_is_not_kept_as_the_good_one(tmp_path, who
 def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, whole):
     """As a run that comes from a repository: continuing it would lose what was recorded."""
     shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt"))
-    longer = config(agent_steps=120 * 20)
+    longer = config(agent_steps=60 * 20)
     with pytest.raises(ResultsError, match="no checkpoint to go on from"):
         train(longer, tmp_path / "run")
     assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done

@@ -60,7 +60,7 @@ def test_figure_6_and_7(results):
 
 
 def test_figure_9(results):
-    make("9", results)
+    make("9", results, num_envs=1, evaluation_envs=1)
     where = results / "smoke" / "figure9" / THREE
     assert is_drawn(where / "figure.png") and is_drawn(where / "diagnostics.png")
     svg = (where / "figure.svg").read_text()

@@ -33,6 +33,7 @@ MINI = "explore_object_locations_small_mini"
 QUICK = "nav_maze_static_02_mini"  # the preset's
 LEVELS = [MINI, "nav_maze_static_01_mini"]
 SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "log_every=200"]
+SETTINGS += ['level_settings={"episode_seconds": 5}']  # of which a sweep plays eleven
 TABLE = "[...document.querySelectorAll('.mmi table')].map(e => e.innerText).join(' ')"
 CLOCK = "[...document.querySelectorAll('.mmi')].map(e => e.innerText).find(t => /^step \\d/.test(t)) || ''"
 INSPECTOR = ".widget-vbox:has(> .widget-hbox .widget-dropdown)"
@@ -118,7 +119,7 @@ def test_notebook_01_of_the_runs_on_disk(lab, page, pictures):
 
 
 def test_notebook_00(lab, page, pictures):
-    opened(lab, page, "00_mix_and_match.ipynb", preset="smoke")
+    opened(lab, page, "00_mix_and_match.ipynb", preset="smoke", settings={"agent_steps": 2_000, "log_every": 400})
     assert min(loaded_pictures(page)) > 300
     page.evaluate("document.querySelector('.jp-OutputArea img').closest('.jp-Cell').id = 'swept'")
     assert [
@@ -166,7 +167,7 @@ def test_notebook_06_inspector(lab, page, pictures, tmp_path):
     wait(lambda: page.evaluate("document.querySelector('#sweep').offsetWidth") == 0, 600, "the end of the sweep")
     assert "measured and kept beside the run" in page.evaluate(OUTPUTS)
     for _ in portraits(page, pictures, "06", inspector):
-        assert beyond(page, inspector) == []
+        wait(lambda: beyond(page, inspector) == [], 10, "all of the inspector in its place")
     page.evaluate(f"{PANEL}.sessionContext.shutdown().then(() => null)")
     assert max(loaded_pictures(page)) > 900  # the state's picture needs no kernel
 
@@ -175,7 +176,8 @@ def look(page, theme, width):
     """Another theme and width of the window."""
     page.resize(width, 1100)
     page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}})")
-    page.evaluate("new Promise(r => setTimeout(r, 1500))")
+    wait(lambda: page.evaluate("document.body.dataset.jpThemeName") == THEMES[theme], 30, f"the theme {theme}")
+    page.evaluate("new Promise(r => setTimeout(r, 500))")  # what follows the window's width
 
 
 def portraits(page, directory, name, selector):
@@ -238,7 +240,7 @@ def test_notebook_10_run_browser(lab, page, pictures, tmp_path):
 
     page.evaluate(f"document.querySelector('{BROWSER}').closest('.jp-OutputArea').id = 'browser'")
     for _ in portraits(page, pictures, "10", "#browser"):
-        assert beyond(page, BROWSER) == []
+        wait(lambda: beyond(page, BROWSER) == [], 10, "all of the browser in its place")
 
     shutil.copytree(figure / "small" / "seed2", tmp_path / "quick" / "figure3" / MINI / "small" / "seed2")
     wait(lambda: len(rows(page)) == 6, 60, "a run that came later")
@@ -273,7 +275,8 @@ def test_notebook_10_live_run(lab, page, tmp_path):
     """Started, stopped and resumed with its buttons; it goes on when the notebook's kernel is shut down."""
     words = "[...document.querySelectorAll('.widget-html')].map(e => e.innerText.trim())"
     state = f"{words}.find(t => /^(new|starting|running|stopping|stopped), .* frames/.test(t)) || ''"
-    trained_run(tmp_path / "smoke" / "runs" / MINI / "mm" / "seed0")
+    one = Path("quick", "figure3", MINI, "small", "seed1")
+    shutil.copytree(ROOT / "results" / one, tmp_path / one)
     opened(lab, page, "10_runs.ipynb", results=str(tmp_path), preset="quick")
     directory = tmp_path / "quick" / "live" / QUICK / "mm" / "seed0"
     try:
