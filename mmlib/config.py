@@ -180,17 +180,14 @@ def make_config(values: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_sentence(item, values) for item in error.errors())) from None
+        raise ConfigError("; ".join(map(sentence, error.errors()))) from None
 
 
-def _sentence(item: Any, values: Mapping[str, Any]) -> str:
+def sentence(item: Any) -> str:
     """One pydantic error as a sentence that names the field, what was given and what is allowed."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not item["loc"]:
-        return message
-    field = ".".join(str(part) for part in item["loc"])
+    message, field = str(item["msg"]).removeprefix("Value error, "), ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         return f"unknown setting {field!r}; settings: {', '.join(RunConfig.model_fields)}"
     if item["type"] == "missing":
         return f"setting {field!r} is missing"
-    return f"{field} = {item['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{field} = {item['input']!r}: {message[0].lower()}{message[1:]}" if field else message

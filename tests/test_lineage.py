@@ -78,11 +78,6 @@ def test_trajectory_is_what_the_ancestors_had(run):
         lineage.trajectory(run, 3, "alpha")
 
 
-def test_records_along_a_history(run):
-    rows = lineage.along(run, run.metrics(), 0)
-    assert rows[["frames", "member"]].values.tolist() == [[300, 2], [500, 0], [1000, 0]]
-
-
 def test_the_best_member_ends_highest(run):
     assert lineage.best_member(run) == 0
 

@@ -94,11 +94,6 @@ def shortest(path: Path, base: Path | None = None) -> str:
     return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
 
 
-def from_repository(path: str) -> str:
-    """A path relative to the repository, so that notebooks work in any directory: see `shortest`."""
-    return shortest(repository_root() / path)
-
-
 def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:
     """Where a figure's files and the data of its runs are, a line each."""
     files = [(title, directory / name) for name, title in OUTPUTS.items()]

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from mmlib.experiments.design import ExperimentError, choose, suggestion
-from mmlib.experiments.notebooks import from_repository
+from mmlib.config import sentence
+from mmlib.experiments.design import ExperimentError, choose, repository_root, suggestion
+from mmlib.experiments.notebooks import shortest
 from mmlib.experiments.presets import PRESETS
 from mmlib.levels import BACKENDS
 
@@ -91,10 +92,15 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = Parameters(**{name: scope[name] for name in declared}).model_dump(include=set(declared))
     except ValidationError as error:
-        raise ExperimentError("; ".join(_sentence(item) for item in error.errors())) from None
+        wrong = [
+            str(each["ctx"]["error"]) if each["type"] == "value_error" else f"parameter {sentence(each)}"
+            for each in error.errors()
+        ]
+        raise ExperimentError("; ".join(wrong)) from None
     if "output" in checked:
         checked["output"] = checked["output"] or checked["results"]
-    return {name: from_repository(value) if name in PLACES and value else value for name, value in checked.items()}
+    root = repository_root()
+    return {name: shortest(root / value) if name in PLACES and value else value for name, value in checked.items()}
 
 
 def _names(cells: list[str]) -> tuple[list[str], list[str]]:
@@ -119,11 +125,3 @@ def _statements(cell: str) -> Iterator[ast.stmt]:
         yield from ast.parse(cell).body
     except SyntaxError:  # a cell of magics
         return
-
-
-def _sentence(item: Any) -> str:
-    """One pydantic error as a sentence."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return message
-    return f"parameter {'.'.join(map(str, item['loc']))} = {item['input']!r}: {message[0].lower()}{message[1:]}"

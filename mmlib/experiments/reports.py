@@ -45,15 +45,10 @@ class LineReport:
             self.last = now
             left = seconds_left(everything, self.at_once)
             about = "" if left is None else f" | about {clock(left)} left"
-            self._print(" | ".join(map(describe, running)) + about)
+            self._print(" | ".join(f"{each.name}: {', '.join(said(each.status))}" for each in running) + about)
 
     def _print(self, text: str) -> None:
         print(f"[{clock(time.monotonic() - self.started)}] {text}", file=self.file, flush=True)
-
-
-def describe(progress: Progress) -> str:
-    """One run's progress in a line: frames, mean return, speed."""
-    return f"{progress.name}: {', '.join(said(progress.status))}"
 
 
 def said(status: RunStatus) -> list[str]:

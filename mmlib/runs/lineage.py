@@ -93,15 +93,6 @@ def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: 
     return float(metrics[metrics["member"] == member].iloc[0][name])
 
 
-def along(run: Run, table: pd.DataFrame, member: int) -> pd.DataFrame:
-    """The rows of a record (metrics, episodes) that belong to a final member's history."""
-    parts = [
-        table[(table["member"] == s.member) & (table["frames"] > s.start) & (table["frames"] <= s.stop)]
-        for s in ancestry(run, member)
-    ]
-    return pd.concat(parts)
-
-
 def best_member(run: Run, window: int = 30) -> int:
     """The member with the highest mean return of its last `window` episodes; 0 if no episode ended."""
     episodes = run.episodes()

@@ -136,9 +136,7 @@ class Claim:
                 f"{owner or 'another process'} is writing {self.directory}; wait for it or choose another directory"
             )
         path.unlink(missing_ok=True)
-        with open(
-            path, "x", encoding="utf-8", opener=untrusted.no_links
-        ) as file:  # of two who begin at once one succeeds
+        with open(path, "x", encoding="utf-8", opener=untrusted.no_links) as file:  # of two who begin at once one may
             file.write(json.dumps(asdict(Owner.here())) + "\n")
 
     def _renew(self) -> None:

@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 import os
+import reprlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -115,13 +116,8 @@ def sentence(error: ValidationError) -> str:
     """The first thing that is wrong, in words."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    given = "" if first["type"] in ("missing", "json_invalid") else f", not {_short(first['input'])}"
+    given = "" if first["type"] in ("missing", "json_invalid") else f", not {reprlib.repr(first['input'])}"
     return f"{place}: {first['msg']}{given}".removeprefix(": ")
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, dict | list) else f"a {type(value).__name__}"
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_rows(directory: Path, name: str, last: int | None = None) -> list[dict[str, Any]]:

@@ -167,19 +167,12 @@ def all_facts(
         choose("method", method, METHODS)
     folder = Path(results) / "theory" / preset
     settings = json.loads(json.dumps(asdict(scale)))
-    facts: dict[str, Any] = {}
-    parts: dict[str, Callable[[Scale], Any]] = {
-        "remark_1": remark_1,
-        "appendix_g": appendix_g,
-        "mixing_enumerated": mixing_enumerated,
+    makers: dict[str, Callable[[], Any]] = {
+        part.__name__: partial(part, scale) for part in (remark_1, appendix_g, mixing_enumerated)
     }
-    for name, make in parts.items():
-        facts[name] = _load_or_make(folder / f"{name}.json", settings, partial(make, scale))
-    agents = {f"network_{method}": (method, "") for method in methods}
-    agents |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": ("", run) for run in runs}
-    for name, (method, run) in agents.items():
-        path = folder / f"{name}.json"
-        facts[name] = _load_or_make(path, settings, partial(_network, scale, method, run))
+    makers |= {f"network_{method}": partial(_network, scale, method, "") for method in methods}
+    makers |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": partial(_network, scale, "", run) for run in runs}
+    facts = {name: _load_or_make(folder / f"{name}.json", settings, make) for name, make in makers.items()}
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = read(path)
         if path.stem not in facts and recorded["settings"] == settings:
