@@ -34,14 +34,17 @@ def run(
     dtype: str = "float32",
     seconds: float = 10.0,
     device: str = "cpu",
+    population: int = 1,
 ) -> dict[str, Any]:
     """Measures the engine, acting, learning and the whole loop, each for about `seconds`.
 
     Returns:
-      the setting, the machine, agent steps a second of each part, and shares: the whole loop with lag 0 of the
-      serial ceiling 1 / (1/engine + 1/acting + 1/learning), and with lag 1 of min(engine and acting, learning).
+      the setting, the machine, agent steps a second of each part over all members, and shares: the whole loop with
+      lag 0 of the serial ceiling 1 / (1/engine + 1/acting + 1/learning), and with lag 1 of min(engine and acting,
+      learning).
     """
     setting = dict(level=level, method=method, width=width, height=height, num_envs=num_envs, unroll=unroll)
+    setting |= dict(population=population)
     conv1 = first_convolution(height)
     config = check(make_config({**setting, "dtype": dtype, "device": device, "conv1": conv1, "alpha": [[0, 0.5]]}))
     shard = Shard(config)
@@ -51,26 +54,27 @@ def run(
     trajectory, _ = actor.rollout(weights, StageTimer())
     rng = np.random.default_rng(0)
     space = METHODS[method].space
-    actions = [space.encode(rng.integers(space.num_actions, size=num_envs)) for _ in range(64)]
+    together = population * num_envs
+    actions = [space.encode(rng.integers(space.num_actions, size=together)) for _ in range(64)]
 
     def engine() -> int:
         for vectors in actions:
             actor.level.step(vectors)
-        return len(actions) * num_envs
+        return len(actions) * together
 
     def act() -> int:
-        first = torch.zeros(1, num_envs, dtype=torch.bool, device=device)
+        first = torch.zeros_like(trajectory.first[0])
         with torch.no_grad():
             for t in range(20):
-                frames = trajectory.observation[t % unroll].to(device)
+                frames = trajectory.observation[t % unroll]
                 actor.agent.step(frames, first, actor.state, weights, actor.generators).action.cpu()
-        return 20 * num_envs
+        return 20 * together
 
     def learn() -> int:
         shard.learner.update([trajectory], hyper)
         if device != "cpu":
             torch.cuda.synchronize()
-        return num_envs * unroll
+        return together * unroll
 
     rates = {name: _rate(part, seconds) for name, part in (("engine", engine), ("acting", act), ("learning", learn))}
     shard.close()
@@ -79,6 +83,7 @@ def run(
     return {
         "setting": {**setting, "dtype": dtype, "device": device},
         "machine": machine(),
+        "gpu_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if device != "cpu" else None,
         "agent_steps_per_second": {name: round(rate, 1) for name, rate in rates.items()},
         "share_of_ceiling": _shares(rates),
     }
@@ -113,6 +118,8 @@ def format(result: dict[str, Any]) -> str:
         f"{host['processor']}, {host['cores']} cores, torch {host['torch']}, GPU {host['gpu'] or 'none'}",
         f"{'part':<22}{'agent steps/s':>14}  share of its ceiling",
     ]
+    if result["gpu_memory_gb"] is not None:
+        lines.insert(2, f"at most {result['gpu_memory_gb']:.1f} GB of the GPU's memory")
     notes = {"engine": "engine, one core", "acting": "acting, one thread", "learning": "learning, one thread"}
     notes |= {"loop_lag0": "whole loop, lag 0", "loop_lag1": "whole loop, lag 1"}
     for name, rate in result["agent_steps_per_second"].items():
@@ -136,7 +143,7 @@ def _loop_rate(config: RunConfig, seconds: float) -> float:
 
         def iterate() -> int:
             loop.iterate()
-            return config.steps_per_iteration
+            return config.steps_per_iteration * config.population
 
         return _rate(iterate, seconds)
     finally:
@@ -168,6 +175,7 @@ def main(
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     seconds: Annotated[float, typer.Option(help="For each part.")] = 10.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    population: Annotated[int, typer.Option(min=1, help="Members.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Measure agent steps a second: engine, acting, learner, whole loop, and shares of the measured ceilings.
@@ -178,7 +186,7 @@ def main(
       python -m benchmarks.speed --level nav_maze_static_01 --dtype bfloat16 --json
     """
     with bad_input():
-        result = run(level, width, height, method, num_envs, unroll, dtype, seconds, device)
+        result = run(level, width, height, method, num_envs, unroll, dtype, seconds, device, population)
     print(json.dumps(result, indent=2) if as_json else format(result))
 
 
