@@ -1,33 +1,20 @@
 """A population divided into shards: the same run, wherever its members are at work."""
 
 import json
-import os
-import signal
 import sys
-import threading
-import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from divided import config, same_numbers, told
 
 from mmlib import levels
-from mmlib.config import make_config
 from mmlib.runs.reader import Run
-from mmlib.training import checkpoint, trained
+from mmlib.training import checkpoint
 from mmlib.training.fleet import ShardDied
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.shard import Shard, cut, join
-
-FAST = {"ready": 4, "window": 2, "explore_probability": 1.0, "p_value": 0.5}
-
-
-def config(**overrides):
-    base = dict(level="explore_object_locations_small_mini", method="mm", population=3, num_envs=4, unroll=20)
-    base |= dict(learner_batches=2, width=32, height=24, conv1=(4, 2), staggered=True, pbt=FAST, optimiser="adam")
-    base |= dict(agent_steps=80 * 18, log_every=320, checkpoint_every=480, level_settings={"episode_seconds": 1})
-    return make_config(base | overrides)
 
 
 class Divided:
@@ -52,24 +39,6 @@ class Divided:
 
 def divided(*bounds):
     return lambda config: Divided(config, *bounds)
-
-
-def told(directory):
-    """What a run's future is decided by, as it was recorded; diagnostics are sums in another order."""
-    return {name: (directory / f"{name}.jsonl").read_text() for name in ("episodes", "evaluations", "decisions")}
-
-
-def same_numbers(one, two):
-    """Whether two states hold the same: counts and draws exactly, weights but for what a processor's products round."""
-    if isinstance(one, torch.Tensor):
-        if one.dtype != two.dtype or one.shape != two.shape:
-            return False
-        return torch.allclose(one, two, rtol=1e-4, atol=1e-5) if one.is_floating_point() else torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same_numbers(value, two[name]) for name, value in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same_numbers, one, two))
-    return one == two
 
 
 @pytest.mark.parametrize(
@@ -191,68 +160,3 @@ def test_without_ray_its_option_says_what_to_install(monkeypatch):
     assert result.exit_code == 2 and "pip install 'mmlib[ray]'" in result.output
     result = CliRunner().invoke(app, ["train", "--shards", "none"])
     assert result.exit_code == 2 and "--shards none: a whole number from 1, or auto" in result.output
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A cluster on this machine, whose first node has no core and cannot be lost."""
-    ray = pytest.importorskip("ray", reason="ray is not installed")
-    from ray.cluster_utils import Cluster
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield made
-    ray.shutdown()
-    made.shutdown()
-
-
-@pytest.mark.slow
-def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
-    """Three shards on three nodes, one of which is killed: the run goes on, and is the run in one process."""
-    from mmlib.training.ray_fleet import RayFleet, RayFleets
-
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
-    cluster.wait_for_nodes()
-    run = config(agent_steps=80 * 60, checkpoint_every=800)
-    train(run, tmp_path / "here")
-    fleets, made = RayFleets(cluster.address, 3), []
-    assert fleets.number(run) == 3 and fleets.number(config(population=2)) == 2
-    assert fleets.address == cluster.address
-
-    def make_fleet(config):
-        made.append(fleets(config))
-        return made[-1]
-
-    def kill():
-        while not made or len(Run(tmp_path / "there").episodes()) < 60:
-            time.sleep(0.02)
-        cluster.remove_node(nodes[1], allow_graceful=False)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    train(run, tmp_path / "there", make_fleet=make_fleet)
-    killer.join()
-    assert len(made) > 1 and all(isinstance(fleet, RayFleet) for fleet in made)
-    assert len(made[0].members) == 3 and len(made[-1].members) == 2  # what the two nodes that are left carry
-    assert told(tmp_path / "there") == told(tmp_path / "here")
-    assert same_numbers(checkpoint.load(tmp_path / "there")["loop"], checkpoint.load(tmp_path / "here")["loop"])
-    assert trained.load(tmp_path / "there").agent_steps == run.agent_steps
-
-
-@pytest.mark.slow
-def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
-    from mmlib.training.ray_fleet import RayFleets
-
-    cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
-    fleet = RayFleets(cluster.address, 2)(config())
-    try:
-        with pytest.raises(ValueError, match="zip"):  # a learner does not take another's number of tensors
-            fleet.everyone("replace", 0, [])
-        os.kill(fleet.everyone("process")[1], signal.SIGKILL)
-        with pytest.raises(ShardDied):
-            for _ in range(100):
-                fleet.everyone("process")
-                time.sleep(0.05)
-    finally:
-        fleet.close()

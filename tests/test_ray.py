@@ -1,0 +1,82 @@
+"""A population in shards over Ray: nodes on this machine, one of which is lost, and errors that cross processes."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from divided import config, same_numbers, told
+
+from mmlib.runs.reader import Run
+from mmlib.training import checkpoint, trained
+from mmlib.training.fleet import ShardDied
+from mmlib.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster on this machine, whose first node has no core and cannot be lost."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A node that is lost is missed at once.
+    at_once = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": at_once}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
+    """Three shards on three nodes, one of which is killed: the run goes on, and is the run in one process."""
+    from mmlib.training.ray_fleet import RayFleet, RayFleets
+
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    cluster.wait_for_nodes()
+    run = config(agent_steps=80 * 60, checkpoint_every=800)
+    train(run, tmp_path / "here")
+    fleets, made = RayFleets(cluster.address, 3), []
+    assert fleets.number(run) == 3 and fleets.number(config(population=2)) == 2
+    assert fleets.address == cluster.address
+
+    def make_fleet(config):
+        made.append(fleets(config))
+        return made[-1]
+
+    def kill():
+        while not made or len(Run(tmp_path / "there").episodes()) < 60:
+            time.sleep(0.02)
+        cluster.remove_node(nodes[1], allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    train(run, tmp_path / "there", make_fleet=make_fleet)
+    killer.join()
+    assert len(made) > 1 and all(isinstance(fleet, RayFleet) for fleet in made)
+    assert len(made[0].members) == 3 and len(made[-1].members) == 2  # what the two nodes that are left carry
+    assert told(tmp_path / "there") == told(tmp_path / "here")
+    assert same_numbers(checkpoint.load(tmp_path / "there")["loop"], checkpoint.load(tmp_path / "here")["loop"])
+    assert trained.load(tmp_path / "there").agent_steps == run.agent_steps
+
+
+@pytest.mark.slow
+def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
+    from mmlib.training.ray_fleet import RayFleets
+
+    cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    fleet = RayFleets(cluster.address, 2)(config())
+    try:
+        with pytest.raises(ValueError, match="zip"):  # a learner does not take another's number of tensors
+            fleet.everyone("replace", 0, [])
+        os.kill(fleet.everyone("process")[1], signal.SIGKILL)
+        with pytest.raises(ShardDied):
+            for _ in range(100):
+                fleet.everyone("process")
+                time.sleep(0.05)
+    finally:
+        fleet.close()
