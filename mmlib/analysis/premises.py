@@ -50,13 +50,17 @@ class Premise(NamedTuple):
 
 
 def check(conditions: Iterable[Condition]) -> list[Premise]:
-    """The premises on every level and in every condition (of `on_disk`) that has runs of both agents."""
+    """The premises on every level and in every condition (of `on_disk`) that has runs of both agents.
+
+    Conditions may share plain agents, whom a setting of Mix & Match does not concern: the same runs are judged once.
+    """
     places = sorted(((level, each) for each in conditions for level in each.runs), key=lambda place: place[0])
-    found = []
+    found: dict[tuple, Premise] = {}
     for curriculum, claims in PREMISES.items():
         for level, condition in places:
             here = replace(condition, runs={level: condition.runs[level]})
             parts = tuple(part for claim in claims if (part := tested(claim, here, RUNS)))
             if len(parts) == len(claims) and all(part.evidence.unit != ev.RELATIVE for part in parts):
-                found.append(Premise(curriculum, level, condition.label, parts))
-    return found
+                same = (curriculum, level, *(part.evidence.runs for part in parts))
+                found.setdefault(same, Premise(curriculum, level, condition.label, parts))
+    return list(found.values())

@@ -59,7 +59,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     """
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
     conditions = on_disk(results, None, preset, seeds)
-    parts = [_head(found), _premises(conditions)]
+    parts = [_head(found), _in_short(found), _premises(conditions)]
     for number, sentence in SENTENCES.items():
         own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
         parts.append(_claim(number, sentence, own, path))
@@ -80,6 +80,21 @@ def _head(found: Sequence[Finding]) -> str:
         "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
         "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
         f"`_mini` are miniatures, not the paper's.\n\n{said}.\n"
+    )
+
+
+def _in_short(found: Sequence[Finding]) -> str:
+    """A line for each claim that has a verdict, of the case with the most runs."""
+    most: dict[str, Finding] = {}
+    for finding in filter(_decided, found):
+        before = most.setdefault(finding.claim.number, finding)
+        most[finding.claim.number] = max(before, finding, key=lambda f: f.evidence.n)
+    rows = [(n, f.claim.says, f"**{f.verdict}**", f.effect, f.place) for n, f in most.items()]
+    if not rows:
+        return "## In short\n\nNo claim has runs enough for a verdict.\n"
+    columns = ["", "claim", "verdict", "effect [95 %]", "condition and level"]
+    return (
+        f"## In short\n\nEach claim where it has the most runs; the others are below.\n\n{_markdown(rows, columns)}\n"
     )
 
 
