@@ -89,13 +89,10 @@ def _in_short(found: Sequence[Finding]) -> str:
     for finding in filter(_decided, found):
         before = most.setdefault(finding.claim.number, finding)
         most[finding.claim.number] = max(before, finding, key=lambda f: f.evidence.n)
-    rows = [(n, f.claim.says, f"**{f.verdict}**", f.effect, f.place) for n, f in most.items()]
-    if not rows:
+    if not most:
         return "## In short\n\nNo claim has runs enough for a verdict.\n"
-    columns = ["", "claim", "verdict", "effect [95 %]", "condition and level"]
-    return (
-        f"## In short\n\nEach claim where it has the most runs; the others are below.\n\n{_markdown(rows, columns)}\n"
-    )
+    text = "Each claim where it has the most runs; where else it was tested is said below."
+    return f"## In short\n\n{text}\n\n{_markdown(claims.table(list(most.values())).drop(columns='measured'))}\n"
 
 
 def _premises(conditions: Sequence[Condition]) -> str:
