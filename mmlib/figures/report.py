@@ -185,15 +185,12 @@ def _command(finding: Finding, where: Condition) -> str:
 
 def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
-    rows: dict[str, list[float]] = {}
+    columns, rows = ["results", "runs", "M agent steps", "hours of a process"], []
     for run in (run for run in find_runs(results, preset) if run.done):
         summary = curves.summary_of_runs({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
-        row = rows.setdefault(run.directory.relative_to(results).parts[0], [0.0, 0.0, 0.0])
-        for column, value in enumerate((1, steps / 1e6, (summary["minutes"] or 0.0) / 60)):
-            row[column] += value
-    listed = [(name, f"{runs:.0f}", f"{steps:.1f}", f"{hours:.1f}") for name, (runs, steps, hours) in rows.items()]
-    table = pd.DataFrame(listed, columns=["results", "runs", "M agent steps", "hours of a process"])
+        rows.append((run.directory.relative_to(results).parts[0], 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
+    table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum().round(1)
     return f"## What it took\n\n{_markdown(table)}\n"
 
 
