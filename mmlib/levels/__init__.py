@@ -6,16 +6,13 @@ from typing import Any
 
 from mmlib.errors import say_once
 from mmlib.levels import dmlab, dmlab_found
-from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Pose, Step, Unsupported
+from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Step, Unsupported
 from mmlib.levels.table import SPECS
 
 __all__ = [
     "BACKENDS",
     "LEVELS",
-    "Interface",
     "Level",
-    "LevelInfo",
-    "Pose",
     "Step",
     "Unsupported",
     "check",
