@@ -186,9 +186,23 @@ def test_a_way_is_parted_at_jumps_and_ends_at_the_agent():
     assert before.tolist() == way[:2].tolist() and now.tolist() == way[2:4].tolist()
     assert [len(part) for part in gallery.lives(way[:0])] == [0]
     view = np.zeros((8, 8, 3), np.uint8)
-    walk = gallery.Walk([gallery.Moment(view, 0.0, 0.0)], np.zeros((16, 16, 3), np.uint8), way)
-    drawn = gallery.figure({"a": walk}).axes[-1].lines
-    assert [line.get_xydata().tolist() for line in drawn] == [before.tolist(), now.tolist()]
+    walk = gallery.Walk([gallery.Moment(view, 0.0, 0.0)], np.zeros((12, 20, 3), np.uint8), way)
+    axes = gallery.figure({"a": walk}).axes[-1]
+    for line, part in zip(axes.lines, (before, now), strict=True):
+        assert np.allclose(line.get_xydata(), part * (20, -20) + (-0.5, 11.5))  # the first row of pixels is on top
+    assert axes.get_xlim() == (-0.5, 19.5) and axes.get_ylim() == (11.5, -0.5)
+
+
+def test_the_way_through_a_narrow_map_is_whole():
+    level, way = levels.make("nav_maze_static_01_mini", seed=1, width=32, height=24), []
+    assert level.extent == (200, 400)
+    level.set_pose(0, 50.0, 50.0, 0.0)
+    for _ in range(8):
+        level.step(SMALL.encode(np.array([SMALL.labels.index("forward")])))
+        way.append(gallery.place(level))
+    level.close()
+    assert 0.3 < way[-1][0] < 0.5 and way[-1][1] == pytest.approx(0.125, abs=0.01)
+    assert len(gallery.lives(np.array(way))) == 1
 
 
 def test_an_average_over_levels_one_of_which_has_a_single_seed_has_no_band():

@@ -22,7 +22,7 @@ VIEW = (224, 168)  # pixels, of each picture of figure 10
 AGENTS = (96, 72)  # pixels of the agent's own frames in the paper
 GAP, TITLE = 10, 44  # pixels; the title has two lines
 TRAIL = "#285aeb"  # the way on the map
-JUMP, SIGN = 0.08, 0.025  # shares of the map: a longer step of the way is a jump; the radius of the agent's sign
+JUMP, SIGN = 0.08, 0.025  # of the map's longer side: a longer step is a jump; the radius of the agent's sign
 WANDERING = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and turning, neither back nor fire
 
 Picture = NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Walk(NamedTuple):
 
     moments: list[Moment]
     overview: Picture | None
-    way: NDArray[np.float64]  # [n, 2], x and y as shares of the map from its lower left corner
+    way: NDArray[np.float64]  # [n, 2], x and y from the map's lower left corner; its longer side is 1
 
 
 def wander(seed: int = 0) -> Act:
@@ -89,18 +89,18 @@ def walk(
 
 
 def place(level: Level) -> tuple[float, float] | None:
-    """Where the first environment's agent is, as shares of the map from its lower left corner; None without a map."""
+    """Where the first environment's agent is on the map, see `Walk.way`; None without a map."""
     if (extent := getattr(level, "extent", None)) is None:
         return None
     x, y, *_ = level.pose(0)
-    return x / extent[0], y / extent[1]
+    return x / max(extent), y / max(extent)
 
 
 def lives(way: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """A way [n, 2] in parts, split at jumps (a restart, a respawn); the last ends where the agent's sign begins."""
-    jumps = np.abs(np.diff(way, axis=0)).max(-1) > JUMP
+    jumps = np.hypot(*np.diff(way, axis=0).T) > JUMP
     *before, now = np.split(way, np.flatnonzero(jumps) + 1)
-    return [*before, now[np.abs(now - way[-1:]).max(-1) > SIGN]]
+    return [*before, now[np.hypot(*(now - way[-1:]).T) > SIGN]]
 
 
 def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "minilab") -> Walk:
@@ -131,8 +131,9 @@ def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
             figure.text(left / width, (top + 6) / height, text, fontsize=8, color="0.35")
         if walk.overview is not None:
             axes = _place(figure, walk.overview, views * (wide + GAP), top, width, height)
-            for life in lives(walk.way):
-                axes.plot(*life.T, color=TRAIL, lw=1.5, transform=axes.transAxes)
+            tall, size = walk.overview.shape[0], max(walk.overview.shape)
+            for x, y in (size * life.T for life in lives(walk.way)):
+                axes.plot(x - 0.5, tall - y - 0.5, color=TRAIL, lw=1.5, scalex=False, scaley=False)
     return figure
 
 

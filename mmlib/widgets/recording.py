@@ -53,7 +53,7 @@ class Recording:
     rewards: NDArray[np.float64]  # [T], not clipped
     views: tuple[bytes, ...]  # [T] JPEG; () where the level cannot be drawn
     maps: tuple[bytes, ...]  # [T] PNG; () where the level has no map
-    places: NDArray[np.float64]  # [T, 2], x and y as shares of the map from its lower left corner; [0, 2] without a map
+    places: NDArray[np.float64]  # [T, 2], see `gallery.Walk.way`; [0, 2] without a map
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -75,11 +75,10 @@ class Recording:
     def map_with_trail(self, step: int) -> bytes:
         """PNG of the map at a step with the way until then; a jump (a restart, a respawn) breaks the line."""
         picture = Image.open(io.BytesIO(self.maps[step])).convert("RGB")
-        wide, high = picture.size
         pen = ImageDraw.Draw(picture)
         *before, now = gallery.lives(self.places[: step + 1])
         for way, colour in [*((life, TRAIL_BEFORE) for life in before), (now, gallery.TRAIL)]:
-            points = (way * (wide, -high) + (0, high)).tolist()
+            points = (way * (MAP, -MAP) + (0, picture.height)).tolist()
             pen.line([tuple(point) for point in points], fill=colour, width=2, joint="curve")
         return _encoded(picture, "PNG", compress_level=1)
 
