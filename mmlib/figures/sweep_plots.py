@@ -26,10 +26,9 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
             x, bars = own["value"] * 1.04 ** (2 * k - 1), [own["mean"] - own["low"], own["high"] - own["mean"]]
             axes.errorbar(x, own["mean"], bars, color=colour, marker=marker, ms=3.5, lw=1.2, capsize=2, label=part)
         weight = METHODS[method].transfer_weight
-        for word, value in (("trajectories", weight), ("agent steps", weight / rows["unroll"].iloc[0])):
+        readings = {"paper,\n|S| = steps": weight / rows["unroll"].iloc[0], "paper,\n|S| = trajectories": weight}
+        for value in readings.values():
             axes.axvline(value, color=RULE, **FINE)
-            said = f" paper, |S| = {word}"
-            axes.annotate(said, (value, 0.02), xycoords=("data", "axes fraction"), fontsize=6, rotation=90, ha="right")
         counts = sorted(set(rows["runs"]))
         seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
         axes.set(
@@ -38,5 +37,8 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
             ylabel="mean return",
             title=f"{label(method)}, {level}\n{seeds} a value",
         )
+        top = axes.secondary_xaxis("top")
+        top.set_xticks([*readings.values()], [*readings], fontsize=6)
+        top.set_xticks([], minor=True)
     legend_below(figure, grid[0], 2)
     return figure
