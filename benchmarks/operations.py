@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.peers.measure import LEVEL
 from benchmarks.peers.network import first_convolution
 from mmlib.cli.common import bad_input
-from mmlib.config import make_config
+from mmlib.config import RunConfig, make_config
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import METHODS
@@ -53,7 +53,7 @@ def count(method: str, population: int, **setting: Any) -> tuple[Counter[str], C
         agent = make_agent(config)
     learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on("meta")
     learner._stop_the_diverged = lambda loss, grad_norm: None  # type: ignore[method-assign]  # it asks for numbers
-    seen = [_trajectory(agent, config.num_envs, config.unroll, task, config) for task in range(len(config.levels))]
+    seen = [_trajectory(agent, config, task) for task in range(len(config.levels))]
     weights, state = agent.control_weights(hyper.alpha), agent.initial_state(config.num_envs)
     for _ in range(2):  # tables that are made once are no part of it
         with Count() as acting, torch.no_grad():
@@ -63,7 +63,9 @@ def count(method: str, population: int, **setting: Any) -> tuple[Counter[str], C
     return acting.operations, learning.operations
 
 
-def _trajectory(agent: MixMatchAgent, num_envs: int, unroll: int, task: int, config: Any) -> Trajectory:
+def _trajectory(agent: MixMatchAgent, config: RunConfig, task: int) -> Trajectory:
+    num_envs, unroll = config.num_envs, config.unroll
+
     def zeros(steps: int, *size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.zeros(steps, agent.population, num_envs, *size, dtype=dtype, device="meta")
 

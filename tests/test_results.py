@@ -133,6 +133,17 @@ def test_a_record_that_was_altered_is_not_restored(tmp_path, harm):
         writer.restore(positions)
 
 
+def test_a_record_that_was_altered_before_its_checkpoint_is_not_restored(tmp_path):
+    """A checkpoint knows what was written, not what lies there."""
+    path = tmp_path / "episodes.jsonl"
+    with RunWriter(tmp_path, CONFIG) as writer:
+        writer.append("episodes", [episode(100), episode(200)])
+        path.write_text(path.read_text().replace("100", "101"))
+        positions = writer.positions()
+    with RunWriter(tmp_path, CONFIG) as writer, pytest.raises(ResultsError, match=r"episodes\.jsonl is damaged"):
+        writer.restore(positions)
+
+
 def test_leaving_through_an_exception_says_why(tmp_path):
     with pytest.raises(FloatingPointError), RunWriter(tmp_path, CONFIG):
         raise FloatingPointError("the loss is not finite")

@@ -47,6 +47,7 @@ class RunWriter:
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
         self._files: dict[str, Any] = {}
+        self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
         _config_text(config, ())  # refused before anything is made
         self._claim = Claim(self.directory)
         try:
@@ -66,15 +67,18 @@ class RunWriter:
 
         Raises ValueError, having written nothing, for a row that could not be read back.
         """
-        text = encode(name, rows)
-        self._files[name].write(text)
-        self._files[name].flush()
+        file, text = self._files[name], encode(name, rows)
+        file.write(text)
+        file.flush()
+        length, digest = self._written[name]
+        digest.update(text)
+        self._written[name] = length + len(text), digest
 
     def positions(self) -> dict[str, list[Any]]:
         """Length in bytes and SHA-256 of each record so far, for a checkpoint; what they cover is on the disk then."""
         for file in self._files.values():
             os.fsync(file.fileno())  # a checkpoint never outlives the records that it belongs to
-        return {name: _position(untrusted.read_bytes(self._path(f"{name}.jsonl"))) for name in RECORDS}
+        return {name: [length, digest.hexdigest()] for name, (length, digest) in self._written.items()}
 
     def restore(self, positions: Mapping[str, Sequence[Any]]) -> None:
         """Drops every record later than `positions`: what follows a checkpoint will be made again.
@@ -138,6 +142,7 @@ class RunWriter:
             replace_bytes(path, whole)
         path.with_name(path.name + ".gz").unlink(missing_ok=True)
         self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
+        self._written[name] = len(whole), hashlib.sha256(whole)
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
         replace_text(self._path("state.json"), json.dumps(as_plain(state)) + "\n")
