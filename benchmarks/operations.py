@@ -52,7 +52,7 @@ def count(method: str, population: int, **setting: Any) -> tuple[Counter[str], C
     with torch.device("meta"):
         agent = make_agent(config)
     learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on("meta")
-    learner._stop_the_diverged = lambda loss, grad_norm: None  # type: ignore[method-assign]  # it asks for numbers
+    learner._note_the_stopped = lambda updates: None  # type: ignore[method-assign]  # it asks for numbers
     seen = [_trajectory(agent, config, task) for task in range(len(config.levels))]
     weights, state = agent.control_weights(hyper.alpha), agent.initial_state(config.num_envs)
     for _ in range(2):  # tables that are made once are no part of it

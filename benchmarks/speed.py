@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.learner import Hyperparameters
 from mmlib.method.methods import METHODS
+from mmlib.numerics.threads import cores
 from mmlib.timing import StageTimer
 from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop
@@ -67,7 +67,7 @@ def run(
         with torch.no_grad():
             for t in range(20):
                 frames = trajectory.observation[t % unroll]
-                actor.agent.step(frames, first, actor.state, weights, actor.generators).action.cpu()
+                actor.decide(frames, first, actor.state, weights).action.cpu()
         return 20 * together
 
     def learn() -> int:
@@ -103,7 +103,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on: processor, usable cores, PyTorch."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -64,7 +64,7 @@ def _actor(config, agent, task=0):
 @pytest.fixture
 def no_numbers(monkeypatch):
     """The two places that ask the device for numbers, of which there are none; they do so on any device."""
-    monkeypatch.setattr(Learner, "_stop_the_diverged", lambda self, loss, grad_norm: None)
+    monkeypatch.setattr(Learner, "_note_the_stopped", lambda self, updates: None)
     real = torch.Tensor.cpu
     monkeypatch.setattr(torch.Tensor, "cpu", lambda x: torch.zeros(x.shape, dtype=x.dtype) if x.is_meta else real(x))
 

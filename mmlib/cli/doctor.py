@@ -24,6 +24,7 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
     """Everything that `mmlib doctor` reports, as JSON types; sizes in bytes. Nothing is changed."""
     from mmlib import __version__
     from mmlib.levels import dmlab
+    from mmlib.numerics.threads import cores
 
     return {
         "mmlib": __version__,
@@ -94,12 +95,6 @@ def packages() -> dict[str, str | None]:
     ]
     installed = {each.name.lower().replace("_", "-"): each.version for each in metadata.distributions() if each.name}
     return {name: installed.get(name) for name in names}
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    process = psutil.Process()
-    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
 def memory() -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mmlib.config import RunConfig
 from mmlib.experiments.design import ExperimentError, Job, finished
+from mmlib.numerics.threads import cores
 from mmlib.runs.owner import check_writable
 from mmlib.runs.status import RunStatus
 from mmlib.training.signals import PARENT
@@ -49,9 +50,11 @@ Report = Callable[[list[Progress]], None]
 
 
 def default_jobs(jobs: Iterable[Job]) -> int:
-    """How many runs this machine's cores carry at once: a run with lag 1 keeps two of them busy."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max((1 + job.config.lag for job in jobs), default=1))
+    """How many runs this machine carries at once: a core each, two with lag 1; on a GPU one, with all cores."""
+    jobs = list(jobs)
+    if any(job.config.device != "cpu" for job in jobs):
+        return 1
+    return max(1, cores() // max((1 + job.config.lag for job in jobs), default=1))
 
 
 def run(
@@ -145,6 +148,7 @@ def command(job: Job) -> list[str]:
 def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
     """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    single = dict.fromkeys(threads, "1") if job.config.device == "cpu" else {}  # one on a GPU has the cores to itself
     parent = {PARENT: "" if detached else str(os.getpid())}  # one that is not detached ends with this process
     with (job.directory / LOG).open("ab") as log:
         process = subprocess.Popen(
@@ -152,7 +156,7 @@ def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **dict.fromkeys(threads, "1"), **parent},
+            env={**os.environ, **single, **parent},
             start_new_session=True,  # else Ctrl-C at a terminal reaches it twice, and the second ends it at once
         )
     assert process.stdin is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mmlib.method.policies import Policy
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import VTrace, vtrace
+from mmlib.numerics.replay import replayed
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Learner:
         self.optimiser = make_optimiser(self.parameters, config)
         self.updates = 0
         self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
+        self.learning = torch.ones(agent.population, dtype=torch.bool, device=agent.device)
+        self._step = replayed(self._descend, config.device)
 
     def update(
         self, trajectories: Sequence[Trajectory], hyper: Hyperparameters
@@ -75,10 +78,15 @@ class Learner:
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
-        parts = self._batches()
-        return average(
-            [self._update([t.environments(part) for t in trajectories], hyper) for part in parts]
-        )
+        losses_and_rows = []
+        for part in self._batches():
+            rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
+            batches = [trajectory.environments(part) for trajectory in trajectories]
+            loss, row = self._step(batches, replace(hyper, learning_rate=rate))
+            losses_and_rows.append((loss.clone(), {k: v.clone() for k, v in row.items()}))
+            self.updates += 1
+        self._note_the_stopped(losses_and_rows)
+        return average([row for _, row in losses_and_rows])
 
     def _batches(self) -> Sequence[Tensor | slice]:
         """The environments of each update of an unroll."""
@@ -89,35 +97,37 @@ class Learner:
         order = random.permutation(self.config.num_envs)
         return torch.from_numpy(order).to(self.config.device).split(size)
 
-    def _update(self, batches: Sequence[Trajectory], hyper: Hyperparameters) -> dict[str, Tensor]:
+    def _descend(
+        self, batches: Sequence[Trajectory], hyper: Hyperparameters
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One update: each member's loss before it, `[P]`, and diagnostics.
+
+        A member whose loss or gradient is not finite stays as it was, from then on.
+        """
         losses_and_rows = [self._loss(batch, hyper, task) for task, batch in enumerate(batches)]
         for parameter in self.parameters.values():
             parameter.grad = None
         loss = torch.stack([loss for loss, _ in losses_and_rows]).sum(0)  # levels add up
         loss.sum().backward()  # members are independent: the sum's gradient is each member's own
-        grad_norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
-        self._stop_the_diverged(loss.detach(), grad_norm)
-        rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
-        self.optimiser.step(self.parameters, rate)
-        self.updates += 1
-        return average([row for _, row in losses_and_rows]) | {"grad_norm": grad_norm}
-
-    def _stop_the_diverged(self, loss: Tensor, grad_norm: Tensor) -> None:
-        """Leaves members whose loss or gradient is not finite as they were before, from now on."""
-        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
-        if not self.stopped and bool(finite.all()):
-            return
-        for member in torch.nonzero(~finite).flatten().tolist():
-            of_loss = not torch.isfinite(loss[member])
-            what = (
-                f"loss {float(loss[member])}"
-                if of_loss
-                else f"gradient norm {float(grad_norm[member])}"
-            )
-            self.stopped.setdefault(member, f"{what} at update {self.updates}")
+        norm = clip_by_global_norm(self.parameters, self.config.max_grad_norm)
+        self.learning &= torch.isfinite(loss) & torch.isfinite(norm)
         for parameter in self.parameters.values():
-            if parameter.grad is not None:
-                parameter.grad[list(self.stopped)] = 0.0
+            if (grad := parameter.grad) is not None:
+                grad.masked_fill_(~self.learning.view(-1, *[1] * (grad.ndim - 1)), 0.0)
+        self.optimiser.step(self.parameters, hyper.learning_rate)
+        return loss.detach(), average([row for _, row in losses_and_rows]) | {"grad_norm": norm}
+
+    def _note_the_stopped(self, updates: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> None:
+        """Says why members stopped in the last updates; here the host waits for the device."""
+        learning = self.learning.tolist()
+        for member in range(len(learning)):
+            if learning[member] or member in self.stopped:
+                continue
+            for update, (loss, row) in enumerate(updates, self.updates - len(updates)):
+                numbers = {"loss": loss[member], "gradient norm": row["grad_norm"][member]}
+                if bad := [f"{k} {float(x)}" for k, x in numbers.items() if not x.isfinite()]:
+                    self.stopped[member] = f"{bad[0]} at update {update}"
+                    break
 
     def _loss(
         self, batch: Trajectory, hyper: Hyperparameters, task: int
@@ -187,6 +197,7 @@ class Learner:
         for mine, value in zip(self._everything(), values, strict=True):
             mine[member] = value.to(mine.device)
         self.stopped.pop(member, None)
+        self.learning[member] = True
 
     def _everything(self) -> list[Tensor]:
         tables = [self.parameters, *self.optimiser.slots.values()]
@@ -208,6 +219,8 @@ class Learner:
             for name, value in values.items():
                 self.optimiser.slots[slot][name].copy_(value)
         self.updates, self.stopped = saved["updates"], saved["stopped"]
+        for member in range(len(self.learning)):
+            self.learning[member] = member not in self.stopped
 
 
 def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ class Mixture(Policy):
     def _supports(self) -> Tensor:
         """Union of those of the components' supports that are not every action, int64 [S]."""
         supports = [c.support_actions for c in self.components if c.support_actions is not None]
-        return supports[0] if len(supports) == 1 else torch.cat(supports).unique()
+        return supports[0] if len(supports) == 1 else logspace.union(tuple(supports))
 
     def joint_log_probs(self) -> Tensor:
         each = [c.joint_log_probs() for c in self.components]
@@ -149,4 +149,4 @@ def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
 
 def target_weights(weights: Tensor) -> Tensor:
     """Weights `[P, K]`, like `weights`, of the target alone."""
-    return torch.eye(weights.shape[-1]).to(weights)[-1].expand_as(weights)
+    return torch.eye(weights.shape[-1], device=weights.device)[-1].expand_as(weights)

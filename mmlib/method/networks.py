@@ -1,8 +1,8 @@
 """The network of appendix A with a leading population axis: torso, cores, heads.
 
 Every parameter is `[P, ...]`. Linear and recurrent layers are batched matrix products over P;
-convolutions loop over members, because a grouped convolution is slower on a CPU and they are never
-launch-bound on a GPU. Initialisation (stated choice): normal with zero biases; He's deviation in
+convolutions loop over members, because a grouped convolution is slower on a CPU, and on a GPU in the
+backward pass; only acting on a GPU takes one for all (docs/performance.md). Initialisation (stated choice): normal with zero biases; He's deviation in
 the torso, PyTorch's in the LSTM, near zero in the heads. Shape letters: T time, P population, N
 environments of a member, M any number of rows.
 """
@@ -87,6 +87,11 @@ class Torso(nn.Module):
         # Bytes become x / 255 - 1/2 in the first convolution's weights and bias: no pass over the
         # frames for it.
         first = self.conv1 / 255.0, self.bias1 - 0.5 * self.conv1.sum((2, 3, 4))
+        if frames.device.type != "cpu" and not torch.is_grad_enabled():
+            filters = (x.flatten(0, 1) for x in (*first, self.conv2, self.bias2))
+            together = self._convolve(frames.transpose(0, 1).flatten(1, 2), *filters)  # (M, P * s)
+            seen = together.unflatten(1, (len(frames), -1)).transpose(0, 1)
+            return F.relu(self.linear(seen))
         members = zip(*(x.unbind() for x in (*first, self.conv2, self.bias2)), strict=True)
         size = CHUNK if frames.device.type == "cpu" else frames.shape[1]
         seen = [
@@ -99,10 +104,13 @@ class Torso(nn.Module):
     def _convolve(
         self, frames: Tensor, conv1: Tensor, bias1: Tensor, conv2: Tensor, bias2: Tensor
     ) -> Tensor:
+        groups = frames.shape[1] // conv1.shape[1]  # members, each with its own frames and filters
         # Channels last: back through a convolution this takes a third less time on a CPU.
-        x = frames.contiguous(memory_format=torch.channels_last)
-        x = F.relu_(product(partial(F.conv2d, stride=self.stride1), self.dtype, x, conv1, bias1))
-        x = F.relu_(product(partial(F.conv2d, stride=self.stride2), self.dtype, x, conv2, bias2))
+        last = torch.channels_last if groups == 1 else torch.contiguous_format
+        x = frames.contiguous(memory_format=last)
+        for stride, *filters in ((self.stride1, conv1, bias1), (self.stride2, conv2, bias2)):
+            convolution = partial(F.conv2d, stride=stride, groups=groups)
+            x = F.relu_(product(convolution, self.dtype, x, *filters))
         return x.flatten(1)
 
 

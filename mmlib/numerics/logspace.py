@@ -98,6 +98,12 @@ def positions(actions: Tensor, support: Tensor, num_actions: int) -> tuple[Tenso
     return position.clamp(max=len(support) - 1), position < len(support)
 
 
+@lru_cache(maxsize=64)
+def union(supports: tuple[Tensor, ...]) -> Tensor:
+    """Return the actions, int64 [S], of any of some supports; made once for the same tensors (the host waits for it)."""
+    return torch.cat(supports).unique()
+
+
 class GroupLayout(NamedTuple):
     """Where the groups of a joint action lie in C concatenated logits."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmlib.levels.base import Level, Step
 from mmlib.method.agent import Acted, AgentState, MixMatchAgent
 from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.numerics.replay import replayed
 from mmlib.timing import StageTimer
 
 SEEDS_APART = 10_007  # of two members' draws: more than a run has levels
@@ -50,8 +51,11 @@ class Actor:
         # What a member draws does not depend on who shares its shard; on a GPU that would cost a launch a member.
         drawing = self.members if self.device.type == "cpu" else self.members[:1]
         self.generators = [torch.Generator(self.device).manual_seed(seed + SEEDS_APART * m) for m in drawing]
+        self.decide = replayed(self._decide, self.device, self.generators)  # of the arguments of `_decide`
         self.steps = 0  # agent steps of each environment
         self.began = np.zeros(level.num_envs, np.int64)  # [B], when the current episodes did
+        if self.device.type == "cuda" and hasattr(level, "draw_into"):  # memory that the GPU reads by itself
+            level.draw_into(torch.empty(level.reset().shape, dtype=torch.uint8, pin_memory=True).numpy())
         self.observation = self._here(level.reset()).clone()
         self.first = torch.ones(self.shape, dtype=torch.bool, device=self.device)
         self.state = agent.initial_state(self.shape[1], task)
@@ -64,9 +68,12 @@ class Actor:
 
     @torch.no_grad()
     def act(self, weights: Tensor, timer: StageTimer) -> tuple[Acted, Step]:
-        """One agent step in every environment with the control policy's `weights` `[P, K]`."""
+        """One agent step in every environment with the control policy's `weights` `[P, K]`.
+
+        On a GPU what comes back is overwritten by the next one.
+        """
         with timer("act"):
-            acted = self.agent.step(self.observation, self.first, self.state, weights, self.generators, self.task)
+            acted = self.decide(self.observation, self.first, self.state, weights)
             joint = acted.action.cpu().numpy()  # the one thing that the host waits for
             vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
         with timer("engine"):
@@ -84,7 +91,8 @@ class Actor:
         until the second rollout after this one, so that a learner may read one while the next is made.
         """
         buffers = self._next_buffers()
-        cores, episodes = self.state.cores, []
+        cores = {name: state and (state[0].clone(), state[1].clone()) for name, state in self.state.cores.items()}
+        episodes = []
         for t in range(self.unroll):
             self._record(buffers, t)
             acted, step = self.act(weights, timer)
@@ -95,6 +103,9 @@ class Actor:
         after = {"action": buffers["last_action"][1:], "reward": buffers["last_reward"][1:]}
         return Trajectory(**buffers, **after, weights=weights, cores=cores), episodes
 
+    def _decide(self, observation: Tensor, first: Tensor, state: AgentState, weights: Tensor) -> Acted:
+        return self.agent.step(observation, first, state, weights, self.generators, self.task)
+
     def forget(self, member: int) -> None:
         """Zeroes the recurrent states of a member whose weights are somebody else's now."""
         for state in self.state.cores.values():
@@ -103,10 +114,8 @@ class Actor:
 
     def _here(self, values: np.ndarray) -> Tensor:
         """What the level says of its environments `[B, ...]`, as `[P, N, ...]` on the agent's device."""
-        host = torch.from_numpy(values).unflatten(0, self.shape)
-        if self.device.type != "cuda":
-            return host.to(self.device)
-        return host.pin_memory().to(self.device, non_blocking=True)  # the level goes on meanwhile
+        # The host goes on meanwhile, where it need not wait for the copy.
+        return torch.from_numpy(values).unflatten(0, self.shape).to(self.device, non_blocking=True)
 
     def _record(self, buffers: dict[str, Tensor], t: int) -> None:
         """Writes what the agent sees before step t, and keeps it: the level overwrites its own."""
@@ -164,9 +173,12 @@ class Actor:
         """Continues where `state_dict` was taken."""
         level = {name: value.numpy() for name, value in saved["level"].items()}
         fresh = self.level.load_state_dict(level)
-        for generator, state in zip(self.generators, saved["generators"]):
-            generator.set_state(state.clone())  # it takes no view
         self.steps, self.began = saved["steps"], saved["began"].numpy().copy()
+        for generator, state in zip(self.generators, saved["generators"]):
+            if len(state) == len(generator.get_state()):
+                generator.set_state(state.clone())  # it takes no view
+            else:  # of another kind of device, whose draws these cannot repeat
+                generator.manual_seed(generator.initial_seed() + self.steps)
         self.observation, self.first = saved["observation"].to(self.device), saved["first"].to(self.device)
         action, reward, cores = saved["state"]
         cores = {name: s and (s[0].to(self.device), s[1].to(self.device)) for name, s in cores.items()}

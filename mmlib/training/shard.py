@@ -23,6 +23,7 @@ from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.mixture import target_weights
 from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.numerics.threads import cores
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, specification
@@ -56,8 +57,7 @@ class Shard:
 
     def __init__(self, config: RunConfig, members: range | None = None):
         self.config, self.members = config, range(config.population) if members is None else members
-        if config.device == "cpu":
-            torch.set_num_threads(1)  # a thread a stage; runs and shards share a machine as processes
+        torch.set_num_threads(1)  # a thread a stage: runs, shards, or a GPU's environments share the cores
         self.seeds = seeds(config)
         agent = initial_agent(config, self.members).to(config.device)
         self.learner = Learner(agent, config)
@@ -68,13 +68,32 @@ class Shard:
         self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
         self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
         self.timer = StageTimer()
-        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) if config.lag else None
+        self._thread = ThreadPoolExecutor(1, initializer=self._begin_thread) if config.lag else None
+
+    def _begin_thread(self) -> None:
+        """What acts beside the learner has one thread, and on a GPU a stream of its own that goes first."""
+        torch.set_num_threads(1)
+        if self._on_gpu:
+            torch.cuda.set_stream(torch.cuda.Stream(self.config.device, priority=-1))
+
+    @property
+    def _on_gpu(self) -> bool:
+        return torch.device(self.config.device).type == "cuda"
+
+    def _meet(self) -> None:
+        """Waits for both streams: what one thread gives the other is whole, and read before it is written again."""
+        if self._on_gpu:
+            torch.cuda.synchronize(self.config.device)
 
     def _actor(self, agent: MixMatchAgent, task: int, num_envs: int, offset: int = 0) -> Actor:
         config, different = self.config, task + offset  # seeds of the first level are the run's own
+        backend = backend_in_force(config)
+        # On a CPU the cores belong to runs and shards side by side; a GPU waits for its environments.
+        stages = 1 + config.lag  # each of which keeps a core
+        threads = {"threads": max(1, cores() - stages)} if self._on_gpu and backend == "minilab" else {}
         level = levels.make(
             config.levels[task],
-            backend=backend_in_force(config),
+            backend=backend,
             num_envs=len(self.members) * num_envs,
             first_env=self.members.start * num_envs,
             seed=(self.seeds[1] + different) % 2**31,
@@ -82,7 +101,7 @@ class Shard:
             width=config.width,
             height=config.height,
             staggered=config.staggered,
-            **config.level_settings,
+            **(threads | config.level_settings),
         )
         at = {"unroll": config.unroll, "seed": self.seeds[2] + different, "task": task}
         return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, **at)
@@ -96,10 +115,12 @@ class Shard:
             diagnostics = [self._learn(made, hyper)]
         else:
             self.actors[0].agent.load_state_dict(self.learner.agent.state_dict())
+            self._meet()
             future = self._thread.submit(self._act, weights)
             diagnostics = [] if self.pending is None else [self._learn(self.pending, hyper)]
             with self.timer("wait"):
                 made, episodes, evaluations = future.result()
+                self._meet()
             self.pending = made
         return self._outcome(made, diagnostics, episodes, evaluations)
 

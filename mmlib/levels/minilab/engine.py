@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,18 +22,21 @@ from mmlib.levels.base import (
     check_state,
 )
 from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
-from mmlib.levels.minilab.lasertag.match import begin_match, play
-from mmlib.levels.minilab.maze.episodes import advance, begin
-from mmlib.levels.minilab.maze.generator import maze_scratch
+from mmlib.levels.minilab.lasertag.match import begin_match, play, play_ranges
+from mmlib.levels.minilab.maze.episodes import advance, advance_ranges, begin
+from mmlib.levels.minilab.maze.generator import MazeScratch, maze_scratch
 from mmlib.levels.minilab.physics import CELL, EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
-from mmlib.levels.minilab.render.frame import render
+from mmlib.levels.minilab.render.frame import render, render_ranges
 from mmlib.levels.minilab.render.lasertag_art import lasertag_art
 from mmlib.levels.minilab.render.mapview import map_image
 from mmlib.levels.minilab.render.textures import load_art
 from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
-from mmlib.levels.table import SPECS, LevelSpec
+from mmlib.levels.table import SPECS, LevelSpec, MazeRules
 
 LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
+_NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
+_ONE_AT_A_TIME = threading.Lock()  # levels that share Numba's threads; not every kind of these could serve two
+_owner: int | None = None  # the process that they are in: one that was forked has none, and may not make any
 SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has
 
 
@@ -52,7 +55,7 @@ class MiniLab:
       width: of the observation, pixels.
       height: of the observation, pixels.
       first_env: see `mmlib.levels.make`.
-      threads: worker threads of `reset` and `step`; they change the speed and nothing else.
+      threads: of `step`; they change the speed and nothing else.
       episode_seconds: length of an episode in place of the level's own; a second has 60 frames.
       staggered: see `mmlib.levels.make`.
       bot_count: bots of a lasertag level, 0 to 6, in place of the level's own number.
@@ -100,45 +103,22 @@ class MiniLab:
             self._match = make_match_rules(arena, self._rules, bot_count, skill)
         self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
         self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
-        self._split(min(threads, num_envs))
+        self._maze = self._spec.maze or _NO_MAZE
+        # Ranges of environments, a thread each, each with its own scratch.
+        threads = min(threads, num_envs, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        self._bounds = np.linspace(0, num_envs, threads + 1).astype(np.int64)
+        self._scratch = maze_scratch(self._maze, threads)
+        self._cells = np.zeros((threads, self._maze.height, self._maze.width), np.uint8)
         self.reset()
         self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
 
-    def _split(self, threads: int) -> None:
-        """Shares the environments out to threads, each with its own scratch."""
-        bounds = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
-        self._ranges = list(itertools.pairwise(bounds))
-        self._scratch = [maze_scratch(self._rules.maze) for _ in self._ranges]
-        size = (self._rules.maze.height, self._rules.maze.width)
-        self._cells = [np.zeros(size, np.uint8) for _ in self._ranges]
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_process = 0
-
-    def _workers(self) -> ThreadPoolExecutor:
-        """The threads, made where they are first needed: a process that was forked has none of its parent's."""
-        if self._pool is None or self._pool_process != os.getpid():
-            self._pool, self._pool_process = ThreadPoolExecutor(len(self._ranges)), os.getpid()
-        return self._pool
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_pool": None}  # copies and pickles make threads of their own
-
-    def _over_ranges(self, work: Callable[[int], None]) -> None:
-        if len(self._ranges) == 1:
-            work(0)
-            return
-        pool = self._workers()
-        futures = [pool.submit(work, k) for k in range(len(self._ranges))]
-        wait(futures)
-        for future in futures:
-            future.result()
-
-    def _begin(self, k: int, start: int, stop: int, *, anew: bool) -> None:
-        """Begins the episodes that are due in environments start..stop-1 of range k, or the first of each."""
+    def _begin(self, start: int, stop: int, *, anew: bool) -> None:
+        """Begins the episodes that are due in environments start..stop-1, or the first of each."""
         if self._fight is not None:
             begin_match(self._match, self._world, self._agents, self._fight, anew, start, stop)
             return
-        begin(self._rules, self._world, self._agents, self._cells[k], self._scratch[k], anew, start, stop)
+        scratch = MazeScratch(*(of_each[0] for of_each in self._scratch))
+        begin(self._rules, self._maze, self._world, self._agents, self._cells[0], scratch, anew, start, stop)
 
     def _advance(self, actions: NDArray[np.int32], start: int, stop: int) -> bool:
         """Plays one level step of environments start..stop-1; whether an episode ended."""
@@ -147,6 +127,25 @@ class MiniLab:
             return play(actions, self.action_repeat, *match, start, stop)
         state = self._rules, self._world, self._agents, self._outcome
         return advance(actions, self.action_repeat, *state, start, stop)
+
+    def _side_by_side(self) -> bool:
+        """Whether ranges of environments are to be played by threads, here."""
+        return len(self._bounds) > 2 and _owner in (None, os.getpid())
+
+    def _play_ranges(self, actions: NDArray[np.int32], which: NDArray[np.bool_], go_on: bool) -> None:
+        """One level step of the environments `which`, begun anew where due to `go_on`; draws all: a range a thread."""
+        global _owner
+        with _ONE_AT_A_TIME:
+            _owner = os.getpid()
+            numba.set_num_threads(len(self._bounds) - 1)
+            state = self._world, self._agents
+            if self._fight is not None:
+                match = self._match, *state, self._fight, self._outcome
+                play_ranges(actions, self.action_repeat, *match, which, go_on, self._bounds)
+            else:
+                rules, work = (self._rules, *state, self._outcome), (self._maze, self._cells, self._scratch, self._bounds)
+                advance_ranges(actions, self.action_repeat, *rules, which, go_on, *work)
+            render_ranges(*self._picture(self._frames, self._agents.pose, 0), self._bounds)
 
     def _in_view(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
         """Poses `[..., 5]` for the renderer, for which a cell always has 100 units."""
@@ -157,8 +156,12 @@ class MiniLab:
 
     def _draw(self, out: NDArray[np.uint8], pose: NDArray, first: int, start: int, stop: int) -> None:
         """Renders environments first+start..first+stop-1 seen from `pose[start:stop]` into `out`."""
+        render(*self._picture(out, pose, first), start, stop)
+
+    def _picture(self, out: NDArray[np.uint8], pose: NDArray, first: int) -> tuple[Any, ...]:
+        """The arguments of `render` but the range, for environments from `first` on."""
         world = self._world
-        render(
+        return (
             out,
             self._in_view(pose),
             world.wall_x[first:],
@@ -170,31 +173,29 @@ class MiniLab:
             self._spec.ceiling * CELL / self._cell,
             self._spec.sky,
             self._art,
-            start,
-            stop,
         )
+
+    def draw_into(self, frames: NDArray[np.uint8]) -> None:
+        """Observations are written into `frames` `[B, 3, H, W]` from now on: memory that a GPU can read, for instance."""
+        frames[:] = self._frames
+        self._frames = frames
 
     def reset(self) -> NDArray[np.uint8]:
         """See `Level.reset`."""
-
-        def work(k: int) -> None:
-            self._begin(k, *self._ranges[k], anew=True)
-            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
-
-        self._over_ranges(work)
+        self._begin(0, self.num_envs, anew=True)
+        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
         return self._frames
 
     def step(self, actions: NDArray[np.int32]) -> Step:
         """See `Level.step`."""
         check_actions(actions, self.num_envs)
         actions = np.ascontiguousarray(actions)
-
-        def work(k: int) -> None:
-            if self._advance(actions, *self._ranges[k]):
-                self._begin(k, *self._ranges[k], anew=False)
-            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
-
-        self._over_ranges(work)
+        if self._side_by_side():
+            self._play_ranges(actions, np.ones(self.num_envs, np.bool_), go_on=True)
+            return self._told()
+        if self._advance(actions, 0, self.num_envs):
+            self._begin(0, self.num_envs, anew=False)
+        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
         return self._told()
 
     def play(self, actions: NDArray[np.int32], which: NDArray[np.bool_]) -> Step:
@@ -204,13 +205,12 @@ class MiniLab:
         outcome = self._outcome
         outcome.reward[:], outcome.done[:] = 0.0, False
         outcome.episode_return[:], outcome.episode_frames[:] = np.nan, 0
-
-        def work(k: int) -> None:
-            for start, stop in _runs(which, *self._ranges[k]):
-                self._advance(actions, start, stop)
-            self._draw(self._frames, self._agents.pose, 0, *self._ranges[k])
-
-        self._over_ranges(work)
+        if self._side_by_side():
+            self._play_ranges(actions, which, go_on=False)
+            return self._told()
+        for start, stop in _runs(which):
+            self._advance(actions, start, stop)
+        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
         return self._told()
 
     def begin(self, which: NDArray[np.bool_], seeds: Mapping[int, int] | None = None) -> NDArray[np.uint8]:
@@ -221,13 +221,9 @@ class MiniLab:
         for i, seed in (seeds or {}).items():
             self._rules.seed[i], self._rules.number[i], self._agents.episode[i] = seed, 0, -1
         self._agents.frame[which] = self._agents.length[which]
-
-        def work(k: int) -> None:
-            for start, stop in _runs(which, *self._ranges[k]):
-                self._begin(k, start, stop, anew=False)
-                self._draw(self._frames, self._agents.pose, 0, start, stop)
-
-        self._over_ranges(work)
+        for start, stop in _runs(which):
+            self._begin(start, stop, anew=False)
+            self._draw(self._frames, self._agents.pose, 0, start, stop)
         return self._frames
 
     def _told(self) -> Step:
@@ -319,13 +315,11 @@ class MiniLab:
 
     def close(self) -> None:
         """See `Level.close`."""
-        if self._pool is not None and self._pool_process == os.getpid():
-            self._pool.shutdown()
 
 
-def _runs(which: NDArray[np.bool_], start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """The longest ranges within start..stop-1 in which all are true."""
-    edges = np.flatnonzero(np.diff(which[start:stop].astype(np.int8), prepend=0, append=0)) + start
+def _runs(which: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """The longest ranges in which all are true."""
+    edges = np.flatnonzero(np.diff(which.astype(np.int8), prepend=0, append=0))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist())
 
 

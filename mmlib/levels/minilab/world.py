@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.levels.layouts import Layout, parse
 from mmlib.levels.minilab import random
-from mmlib.levels.table import LevelSpec, MazeRules
+from mmlib.levels.table import LevelSpec
 from mmlib.numerics.kernels import njit
 
 APPLE, GOAL = 1, 2  # kinds of objects
@@ -54,7 +54,6 @@ class Rules(NamedTuple):
     episode_frames: int
     staggered: bool  # the first episode is cut at a random frame
     generated: bool
-    maze: MazeRules
     object_share: float
     restart_when_empty: bool
     head_room: float  # ceiling that stops a jump, units; infinity under open sky
@@ -99,9 +98,6 @@ def book(rules, agents, outcome, e, reward):
     return done
 
 
-_NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
-
-
 def make_rules(
     spec: LevelSpec,
     seed: int,
@@ -117,7 +113,6 @@ def make_rules(
         episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
         staggered=staggered,
         generated=spec.maze is not None,
-        maze=spec.maze or _NO_MAZE,
         object_share=spec.object_share,
         restart_when_empty=spec.restart_when_empty,
         head_room=np.inf if spec.sky else spec.ceiling,

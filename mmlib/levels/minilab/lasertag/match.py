@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 
 from mmlib.levels.arenas import BOT, MAX_BOTS, MAX_SHOTS, RAPID, SHOT, SIDES
 from mmlib.levels.minilab import random
@@ -263,3 +264,12 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
         ended |= book(rules, agents, outcome, e, agent.score - before)
         _show(scene, rules, world.sprites[e], fight.look[e])
     return ended
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def play_ranges(actions, repeat, rules, world, agents, fight, outcome, which, go_on, bounds):
+    """`play` of the environments `which` `[B]`, and, to `go_on`, `begin_match` where it is due: as `advance_ranges`."""
+    for k in prange(len(bounds) - 1):
+        for e in range(bounds[k], bounds[k + 1]):
+            if which[e] and play(actions, repeat, rules, world, agents, fight, outcome, e, e + 1) and go_on:
+                begin_match(rules, world, agents, fight, False, e, e + 1)

@@ -5,8 +5,10 @@ Every environment reads and writes its own rows only, so ranges can run in any o
 
 from __future__ import annotations
 
+from numba import prange
+
 from mmlib.levels.minilab import random
-from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, generate
+from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, MazeScratch, generate
 from mmlib.levels.minilab.physics import (
     CELL,
     EYE_ABOVE_FLOOR,
@@ -119,13 +121,13 @@ def _begin_map(e, rules, world, agents):
 
 
 @njit(nogil=True, cache=True)
-def _begin_episode(e, rules, world, agents, cells, scratch):
+def _begin_episode(e, rules, maze, world, agents, cells, scratch):
     """Starts the episode numbered `agents.episode[e]`."""
     episode = agents.episode[e]
     key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
     world.theme[e] = rules.themes[random.below(key, 0, len(rules.themes))]
     if rules.generated:
-        generate(cells, rules.maze, random.stream(rules.seed[e], rules.number[e], episode, _MAZE), scratch)
+        generate(cells, maze, random.stream(rules.seed[e], rules.number[e], episode, _MAZE), scratch)
         key = random.stream(rules.seed[e], rules.number[e], episode, _SURFACE)
         _build_walls(cells, world, e, key, rules.picture_share)
         _list_spawns(cells, world, e)
@@ -182,11 +184,11 @@ def _frame(e, action, rules, world, agents):
 
 
 @njit(nogil=True, cache=True)
-def begin(rules, world, agents, cells, scratch, anew, start, stop):
+def begin(rules, maze, world, agents, cells, scratch, anew, start, stop):
     """Begins episodes in environments start..stop-1: episode 0 everywhere if `anew`, else after a finished one."""
     for e in range(start, stop):
         if next_episode(rules, agents, e, anew):
-            _begin_episode(e, rules, world, agents, cells, scratch)
+            _begin_episode(e, rules, maze, world, agents, cells, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -205,3 +207,16 @@ def advance(actions, repeat, rules, world, agents, outcome, start, stop):
                 break
         ended |= book(rules, agents, outcome, e, reward)
     return ended
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def advance_ranges(actions, repeat, rules, world, agents, outcome, which, go_on, maze, cells, scratch, bounds):
+    """`advance` of the environments `which` `[B]`, and, to `go_on`, `begin` where it is due.
+
+    The ranges between `bounds` have a thread each, with its own scratch.
+    """
+    for k in prange(len(bounds) - 1):
+        own = MazeScratch(scratch.region[k], scratch.rooms[k], scratch.stack[k], scratch.counter[k])
+        for e in range(bounds[k], bounds[k + 1]):
+            if which[e] and advance(actions, repeat, rules, world, agents, outcome, e, e + 1) and go_on:
+                begin(rules, maze, world, agents, cells[k], own, False, e, e + 1)

@@ -39,14 +39,13 @@ class MazeScratch(NamedTuple):
     counter: NDArray[np.int64]  # [1] random numbers drawn
 
 
-def maze_scratch(rules: MazeRules) -> MazeScratch:
-    """Allocates the generator's work arrays."""
-    cells = rules.height * rules.width
+def maze_scratch(rules: MazeRules, *threads: int) -> MazeScratch:
+    """Allocates the generator's work arrays, with an axis of `threads` in front where these are given."""
     return MazeScratch(
-        region=np.zeros((rules.height, rules.width), np.int32),
-        rooms=np.zeros((max(rules.max_rooms, 1), 4), np.int32),
-        stack=np.zeros(cells, np.int32),
-        counter=np.zeros(1, np.int64),
+        region=np.zeros((*threads, rules.height, rules.width), np.int32),
+        rooms=np.zeros((*threads, max(rules.max_rooms, 1), 4), np.int32),
+        stack=np.zeros((*threads, rules.height * rules.width), np.int32),
+        counter=np.zeros((*threads, 1), np.int64),
     )
 
 

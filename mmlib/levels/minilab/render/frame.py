@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 
 from mmlib.levels.minilab.render.columns import (
     FLAGS,
@@ -80,6 +81,16 @@ def render(
         for n in range(_sort_sprites(order, sprites, eye, e)):
             _draw_sprite(rows, rays, sprites, order[n], art, eye, e)
         _unpack(rows.frame, out, e)
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def render_ranges(
+    out, pose, wall_x, wall_y, floor_z, floor_texture, sprites, theme, ceiling, sky, art, bounds
+):  # fmt: skip
+    """`render` of the ranges between `bounds`, a thread each."""
+    for k in prange(len(bounds) - 1):
+        maps = wall_x, wall_y, floor_z, floor_texture, sprites, theme
+        render(out, pose, *maps, ceiling, sky, art, bounds[k], bounds[k + 1])
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)

@@ -1,0 +1,86 @@
+"""CUDA graphs: a function's kernels recorded once, and launched together from then on.
+
+Most operations here keep a GPU busy for less time than the host takes to launch them (benchmarks/operations.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+WARM_UP = 3  # calls as they are, after which all tables, plans and workspaces are made
+
+Given, Returned = ParamSpec("Given"), TypeVar("Returned")
+
+
+class Replayed(Generic[Given, Returned]):
+    """A function on CUDA tensors that is replayed as a graph after some calls.
+
+    What it returns is overwritten by the next call: keep copies.
+
+    Args:
+      function: of positional arguments, in which only the numbers of tensors change from call to call. It may change
+        tensors of its own in place, and neither waits for the device nor asks it for numbers.
+      generators: that it draws from.
+    """
+
+    def __init__(self, function: Callable[Given, Returned], generators: Sequence[Generator] = ()):
+        self.function, self.generators, self.calls = function, generators, 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: list[Tensor] = []
+        self._outputs: Returned
+
+    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        """The function of these arguments."""
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self.function(*args, **kwargs)
+        if self._graph is None:
+            self._graph = self._record(args)
+        for mine, given in zip(self._inputs, tensors(args), strict=True):
+            mine.copy_(given)
+        self._graph.replay()
+        return self._outputs
+
+    def _record(self, args: Any) -> torch.cuda.CUDAGraph:
+        graph, own = torch.cuda.CUDAGraph(), mapped(Tensor.clone, args)
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        # Another thread may be using the device meanwhile (lag 1).
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._outputs = self.function(*own)
+        self._inputs = tensors(own)
+        return graph
+
+
+def replayed(
+    function: Callable[Given, Returned], device: torch.device | str, generators: Sequence[Generator] = ()
+) -> Callable[Given, Returned]:
+    """The function, `Replayed` where the device can do that."""
+    return Replayed(function, generators) if torch.device(device).type == "cuda" else function
+
+
+def mapped(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """The same tuples, lists, dicts and dataclasses with the function of each tensor in its place."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if is_dataclass(tree):
+        return replace(tree, **{name: mapped(function, part) for name, part in vars(tree).items()})  # type: ignore[type-var]
+    if isinstance(tree, dict):
+        return {name: mapped(function, part) for name, part in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(mapped(function, part) for part in tree))
+    if isinstance(tree, list | tuple):
+        return type(tree)(mapped(function, part) for part in tree)
+    return tree
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """The tensors of `mapped`, in its order."""
+    found: list[Tensor] = []
+    mapped(found.append, tree)
+    return found
