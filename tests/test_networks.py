@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import CONTROL_METHODS, METHODS
-from mmlib.method.networks import LSTM, FusedRecurrence, Recurrence, Torso
+from mmlib.method.networks import LSTM, Torso
+from mmlib.numerics.recurrence import FusedRecurrence, Recurrence
 
 
 def small_lstm(population=2, inputs=3):

@@ -19,7 +19,7 @@ from mmlib.method.policies import Policy
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import VTrace, vtrace
-from mmlib.numerics.replay import replayed
+from mmlib.numerics.replay import mapped, replayed
 
 
 @dataclass
@@ -78,15 +78,16 @@ class Learner:
         Returns:
           diagnostics of each member, `[P]` each, averaged over the updates (see `_diagnose`).
         """
-        losses_and_rows = []
+        updates = []
         for part in self._batches():
-            rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
             batches = [trajectory.environments(part) for trajectory in trajectories]
-            loss, row = self._step(batches, replace(hyper, learning_rate=rate))
-            losses_and_rows.append((loss.clone(), {k: v.clone() for k, v in row.items()}))
+            rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
+            updates.append(
+                mapped(Tensor.clone, self._step(batches, replace(hyper, learning_rate=rate)))
+            )
             self.updates += 1
-        self._note_the_stopped(losses_and_rows)
-        return average([row for _, row in losses_and_rows])
+        self._note_the_stopped(updates)
+        return average([row for _, row in updates])
 
     def _batches(self) -> Sequence[Tensor | slice]:
         """The environments of each update of an unroll."""
@@ -119,15 +120,13 @@ class Learner:
 
     def _note_the_stopped(self, updates: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> None:
         """Says why members stopped in the last updates; here the host waits for the device."""
-        learning = self.learning.tolist()
-        for member in range(len(learning)):
-            if learning[member] or member in self.stopped:
+        for member, learning in enumerate(self.learning.tolist()):
+            if learning or member in self.stopped:
                 continue
             for update, (loss, row) in enumerate(updates, self.updates - len(updates)):
                 numbers = {"loss": loss[member], "gradient norm": row["grad_norm"][member]}
                 if bad := [f"{k} {float(x)}" for k, x in numbers.items() if not x.isfinite()]:
-                    self.stopped[member] = f"{bad[0]} at update {update}"
-                    break
+                    self.stopped.setdefault(member, f"{bad[0]} at update {update}")
 
     def _loss(
         self, batch: Trajectory, hyper: Hyperparameters, task: int
@@ -219,8 +218,7 @@ class Learner:
             for name, value in values.items():
                 self.optimiser.slots[slot][name].copy_(value)
         self.updates, self.stopped = saved["updates"], saved["stopped"]
-        for member in range(len(self.learning)):
-            self.learning[member] = member not in self.stopped
+        self.learning[:] = torch.tensor([m not in self.stopped for m in range(len(self.learning))])
 
 
 def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ def positions(actions: Tensor, support: Tensor, num_actions: int) -> tuple[Tenso
 
 @lru_cache(maxsize=64)
 def union(supports: tuple[Tensor, ...]) -> Tensor:
-    """Return the actions, int64 [S], of any of some supports; made once for the same tensors (the host waits for it)."""
+    """Return the actions, int64 [S], of any of some supports; made once for the same tensors."""
     return torch.cat(supports).unique()
 
 

@@ -30,9 +30,9 @@ def product(operation: Callable[..., Tensor], dtype: torch.dtype, *factors: Tens
 
 
 def _factor(factor: Tensor, dtype: torch.dtype, arithmetic: torch.dtype) -> Tensor:
-    """Rounded to `dtype`, in the type that is computed with; on a CPU a parameter that only acts is kept until it changes.
+    """Rounded to `dtype`, in the type that is computed with; a parameter that only acts is kept until it changes.
 
-    Not elsewhere: the replay of a CUDA graph (replay.py) changes parameters without a word.
+    On a CPU, that is: the replay of a CUDA graph (replay.py) changes parameters without a word.
     """
     if factor.device.type != "cpu" or not (factor.requires_grad and not torch.is_grad_enabled()):
         return _convert(factor, dtype, arithmetic)

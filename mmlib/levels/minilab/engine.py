@@ -143,7 +143,10 @@ class MiniLab:
                 match = self._match, *state, self._fight, self._outcome
                 play_ranges(actions, self.action_repeat, *match, which, go_on, self._bounds)
             else:
-                rules, work = (self._rules, *state, self._outcome), (self._maze, self._cells, self._scratch, self._bounds)
+                rules, work = (
+                    (self._rules, *state, self._outcome),
+                    (self._maze, self._cells, self._scratch, self._bounds),
+                )
                 advance_ranges(actions, self.action_repeat, *rules, which, go_on, *work)
             render_ranges(*self._picture(self._frames, self._agents.pose, 0), self._bounds)
 
@@ -176,7 +179,7 @@ class MiniLab:
         )
 
     def draw_into(self, frames: NDArray[np.uint8]) -> None:
-        """Observations are written into `frames` `[B, 3, H, W]` from now on: memory that a GPU can read, for instance."""
+        """Observations are written into `frames` `[B, 3, H, W]` from now on, memory that a GPU can read, say."""
         frames[:] = self._frames
         self._frames = frames
 
