@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 WARM_UP = 3  # calls as they are, after which all tables, plans and workspaces are made
 
-Given, Returned = ParamSpec("Given"), TypeVar("Returned")
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
 
 class Replayed(Generic[Given, Returned]):
@@ -52,7 +53,7 @@ class Replayed(Generic[Given, Returned]):
             graph.register_generator_state(generator)
         # Another thread may be using the device meanwhile (lag 1).
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._outputs = self.function(*own)
+            self._outputs = self.function(*own)  # type: ignore[call-arg]
         self._inputs = tensors(own)
         return graph
 

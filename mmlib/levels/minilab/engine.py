@@ -102,7 +102,7 @@ class MiniLab:
             self._art, self._cell, self._fight = lasertag_art(arena.cell), arena.cell, make_fight(arena, num_envs)
             self._match = make_match_rules(arena, self._rules, bot_count, skill)
         self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
-        self._frames = np.zeros((num_envs, 3, height, width), np.uint8)
+        self._frames: NDArray[np.uint8] = np.zeros((num_envs, 3, height, width), np.uint8)
         self._maze = self._spec.maze or _NO_MAZE
         # Ranges of environments, a thread each, each with its own scratch.
         threads = min(threads, num_envs, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
