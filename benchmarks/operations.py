@@ -16,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.peers.measure import LEVEL
 from benchmarks.peers.network import first_convolution
+from mmlib.alternatives.methods import METHODS
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.method.methods import METHODS
 from mmlib.method.trajectory import Trajectory
 from mmlib.training.fitting import check
 from mmlib.training.shard import make_agent

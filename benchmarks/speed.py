@@ -13,10 +13,10 @@ import torch
 import typer
 
 from benchmarks.peers.network import first_convolution
+from mmlib.alternatives.methods import METHODS
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.learner import Hyperparameters
-from mmlib.method.methods import METHODS
 from mmlib.numerics.threads import cores
 from mmlib.timing import StageTimer
 from mmlib.training.fitting import check

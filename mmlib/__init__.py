@@ -1,8 +1,9 @@
 """Mix & Match agent curricula for reinforcement learning (Czarnecki et al., ICML 2018).
 
 The names below are what most work needs; each is loaded when it is first asked for, so that `import mmlib` is quick.
-The rest is in the folders, from the paper to the pictures: `mmlib.levels`, `mmlib.method`, `mmlib.runs`,
-`mmlib.training`, `mmlib.experiments`, `mmlib.theory`, `mmlib.analysis`, `mmlib.figures`, `mmlib.widgets`, `mmlib.cli`.
+The rest is in the folders, from the paper to the pictures: `mmlib.levels`, `mmlib.method`, `mmlib.alternatives`,
+`mmlib.runs`, `mmlib.training`, `mmlib.experiments`, `mmlib.theory`, `mmlib.analysis`, `mmlib.figures`, `mmlib.widgets`,
+`mmlib.cli`.
 """
 
 # ruff: noqa: F401
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; the same names as in _HOMES
+    from mmlib.alternatives.methods import METHODS
     from mmlib.config import PBTConfig, RunConfig, make_config
     from mmlib.experiments.parameters import parameters
     from mmlib.experiments.presets import FIGURES, PRESETS
@@ -21,7 +23,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as in _HOMES
     from mmlib.method.agent import MixMatchAgent
     from mmlib.method.learner import Learner
     from mmlib.method.losses import transfer_cost
-    from mmlib.method.methods import METHODS, AgentSpec, Constituent
+    from mmlib.method.methods import AgentSpec, Constituent
     from mmlib.method.mixture import Mixture
     from mmlib.method.policies import Factorised, Masked, OnSupport
     from mmlib.method.vtrace import vtrace
@@ -33,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the same names as in _HOMES
 __version__ = "0.1.0"
 
 _HOMES = {  # where each name lives: its module, and its name there if that is another
+    "mmlib.alternatives.methods": ("METHODS",),
     "mmlib.config": ("PBTConfig", "RunConfig", "make_config"),
     "mmlib.experiments.presets": ("FIGURES", "PRESETS"),
     "mmlib.experiments.parameters": ("parameters",),
@@ -41,7 +44,7 @@ _HOMES = {  # where each name lives: its module, and its name there if that is a
     "mmlib.method.agent": ("MixMatchAgent",),
     "mmlib.method.learner": ("Learner",),
     "mmlib.method.losses": ("transfer_cost",),
-    "mmlib.method.methods": ("METHODS", "AgentSpec", "Constituent"),
+    "mmlib.method.methods": ("AgentSpec", "Constituent"),
     "mmlib.method.mixture": ("Mixture",),
     "mmlib.method.policies": ("Factorised", "Masked", "OnSupport"),
     "mmlib.method.vtrace": ("vtrace",),

@@ -106,6 +106,11 @@ class RunConfig(BaseModel):
     transfer: str | None = Field(None, description="a name of losses.TRANSFER_COSTS or none, in place of the method's")
     stop_gradient: bool | None = Field(None, description="transfer leaves the teacher alone, in place of the method's")
     mixing: str | None = Field(None, description="a name of methods.MIXINGS, in place of the method's")
+    teacher: str | None = Field(
+        None,
+        min_length=1,
+        description="directory of the finished run that the method's teacher is from, as seen from the run's own",
+    )
     baseline_cost: float = Field(0.5, ge=0.0)
     value_targets: Literal["mixture", "each"] = Field(
         "mixture", description="what V-trace's targets train: the mixture's value, or each constituent's"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.method.agent import AgentState, MixMatchAgent
-from mmlib.method.methods import METHODS
 from mmlib.method.mixture import mix, mix_values, mixture_weights
 from mmlib.spaces import SMALL
 

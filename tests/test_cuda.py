@@ -6,7 +6,7 @@ import torch
 
 from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.method.methods import METHODS
+from mmlib.alternatives.methods import METHODS
 from mmlib.numerics.replay import WARM_UP, Replayed, mapped
 from mmlib.runs.reader import Run
 from mmlib.timing import StageTimer

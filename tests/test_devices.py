@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.method.methods import METHODS
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.shard import make_agent

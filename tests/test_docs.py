@@ -18,11 +18,11 @@ import papermill
 import pytest
 import typer
 
+from mmlib.alternatives import methods
 from mmlib.cli.main import app
 from mmlib.figures import style
 from mmlib.levels import LEVELS, foreign
 from mmlib.levels.table import SPECS
-from mmlib.method import methods
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

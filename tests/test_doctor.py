@@ -7,11 +7,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.cli import doctor
 from mmlib.cli.main import app
 from mmlib.experiments.presets import PRESETS
 from mmlib.levels import LEVELS
-from mmlib.method.methods import METHODS
 from mmlib.numerics import fused, kernels  # noqa: F401 - so that there is a cache of kernels
 
 

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (  # each may import itself and those before it
-    *("numerics", "levels", "method", "runs", "training", "experiments", "theory", "analysis", "figures"),
+    *("numerics", "levels", "method", "alternatives", "runs", "training", "experiments"),
+    *("theory", "analysis", "figures"),
     *("widgets", "cli"),
 )
 LAST = {"widgets", "cli"}  # that do not know each other

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.method.agent import MixMatchAgent
-from mmlib.method.methods import CONTROL_METHODS, METHODS
+from mmlib.method.methods import CONTROL_METHODS
 from mmlib.method.networks import LSTM, Torso
 from mmlib.numerics.recurrence import FusedRecurrence, Recurrence
 
@@ -136,7 +137,11 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_ff_lstm", CORE + FF + lstm_of(18)),
         ("mm_lstm_lstm", CORE + 2 * lstm_of(18)),
         ("multitask", CORE + lstm_of(18)),
-        ("mm_multitask", TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)),
+        *((name, TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)) for name in ("mm_multitask", "distral")),
+        *((name, MM) for name in ("finetune", "small_teacher")),
+        *((name, CORE + FF + lstm_of(18)) for name in ("finetune_ff_lstm", "mm_three_cores")),
+        *((name, MM + TORSO + lstm_of(20)) for name in ("distil", "kickstart")),
+        *((name, 2 * CORE + FF + lstm_of(18)) for name in ("distil_ff_lstm", "kickstart_ff_lstm")),
     ],
 )
 def test_parameter_counts(method, expected):

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.method import pbt
-from mmlib.method.methods import METHODS
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Episode
 from mmlib.runs.lineage import trajectory

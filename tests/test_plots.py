@@ -9,12 +9,12 @@ import pytest
 from matplotlib.image import imread
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
 from mmlib.analysis.curves import COLUMNS
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import gallery, plots, style
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 from mmlib.spaces import SMALL
@@ -42,9 +42,10 @@ def panel():
 
 
 def test_every_method_has_a_colour_of_its_own():
-    assert set(style.LINES) == {*METHODS, style.CENTRAL}
+    central = {method + style.ALONE for method in ("mm_multitask", "distral")}
+    assert set(style.LINES) == {*METHODS, *central}
     for figure in FIGURES.values():  # told apart within each figure
-        assert len({style.LINES[method] for method in figure.methods}) == len(figure.methods)
+        assert len({style.LINES[method] for method in figure.known}) == len(figure.known)
 
 
 def test_panel_draws_curves_intervals_and_the_random_policy(panel):

@@ -11,8 +11,9 @@ from mmlib import METHODS, Mixture, RunConfig, make_level, train
 
 def test_names_are_what_they_say():
     from mmlib import levels
+    from mmlib.alternatives import methods
     from mmlib.config import RunConfig as Config
-    from mmlib.method import methods, mixture
+    from mmlib.method import mixture
     from mmlib.training import loop
 
     assert (METHODS, Mixture, RunConfig) == (methods.METHODS, mixture.Mixture, Config)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from matplotlib.image import imread
 
-from mmlib.method.methods import METHODS
+from mmlib.alternatives.methods import METHODS
 from tools.schemes.drawing import draw_curriculum, draw_scheme, save_schemes
 from tools.schemes.layout import HEIGHT, curriculum, scheme
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
-from mmlib.method.methods import METHODS
 from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_text

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import evidence as ev
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.evidence import END_RETURN, Evidence, Measure
 from mmlib.analysis.stats import Interval
-from mmlib.method.methods import CONTROL_METHODS, METHODS
+from mmlib.method.methods import CONTROL_METHODS
 from mmlib.runs.records import as_plain
 
 HOLDS, FAILS, UNDECIDED, TOO_FEW = "holds", "does not hold", "undecided", "not enough data"

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import TIES
 from mmlib.experiments.design import Job, as_recorded, figure_named, plan, preset_named
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
 
-VARIED = frozenset({"level", "method", "seed"})
+VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
 OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})
 
 

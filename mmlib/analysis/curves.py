@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 
 Runs = Mapping[str, Sequence[Run]]  # by method

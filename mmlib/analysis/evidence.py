@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Scale, known_scale
 from mmlib.analysis.conditions import Condition
 from mmlib.analysis.curves import EARLY, END, WHOLE, Share, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
-from mmlib.method.methods import METHODS
 from mmlib.runs.lineage import best_member, trajectory
 from mmlib.runs.reader import Run
 

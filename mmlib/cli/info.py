@@ -39,8 +39,8 @@ def methods(as_json: AsJson = False) -> None:
       mmlib methods
       mmlib methods --json
     """
+    from mmlib.alternatives.methods import METHODS
     from mmlib.experiments.presets import FIGURES
-    from mmlib.method.methods import METHODS
 
     rows: list[dict[str, Any]] = [
         {
@@ -48,7 +48,8 @@ def methods(as_json: AsJson = False) -> None:
             "label": spec.label,
             "space": spec.space.name,
             "constituents": [f"{c.space.name}/{'+'.join(c.cores)}" for c in spec.constituents],
-            "figures": [figure.name for figure in FIGURES.values() if name in figure.methods],
+            "after": spec.after,
+            "figures": [figure.name for figure in FIGURES.values() if name in figure.known],
         }
         for name, spec in METHODS.items()
     ]

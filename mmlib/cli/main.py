@@ -312,8 +312,8 @@ def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
 
 def read_schedule(source: str, method: str) -> list[list[float]]:
     """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
+    from mmlib.alternatives.methods import METHODS
     from mmlib.experiments.design import choose
-    from mmlib.method.methods import METHODS
     from mmlib.runs.reader import Run
     from mmlib.runs.schedules import AlphaSchedule
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import TIES, RunConfig, make_config
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
-from mmlib.method.methods import METHODS
-from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory
+from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import backend_in_force, check
 
 
@@ -30,6 +30,11 @@ class Job(NamedTuple):
     config: RunConfig
     directory: Path
     group: str = ""  # what tells it from others of its method and seed, where there are any
+
+    @property
+    def teacher(self) -> Path | None:
+        """The run that has to be finished before this one."""
+        return None if self.config.teacher is None else seen_from(self.directory, self.config.teacher)
 
     @property
     def name(self) -> str:
@@ -95,11 +100,10 @@ def plan(
     here = _levels(chosen_figure, chosen, levels)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
     for method in wanted:
-        if method not in chosen_figure.methods:
-            its = ", ".join(chosen_figure.methods)
+        if method not in chosen_figure.known:
+            its = ", ".join(chosen_figure.known)
             raise ExperimentError(
-                f"figure {figure} has no method {method!r}; its methods: {its}"
-                f"{suggestion(method, chosen_figure.methods)}"
+                f"figure {figure} has no method {method!r}; its methods: {its}{suggestion(method, chosen_figure.known)}"
             )
     jobs = [
         Job(
@@ -117,9 +121,10 @@ def plan(
 
 
 def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of a figure that concern a method: what ties policies is nothing to one that has a single one."""
+    """The settings of a figure that concern a method: not all have policies to tie, or a teacher."""
     single = METHODS[method].single
-    return {name: value for name, value in (settings or {}).items() if not (single and name in TIES)}
+    without = {*(TIES if single else ()), *(("teacher",) if teacher_of(METHODS[method]) is None else ())}
+    return {name: value for name, value in (settings or {}).items() if name not in without}
 
 
 def _levels(figure: FigureSpec, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
@@ -137,7 +142,7 @@ def _levels(figure: FigureSpec, preset: Preset, names: Iterable[str] | None) -> 
 
 def default_level(preset: Preset, method: str) -> str:
     """The level that a preset trains `method` on unless told otherwise: the first of the first figure that has it."""
-    figures = [figure for figure in FIGURES.values() if method in figure.methods] or list(FIGURES.values())
+    figures = [figure for figure in FIGURES.values() if method in figure.known] or list(FIGURES.values())
     return preset.levels(figures[0])[0]
 
 
@@ -152,7 +157,7 @@ def configure(
     """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does.
 
     lambda is the method's (appendix C) and alpha the preset's schedule, unless `settings` has them or alpha is adapted
-    by population based training.
+    by population based training. A method's teacher is from the run beside this one of the same seed.
     """
     settings = dict(settings or {})
     for name in ("level", "method", "seed"):
@@ -166,6 +171,8 @@ def configure(
         values["pbt"] = {**(given.get("pbt") or {}), **settings["pbt"]}
     if "transfer_cost" not in settings and method in METHODS:
         values["transfer_cost"] = METHODS[method].transfer_weight
+    if "teacher" not in settings and method in METHODS and (teacher := teacher_of(METHODS[method])):
+        values["teacher"] = sibling(teacher.method, seed)
     values |= {"level": level, "method": method, "seed": seed}
     config = check(make_config(values))  # checks every setting before the schedule is made from them
     adapted = config.pbt is not None and "alpha" in config.pbt.adapt

@@ -91,8 +91,11 @@ def run(
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                running.append(waiting.pop(0))
-                _start(running[-1])
+                if (chosen := _next(waiting, running)) is None:
+                    break
+                waiting.remove(chosen)
+                running.append(chosen)
+                _start(chosen)
             for progress in running:
                 _look(progress)
             running = [progress for progress in running if progress.state == "running"]
@@ -102,6 +105,13 @@ def run(
     finally:
         _stop(running)
     return everything
+
+
+def _next(waiting: list[Progress], running: list[Progress]) -> Progress | None:
+    """The first run whose teacher is not being made here; without one, nothing while there is something to wait for."""
+    unfinished = {progress.job.directory for progress in (*waiting, *running)}
+    ready = [progress for progress in waiting if progress.job.teacher not in unfinished]
+    return ready[0] if ready else None if running else waiting[0]
 
 
 def _tell(report: Report | None, everything: list[Progress]) -> None:

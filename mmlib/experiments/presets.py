@@ -23,6 +23,12 @@ class FigureSpec:
     main_methods: tuple[str, ...]  # without the ablations, for the presets of small machines
     levels: tuple[str, ...]  # the full ones; a multitask run's are joined by +
     settings: Mapping[str, Any] = field(default_factory=dict)  # of `RunConfig`, at every preset
+    beside: tuple[str, ...] = ()  # alternatives that it has when it is asked for them
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All methods that it can be asked for."""
+        return (*self.methods, *self.beside)
 
     def level_names(self, miniature: bool) -> tuple[str, ...]:
         """The figure's levels, or their miniature siblings."""
@@ -81,6 +87,7 @@ FIGURES = {
             methods=("ff", "lstm", "ff_lstm", "mm_ff_lstm", "mm_lstm_lstm"),
             main_methods=("ff", "lstm", "mm_ff_lstm"),
             levels=_FOUR_LEVELS,
+            beside=("mm_three_cores", "finetune_ff_lstm", "distil_ff_lstm", "kickstart_ff_lstm"),
         ),
         FigureSpec(
             name="9",
@@ -91,6 +98,7 @@ FIGURES = {
             main_methods=("multitask", "mm_multitask"),
             levels=(f"{_EXPLORE}+{_HORSESHOE}+lt_chasm",),
             settings={"evaluation_envs": 4},
+            beside=("distral",),
         ),
         FigureSpec(
             name="controls",

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.figures.plots import legend_of_methods, seed_lines
 from mmlib.figures.style import (
     BLUE,
@@ -30,7 +31,6 @@ from mmlib.figures.style import (
     sheet,
     styled,
 )
-from mmlib.method.methods import METHODS
 from mmlib.runs.lineage import Trajectory, ancestry, trajectory
 from mmlib.runs.reader import Run
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
 from mmlib.figures.style import COLUMN, FINE, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 
 DIAGNOSTICS = {

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
 from mmlib.figures.style import BLUE, COLUMN, GREY, LINES, frame_axis, sheet, style, styled
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 
 PANELS = {"entropy": "entropy of the mixture (nats)", "alpha": "α"}

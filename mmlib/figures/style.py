@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from mmlib.method.methods import METHODS
+from mmlib.alternatives.methods import METHODS
 
 # Okabe and Ito's palette, and a dash pattern each, so that prints in grey can be read too.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
@@ -25,7 +25,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
 GREY, RULE = "#777777", "#888888"  # of words, arrows, verdicts; of reference lines
 SOLID, LONG, SHORT, DOTTED = "-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1))
 FINE: Any = {"lw": 0.8, "ls": (0, (1, 1.5))}  # of reference lines
-CENTRAL = "mm_multitask/target"  # a line beside the methods: M&M's central policy alone
+ALONE = "/target"  # ends the name of a line beside the methods: the central policy alone
 LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "small": (BLUE, SOLID),
     "big756": (VERMILLION, SOLID),
@@ -47,7 +47,17 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "mm_lstm_lstm": (PURPLE, LONG),
     "multitask": (VERMILLION, SOLID),
     "mm_multitask": (GREEN, SOLID),
-    CENTRAL: (SKY, LONG),
+    f"mm_multitask{ALONE}": (SKY, LONG),
+    "finetune": (ORANGE, LONG),
+    "distil": (PURPLE, LONG),
+    "kickstart": (SKY, SHORT),
+    "small_teacher": (SKY, DOTTED),
+    "finetune_ff_lstm": (ORANGE, LONG),
+    "distil_ff_lstm": (PURPLE, SHORT),
+    "kickstart_ff_lstm": (SKY, SHORT),
+    "mm_three_cores": (BLACK, SHORT),
+    "distral": (PURPLE, SOLID),
+    f"distral{ALONE}": (PURPLE, DOTTED),
 }
 SPACES = {"small": ("Small", BLUE), "big540": ("Big", VERMILLION), "big756": ("Big", VERMILLION)}
 STYLE: Any = {
@@ -92,7 +102,8 @@ def hues(lines: Sequence[str]) -> dict[str, Any]:
 
 def label(method: str) -> str:
     """A method's name in a legend."""
-    return "M&M, central policy alone" if method == CENTRAL else METHODS[method].label
+    name = METHODS[method.removesuffix(ALONE)].label
+    return f"{name}, central policy alone" if method.endswith(ALONE) else name
 
 
 def frame_axis(axes: Axes, labelled: bool = True) -> None:

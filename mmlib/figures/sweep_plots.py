@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.figures.style import BLUE, COLUMN, FINE, RULE, VERMILLION, label, legend_below, sheet, styled
-from mmlib.method.methods import METHODS
 
 PARTS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
 

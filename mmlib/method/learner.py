@@ -44,7 +44,9 @@ class Hyperparameters:
         the method's alpha, else the run's.
         """
         run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost}
-        run["alpha"] = piecewise(config.alpha, agent_steps) if spec.alpha is None else spec.alpha
+        run["alpha"] = piecewise(config.alpha, agent_steps)
+        if spec.alpha is not None:
+            run["alpha"] = piecewise(spec.alpha, agent_steps / config.agent_steps)
         members = [{**run, **own} for own in adapted or [{}] * config.population]
         columns = ([float(member[name]) for member in members] for name in run)
         return cls(*(torch.tensor(column) for column in columns))

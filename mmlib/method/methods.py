@@ -21,6 +21,7 @@ MIXINGS = {
     "sampled": "c ~ Cat(alpha) at each step; pi_c acts, and the RL loss is on pi_c (section 3.1)",
     "none": "the target acts alone; alpha weighs the transfer cost only (control)",
 }
+Schedule = tuple[tuple[float, float], ...]  # knots of (share of the run, alpha), see `schedule`
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class AgentSpec:
     transfer_weight: float = 1.0  # lambda: 1 for action spaces, 100 for the rest (appendix C)
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS
-    alpha: float | None = None  # alpha for good, whatever schedule a run has
+    alpha: Schedule | None = None  # its own, whatever schedule a run has
+    after: str = ""  # the work that it is taken from, where that is another than the paper
 
     @property
     def space(self) -> ActionSpace:
@@ -69,7 +71,7 @@ class AgentSpec:
 
     @property
     def mixes(self) -> bool:
-        """Whether alpha plays a part."""
+        """Whether a run's alpha plays a part."""
         return not self.single and self.alpha is None
 
 
@@ -99,7 +101,7 @@ ACTION_METHODS = {
 # What M&M's gain comes from: each takes one part of it away, or changes one.
 CONTROL_METHODS = {
     "mm_stop_gradient": replace(_MM, label="M&M, KL leaves π₁ alone", stop_gradient=True),
-    "small_kl": replace(_MM, label="Small with the KL (α = 0)", alpha=0.0),
+    "small_kl": replace(_MM, label="Small with the KL (α = 0)", alpha=((0.0, 0.0),)),
     "mm_no_kl": replace(_MM, label="mixing without KL", transfer="none"),
     "kl_no_mixing": replace(_MM, label="KL without mixing", mixing="none"),
     "mm_sampled": replace(_MM, label="M&M, sampled mixing", mixing="sampled"),
@@ -153,9 +155,5 @@ MULTITASK_METHODS = {
     ),
 }
 
-METHODS: dict[str, AgentSpec] = {
-    **ACTION_METHODS,
-    **CONTROL_METHODS,
-    **CORE_METHODS,
-    **MULTITASK_METHODS,
-}
+# `alternatives.methods.METHODS` is the table of all that there is.
+PAPER_METHODS = ACTION_METHODS | CONTROL_METHODS | CORE_METHODS | MULTITASK_METHODS

@@ -28,6 +28,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
@@ -56,15 +57,21 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
 def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Names of the `comparable` settings in which two configurations differ, but for `NOT_COMPARED`.
 
-    How long a run is has a part in what it learns where the learning rate falls to 0 over its length (`anneal`).
+    How long a run is has a part in what it learns where something moves with the share of it that is past.
     """
     one, two, missing = comparable(first), comparable(second), object()
     names = {*one, *two} - NOT_COMPARED
-    if one["anneal"] or two["anneal"]:
+    if _is_paced(first) or _is_paced(second):
         names.add("agent_steps")
     if not ("alpha" in one and "alpha" in two):  # PBT adapts one of them, which "pbt" says
         names.discard("alpha")
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
+
+
+def _is_paced(config: Mapping[str, Any]) -> bool:
+    """Whether the learning rate (`anneal`) or the method's own alpha moves with the share of the run that is past."""
+    spec = METHODS.get(config.get("method", ""))
+    return bool(config.get("anneal")) or (spec is not None and len(spec.alpha or ()) > 1)
 
 
 class OtherRun(ResultsError):
@@ -86,8 +93,8 @@ def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = T
     if not names:
         return there
     said = [f"{name} ({there.get(name)!r} there, {config.get(name)!r} here)" for name in names]
-    if "agent_steps" in names and (there.get("anneal") or config.get("anneal")):
-        said.append("and a learning rate that falls to 0 over a run (anneal) makes another length another run")
+    if "agent_steps" in names and (_is_paced(there) or _is_paced(config)):
+        said.append("and what moves over a whole run (anneal, the method's alpha) makes another length another run")
     raise OtherRun(
         f"{directory} holds a run of another configuration: {', '.join(said)}; "
         "choose another results directory or delete that run"
@@ -201,6 +208,16 @@ def read_config(directory: Path) -> dict[str, Any]:
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
     """Where the run of these five names lies under `root`."""
     return Path(root, *map(file_name, (preset, figure, level, method)), f"seed{seed}")
+
+
+def sibling(method: str, seed: int) -> str:
+    """The run of another method and the same seed, as seen from a run's directory."""
+    return f"../../{file_name(method)}/seed{seed}"
+
+
+def seen_from(directory: Path, place: str) -> Path:
+    """Where a path leads that is seen from a run's directory; an absolute one is itself."""
+    return Path(os.path.normpath(directory / place))
 
 
 def file_name(name: str) -> str:

@@ -7,8 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
-from mmlib.method.methods import METHODS
 from mmlib.runs.lineage import best_member, trajectory
 from mmlib.runs.reader import Run
 from mmlib.runs.records import replace_text

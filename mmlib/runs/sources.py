@@ -7,7 +7,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-PARTS = ("config.py", "spaces.py", "levels", "method", "numerics", "training")  # of the package
+PARTS = ("config.py", "spaces.py", "levels", "method", "alternatives", "numerics", "training")  # of the package
 
 
 @cache

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.experiments.design import choose
 from mmlib.method.agent import MixMatchAgent
-from mmlib.method.methods import METHODS
 from mmlib.runs.owner import check_writable
 from mmlib.runs.records import replace_text
 from mmlib.runs.untrusted import read_object

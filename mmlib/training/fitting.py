@@ -13,9 +13,10 @@ from dataclasses import replace
 import torch
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import ConfigError, RunConfig
 from mmlib.method.losses import TRANSFER_COSTS
-from mmlib.method.methods import METHODS, MIXINGS, AgentSpec
+from mmlib.method.methods import MIXINGS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace
 
 
@@ -24,6 +25,7 @@ def check(config: RunConfig) -> RunConfig:
     try:
         _check_method_and_levels(config)
         _check_ties(config)
+        _check_teacher(config)
         _check_device(config.device)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -89,6 +91,16 @@ def _check_ties(config: RunConfig) -> None:
     for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
         if ties.get(name, known[0]) not in known:
             raise ValueError(f"unknown {name} {ties[name]!r}; choices: {', '.join(known)}")
+
+
+def _check_teacher(config: RunConfig) -> None:
+    teacher = teacher_of(METHODS[config.method])
+    if teacher is None and config.teacher is not None:
+        taught = ", ".join(name for name, spec in METHODS.items() if teacher_of(spec))
+        raise ValueError(f"teacher = {config.teacher!r}: method {config.method!r} has none; methods with one: {taught}")
+    if teacher is not None and config.teacher is None:
+        wanted = f"the directory of a finished run of {teacher.method!r}"
+        raise ValueError(f"method {config.method!r} needs the setting teacher, {wanted}")
 
 
 def _check_device(device: str) -> None:

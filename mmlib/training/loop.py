@@ -20,7 +20,7 @@ from mmlib.method.trajectory import Episode
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
-from mmlib.training import checkpoint
+from mmlib.training import checkpoint, teacher
 from mmlib.training.fitting import backend_in_force, check, specification
 from mmlib.training.fleet import Fleet, InProcess, ShardDied
 from mmlib.training.recorder import Iteration, Progress, Recorder, Report
@@ -46,7 +46,7 @@ def train(
         the run goes on from its last checkpoint.
 
     Raises:
-      config.ConfigError: a method, level or device that there is not.
+      config.ConfigError: a method, level, device or teacher that there is not.
       errors.ResultsError: the directory cannot be written, is in use, or holds another configuration's run.
       checkpoint.CheckpointError: no checkpoint of the run can be used.
       errors.Stopped: SIGINT, SIGTERM or SIGHUP came; the run is checkpointed and goes on the next time.
@@ -55,12 +55,15 @@ def train(
     """
     resolved = {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(check(config))}
     check_resumable(config, directory)
+    taught = {} if checkpoint.exists(directory) else teacher.weights(config, directory)
     with RunWriter(directory, resolved) as writer, StopRequests() as requests:
         deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
         while True:
             fleet, began = None, 0
             try:
                 fleet = make_fleet(config)
+                if taught:
+                    fleet.everyone("teach", taught)
                 loop, record = TrainingLoop(config, fleet), Recorder(config, writer, report)
                 resume(loop, record, writer)
                 began = loop.agent_steps

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from mmlib import levels
+from mmlib.alternatives.methods import teacher_of
 from mmlib.config import RunConfig
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.numerics.threads import cores
@@ -165,6 +167,12 @@ class Shard:
         with self.timer("learn"):
             return self.learner.update(trajectories, hyper)
 
+    @torch.no_grad()
+    def teach(self, weights: Mapping[str, Tensor]) -> None:
+        """Gives every member's teacher the parameters `[1, ...]` of `teacher.weights`, before the first iteration."""
+        for name, value in weights.items():
+            self.learner.parameters[name].copy_(value)
+
     def process(self) -> int:
         """The id of the process that it is in, which it has from when it is made."""
         return os.getpid()
@@ -234,7 +242,18 @@ def initial_agent(config: RunConfig, members: range) -> MixMatchAgent:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds(config)[0])
         agent = make_agent(config)
-        return agent if len(members) == config.population else part_of(agent, config, members)
+        agent = agent if len(members) == config.population else part_of(agent, config, members)
+    if (teacher := teacher_of(agent.spec)) is not None:
+        for name in names_of(agent, teacher):
+            agent.get_parameter(name).requires_grad_(False)
+    return agent
+
+
+def names_of(agent: MixMatchAgent, part: Constituent) -> list[str]:
+    """The names of the parameters of one constituent, those that it shares among them."""
+    modules = [f"torsos.{part.torso}", *(f"cores.{core}" for core in part.cores)]
+    modules += [f"heads.{part.head}", f"baselines.{part.baseline}"]
+    return [f"{module}.{name}" for module in modules for name, _ in agent.get_submodule(module).named_parameters()]
 
 
 def part_of(agent: MixMatchAgent, config: RunConfig, members: range) -> MixMatchAgent:

@@ -17,11 +17,11 @@ import scipy.stats
 from plotly.graph_objects import Scatter  # type: ignore[import-untyped]
 from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
 from mmlib.figures.run_plots import PANELS
 from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, SKY, VERMILLION
-from mmlib.method.methods import METHODS
 from mmlib.runs.reader import Run
 
 POINTS = 100  # of a curve, at most

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import runs_table
 from mmlib.method.agent import MixMatchAgent
-from mmlib.method.methods import METHODS
 from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run
 from mmlib.training import trained

@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.figures.style import COLUMN, STYLE, save
-from mmlib.method.methods import METHODS, AgentSpec
+from mmlib.method.methods import AgentSpec
 from tools.schemes.layout import GAP, HEIGHT, Box, Scheme, curriculum, scheme
 
 ROLES: dict[str, dict[str, Any]] = {  # fill, edge and dash: told apart in grey as well

@@ -152,7 +152,7 @@ def _mixtures(
             if spec.mixing == "sampled" and letter == "π":
                 text = "c ~ Cat(α): $\\pi_c$ acts"
             if spec.alpha is not None:
-                text += f"\nα = {spec.alpha:g}"
+                text += "\nα = " + " → ".join(f"{alpha:g}" for _, alpha in spec.alpha)
             if name:
                 text = terms if letter == "V" else f"{name.replace('_', ' ')}\n{terms}"
             shown = text.replace(f"${_symbol(letter)}$", "mm")

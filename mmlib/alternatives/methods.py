@@ -1,0 +1,94 @@
+"""Alternatives to Mix & Match as data, and `METHODS`, the table of all that there is.
+
+Each is an agent like the paper's, for the same learner: its constituents, how they are tied, and an alpha of its own.
+With alpha 0 the easy policy acts and learns, with 1 the target; without mixing the target always acts, and 1 - alpha
+weighs the transfer cost alone. `after` names the work that an entry is taken from; where the two differ is said here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmlib.method.methods import PAPER_METHODS, AgentSpec, Constituent
+
+
+@dataclass(frozen=True)
+class Teacher(Constituent):
+    """A policy that does not learn: its weights are those of the first constituent of a finished run, for good.
+
+    It shares no module with another, so that no gradient reaches it. A run names the other by its setting `teacher`.
+    """
+
+    method: str = ""  # that its run is of, unless the setting says otherwise
+
+
+def teacher_of(spec: AgentSpec) -> Teacher | None:
+    """The constituent of an agent that a finished run has trained, if there is one."""
+    return next((c for c in spec.constituents if isinstance(c, Teacher)), None)
+
+
+# The target takes over at once, when M&M by hand has let go of the easy policy too (stated choice).
+JUMP = ((0.5, 0.0), (0.5, 1.0))
+# The weight of the transfer cost falls from its full value to nothing by then.
+DECAY = ((0.0, 0.0), (0.5, 1.0))
+
+_MM, _MM_FF_LSTM, _MULTITASK = (PAPER_METHODS[name] for name in ("mm", "mm_ff_lstm", "mm_multitask"))
+
+
+def _apart(spec: AgentSpec, teacher: str = "", **others: Any) -> AgentSpec:
+    """The agent with an easy policy that shares nothing with the target and gets no gradient of the transfer cost.
+
+    teacher: the method whose finished run it is; without, it learns.
+    """
+    easy, target = spec.constituents
+    kind: type[Constituent] = Teacher if teacher else Constituent
+    names: dict[str, Any] = {"head": "teacher", "baseline": "teacher", "torso": "teacher"}
+    names |= {"method": teacher} if teacher else {}
+    apart = kind(easy.space, cores=tuple(f"{core}/teacher" for core in easy.cores), **names)
+    heads = {"teacher": easy.space, target.head: target.space}
+    return replace(spec, constituents=(apart, target), heads=heads, stop_gradient=True, **others)
+
+
+# Small, or FF, is trained; then Big, or the LSTM, goes on with all that they share, what is its own being new. The
+# optimiser keeps what it remembers, for the new modules that is gradients of zero.
+_FINETUNE: dict[str, Any] = {"label": "Fine-tuning", "transfer": "none", "alpha": JUMP, "after": "Yosinski et al. 2014"}
+
+# Rusu et al. distil a finished agent into another network offline. Here the teacher learns until the jump, and the
+# student, a network of its own, follows it on the states that it meets: D_KL(teacher || student), without their
+# temperature. After it the student learns alone. Its value is new then: only the policy is distilled, as in their work.
+_DISTIL: dict[str, Any] = {"label": "Distillation, then RL", "alpha": JUMP, "after": "Rusu et al. 2016"}
+
+# Schmitt et al.: the student acts from the first step on, with H(teacher, student) on the states that it meets. Lambda
+# 32 is a weight of 1 a step where a member has 32 trajectories in an unroll, which eq. (1) divides by (stated choice).
+# The weight falls by a schedule, where theirs is found by population based training.
+_KICKSTART: dict[str, Any] = {"label": "Kickstarting", "transfer": "cross_entropy", "transfer_weight": 32.0}
+_KICKSTART |= {"mixing": "none", "alpha": DECAY, "after": "Schmitt et al. 2018"}
+
+_FF, _LSTM = _MM_FF_LSTM.constituents
+_FF_AND_LSTM = replace(_FF, cores=(*_FF.cores, *_LSTM.cores))
+
+ALTERNATIVES = {
+    "finetune": replace(_MM, **_FINETUNE),
+    "distil": _apart(_MM, **_DISTIL),
+    "kickstart": _apart(_MM, "small_teacher", **_KICKSTART),
+    # Small in an agent of Big's space, with Big's last actions as inputs: what a student with Big's can be taught by.
+    "small_teacher": replace(_MM, label="Small, as a teacher", transfer="none", alpha=((0.0, 0.0),)),
+    "finetune_ff_lstm": replace(_MM_FF_LSTM, **_FINETUNE),
+    "distil_ff_lstm": _apart(_MM_FF_LSTM, **_DISTIL),
+    "kickstart_ff_lstm": _apart(_MM_FF_LSTM, "ff", **_KICKSTART),
+    # A chain of three cores, as `mm_three` is one of three action spaces.
+    "mm_three_cores": replace(_MM_FF_LSTM, label="M&M (FF → FF+LSTM → LSTM)", constituents=(_FF, _FF_AND_LSTM, _LSTM)),
+    # Teh et al.: each specialist acts on its level, with the central policy as its prior. Their objective for level i,
+    #     E[sum_t gamma^t (r_t - c_KL log pi_i(a_t|s_t) / pi_0(a_t|s_t) - c_Ent log pi_i(a_t|s_t))],
+    # has c_KL KL(pi_i || pi_0) - c_Ent H(pi_i) at each state that pi_i meets; both are minimised here at each state,
+    # with gradients into pi_i and pi_0, which is distilled so. What departs: neither is a part of the return, so that
+    # no action is chosen for the costs of the states that it leads to (the objectives agree in episodes of one step);
+    # pi_i adds nothing to pi_0's logits (their two columns), and shares its torso. c_KL = c_Ent, as in their KL+ent, at
+    # preset quick: 0.192 is an entropy cost of 2e-3 times the 96 trajectories that eq. (1) divides by.
+    "distral": replace(
+        _MULTITASK, label="Distral", transfer_weight=0.192, alpha=((0.0, 0.0),), after="Teh et al. 2017"
+    ),
+}
+
+METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES
