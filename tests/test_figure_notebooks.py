@@ -80,6 +80,22 @@ def test_the_controls(results):
     assert len(find_runs(results, "smoke", "controls", LEVEL)) == 3
 
 
+def test_the_alternatives_and_their_table(results):
+    said = make("alternatives", results, "--jobs", "2")
+    where = results / "smoke" / "alternatives" / LEVEL
+    assert all(is_drawn(where / f"{name}.png") for name in ("figure", "diagnostics"))
+    table = pd.read_csv(where / "side_by_side.csv")
+    assert table["after"].dropna().tolist() == ["Yosinski et al. 2014", "Rusu et al. 2016", "Schmitt et al. 2018"]
+    assert table["before it"].dropna().tolist() == ["Small, as a teacher: 900 agent steps"]
+    assert said.index("small_teacher seed 0: 3,600 of 3,600") < said.index("kickstart seed 0: started")
+    cores = "ff", "mm_three_cores", "finetune_ff_lstm", "kickstart_ff_lstm"
+    make("6", results / "cores", *(part for method in cores for part in ("--method", method)))
+    assert len(find_runs(results / "cores", "smoke", "figure6", LEVEL)) == 4
+    make("9", results / "levels", "--method", "distral", num_envs=1, evaluation_envs=1)
+    svg = (results / "levels" / "smoke" / "figure9" / THREE / "figure.svg").read_text()
+    assert ">Distral<" in svg and ">Distral, central policy alone<" in svg
+
+
 def test_figures_5_and_8_with_a_population(results):
     """What notebook 01 ran is drawn; what is missing is started."""
     population = {"population": 2, "pbt": '{"ready": 1, "window": 2}'}

@@ -109,6 +109,15 @@ FIGURES = {
             main_methods=("small", "mm", *_ABLATED),
             levels=_FOUR_LEVELS,
         ),
+        FigureSpec(
+            name="alternatives",
+            title="Alternatives",
+            notebook="12_alternatives.ipynb",
+            directory="alternatives",
+            methods=("small", "big756", "mm", "mm_three", "finetune", "distil", "small_teacher", "kickstart"),
+            main_methods=("small", "big756", "mm", "finetune", "distil", "small_teacher", "kickstart"),
+            levels=_FOUR_LEVELS,
+        ),
     )
 }
 

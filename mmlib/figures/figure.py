@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from pandas.io.formats.style import Styler
 
 from mmlib import levels
-from mmlib.analysis import baselines, claims, conditions, curves
+from mmlib.analysis import baselines, claims, conditions, curves, side_by_side
 from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
@@ -116,7 +116,7 @@ class Figure:
         """The finished runs on the figure's level, by method."""
         return self.found.runs[self.level]
 
-    # --- Figures 3, 4, 6, 7, 9 and the controls ---
+    # --- Figures 3, 4, 6, 7, 9, the controls and the alternatives ---
 
     def picture(self) -> Image:
         """The level as its agent sees it, and from above where the backend draws maps."""
@@ -147,6 +147,14 @@ class Figure:
         table = claims.table(findings)
         self.directory.mkdir(parents=True, exist_ok=True)
         table.to_csv(self.directory / "claims.csv", index=False)
+        return shown(table)
+
+    def side_by_side(self) -> Styler:
+        """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
+        expert = baselines.recorded_scores(self._scores(), self.level).get(self.backend, {}).get("expert", {})
+        table = side_by_side.table(self.runs, expert.get("mean"))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        table.to_csv(self.directory / "side_by_side.csv", index=False)
         return shown(table)
 
     def average(self) -> Image:

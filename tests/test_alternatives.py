@@ -1,0 +1,447 @@
+"""The alternatives to Mix & Match: their arithmetic by enumeration, and what each trains and leaves alone."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, teacher_of
+from mmlib.analysis import side_by_side
+from mmlib.analysis.conditions import in_force
+from mmlib.config import ConfigError, PBTConfig, make_config
+from mmlib.experiments import design, jobs
+from mmlib.method import losses, pbt
+from mmlib.method.learner import Hyperparameters
+from mmlib.method.mixture import mixture_weights
+from mmlib.method.policies import Factorised, OnSupport
+from mmlib.method.schedule import piecewise
+from mmlib.runs.reader import OtherRun, Run, check_same_run, seen_from
+from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.training import checkpoint
+from mmlib.training.fitting import check
+from mmlib.training.loop import TrainingLoop, train
+from mmlib.training.shard import initial_agent, names_of
+from mmlib.training.trained import load
+
+LEVEL = "explore_object_locations_small_mini"
+THREE = f"{LEVEL}+lt_horseshoe_color_mini+lt_chasm_mini"
+TAUGHT = {"kickstart": "small_teacher", "kickstart_ff_lstm": "ff"}
+
+
+def config(method, **overrides):
+    base = dict(level=LEVEL, method=method, num_envs=4, unroll=10, learner_batches=2, width=48, height=36, conv1=(4, 2))
+    base |= dict(agent_steps=480, log_every=80, checkpoint_every=160)
+    if method in TAUGHT:
+        base["teacher"] = f"../../{TAUGHT[method]}/seed0"
+    return check(make_config(base | overrides))
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory):
+    """The finished runs that teach."""
+    root = tmp_path_factory.mktemp("teachers")
+    for method in TAUGHT.values():
+        train(config(method, seed=5), root / method / "seed0")
+    return root
+
+
+@pytest.fixture
+def place(teachers, tmp_path):
+    """A folder of runs with the teachers' among them."""
+    shutil.copytree(teachers, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def named(agent, part):
+    return {name: agent.get_parameter(name).detach().clone() for name in names_of(agent, part)}
+
+
+def unchanged(before, agent):
+    return {name for name, value in before.items() if torch.equal(value, agent.get_parameter(name))}
+
+
+# --- alpha ---
+
+
+def test_alpha_jumps_where_two_knots_have_one_time():
+    assert [piecewise(JUMP, x) for x in (0, 0.25, np.nextafter(0.5, 0), 0.5, 0.75, 1)] == [0, 0, 0, 1, 1, 1]
+    assert [piecewise(((0.1, 0.0), (0.3, 0.5), (0.3, 0.7), (0.5, 0.9)), x) for x in (0.2, 0.3, 0.4)] == pytest.approx(
+        [0.25, 0.7, 0.8]
+    )
+    assert [piecewise(DECAY, x) for x in (0, 0.25, 0.5, 1)] == [0, 0.5, 1, 1]
+
+
+def test_a_methods_own_alpha_is_in_shares_of_the_run_and_wins_over_the_runs():
+    given = config("finetune", agent_steps=600, alpha=[[0, 0.3]])
+    alphas = [float(Hyperparameters.in_force(given, METHODS["finetune"], step).alpha) for step in (0, 299, 300, 600)]
+    assert alphas == [0, 0, 1, 1]
+    assert float(Hyperparameters.in_force(given, METHODS["mm"], 300).alpha) == pytest.approx(0.3)
+
+
+def test_the_loop_jumps_at_the_iteration_that_begins_at_half_of_the_run_and_records_it(tmp_path):
+    train(config("finetune", log_every=40), tmp_path)
+    rows = Run(tmp_path).metrics()
+    assert dict(zip(rows["agent_steps"], rows["alpha"])) == {n: float(n > 240) for n in range(40, 481, 40)}
+
+
+@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart", "small_teacher", "distral"])
+def test_population_based_training_leaves_an_own_alpha_alone(method):
+    names = pbt.adapted(PBTConfig(), METHODS[method])
+    assert "alpha" not in names and "alpha" in pbt.adapted(PBTConfig(), METHODS["mm_three_cores"])
+
+
+def test_another_length_is_another_run_where_alpha_moves_with_the_share_of_it(tmp_path):
+    for method, another in (("finetune", True), ("small_teacher", False)):
+        given = {**config(method).model_dump(mode="json"), "backend_in_force": "minilab"}
+        (tmp_path / method).mkdir()
+        (tmp_path / method / "config.json").write_text(json.dumps(given))
+        if another:
+            with pytest.raises(
+                OtherRun, match=r"agent_steps \(480 there, 960 here\).*alpha.*another length another run"
+            ):
+                check_same_run(tmp_path / method, {**given, "agent_steps": 960})
+        else:
+            assert check_same_run(tmp_path / method, {**given, "agent_steps": 960}) == given
+
+
+# --- What learns, and when ---
+
+
+@pytest.mark.parametrize("optimiser", ["rmsprop", "adam"])
+@pytest.mark.parametrize("method", ["finetune", "finetune_ff_lstm"])
+def test_fine_tuning_trains_what_acts_and_what_it_shares(method, optimiser):
+    loop = TrainingLoop(config(method, optimiser=optimiser, learning_rate=1e-3))
+    agent = loop.fleet.shard.learner.agent
+    easy, target = (named(agent, part) for part in agent.spec.constituents)
+    shared = easy.keys() & target.keys()
+    while loop.agent_steps < 240:
+        loop.iterate()
+    assert unchanged(target, agent) == target.keys() - shared  # new when it takes over
+    assert not unchanged(easy, agent) & shared and len(unchanged(easy, agent)) == 0
+    easy = named(agent, agent.spec.constituents[0])
+    before = named(agent, agent.spec.constituents[1])
+    for _ in range(8 if optimiser == "rmsprop" else 3):
+        loop.iterate()
+    assert not unchanged(before, agent)
+    if optimiser == "rmsprop":  # Adam's running means move what has no gradient for a while
+        assert unchanged(easy, agent) == easy.keys() - shared
+    loop.close()
+
+
+@pytest.mark.parametrize("method", ["distil", "distil_ff_lstm"])
+def test_distillation_leaves_the_teacher_alone_and_ends_with_the_jump(method):
+    trained = {}
+    for cost in (0.0, 5.0):
+        loop = TrainingLoop(config(method, transfer_cost=cost))
+        agent = loop.fleet.shard.learner.agent
+        teacher, student = agent.spec.constituents
+        assert not set(names_of(agent, teacher)) & set(names_of(agent, student))
+        before = named(agent, student)
+        loop.iterate()
+        baseline = {name for name in before if name.startswith("baselines.")}
+        assert unchanged(before, agent) == (baseline if cost else before.keys())  # the policy alone is distilled
+        trained[cost] = named(agent, teacher)
+        while loop.agent_steps < 240:
+            loop.iterate()
+        teachers, students = named(agent, teacher), named(agent, student)
+        loop.iterate()
+        assert unchanged(teachers, agent) == teachers.keys() and not unchanged(students, agent)
+        loop.close()
+    assert all(torch.equal(value, trained[5.0][name]) for name, value in trained[0.0].items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimiser": "adam", "value_targets": "each", "lag": 1}, {"population": 2, "stop_gradient": False}],
+    ids=["rmsprop", "adam, values apart", "population"],
+)
+@pytest.mark.parametrize("method", TAUGHT)
+def test_a_teacher_is_the_finished_runs_policy_to_the_last_bit_and_stays_so(method, settings, place):
+    train(config(method, **settings), place / method / "seed0")
+    trained, taught = load(place / method / "seed0").agent, load(place / TAUGHT[method] / "seed0").agent
+    teacher, student = trained.spec.constituents
+    pairs = list(zip(names_of(trained, teacher), names_of(taught, taught.spec.constituents[0]), strict=True))
+    for mine, its in pairs:
+        value = taught.get_parameter(its)
+        assert torch.equal(trained.get_parameter(mine), value.expand_as(trained.get_parameter(mine)))
+    begun = initial_agent(config(method, **settings), range(settings.get("population", 1)))
+    assert not unchanged(named(begun, student), trained)
+    assert len(unchanged(named(begun, teacher), trained)) < len(pairs)  # it is not what the seed would have made
+
+
+@pytest.mark.parametrize("method", TAUGHT)
+def test_a_teacher_acts_in_the_students_agent_as_it_did_in_its_own(method, place):
+    train(config(method), place / method / "seed0")
+    agents = [load(place / name / "seed0").agent for name in (method, TAUGHT[method])]
+    torch.manual_seed(1)
+    steps, count = 6, agents[0].space.num_actions
+    seen = torch.randint(0, 256, (steps, 1, 3, 3, 36, 48), dtype=torch.uint8)
+    inputs = seen, torch.randint(0, count, (steps, 1, 3)), torch.rand(steps, 1, 3), torch.rand(steps, 1, 3) < 0.3
+    with torch.no_grad():
+        one, two = (agent.unroll(*inputs, agent.initial_state(3).cores) for agent in agents)
+    torch.testing.assert_close(one.policies[0].joint_log_probs(), two.policies[0].joint_log_probs())
+    torch.testing.assert_close(one.values[0], two.values[0])
+
+
+def test_no_gradient_is_asked_for_a_teachers_parameters_whichever_members_a_shard_has():
+    given = config("kickstart", population=3)
+    for members in (range(3), range(1, 2)):
+        agent = initial_agent(given, members)
+        teachers = set(names_of(agent, teacher_of(agent.spec)))
+        assert {name for name, p in agent.named_parameters() if not p.requires_grad} == teachers
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_teacher_shares_no_module(method):
+    spec = METHODS[method]
+    if teacher := teacher_of(spec):
+        mine = {teacher.torso, teacher.head, teacher.baseline, *teacher.cores}
+        assert not any(mine & {c.torso, c.head, c.baseline, *c.cores} for c in spec.constituents if c is not teacher)
+
+
+def test_the_student_acts_alone_while_the_cost_falls(place):
+    loop = TrainingLoop(config("kickstart"))
+    agent = loop.fleet.shard.learner.agent
+    assert agent.control_weights(torch.tensor([0.0, 0.7])).tolist() == [[0, 1], [0, 1]]
+    beyond = 0
+    costs = []
+    while loop.agent_steps < 480:
+        made = loop.iterate()
+        beyond += made.actions.sum() - made.actions[:, embedding(SMALL, BIG_756)].sum()
+        costs.append(float(made.diagnostics[0]["transfer"]))
+    assert beyond > 0  # actions that the teacher does not have
+    assert all(cost > 1 for cost in costs[:5]) and costs[6:] == [0.0] * 6  # nats; from half of the run on nothing
+    loop.close()
+
+
+# --- Arithmetic ---
+
+
+def test_kickstarting_is_the_cross_entropy_with_gradients_in_the_student_alone():
+    torch.manual_seed(2)
+    support = torch.as_tensor(embedding(SMALL, BIG_756))
+    theirs = torch.randn(2, 1, 3, 9, dtype=torch.float64, requires_grad=True)
+    mine = torch.randn(2, 1, 3, sum(BIG_756.group_sizes), dtype=torch.float64, requires_grad=True)
+    teacher, student = OnSupport(theirs, support, 756), Factorised(mine, BIG_756.group_sizes)
+    weights = mixture_weights(torch.tensor([0.25], dtype=torch.float64), 2)
+    spec = METHODS["kickstart"]
+    cost = losses.transfer_cost(spec.transfer, [teacher, student], weights, stop_gradient=spec.stop_gradient)
+
+    groups = [torch.softmax(part, -1) for part in mine.split(BIG_756.group_sizes, -1)]
+    places = torch.as_tensor(BIG_756.unravel(support.numpy()))  # [9, 6]
+    chosen = torch.stack([group[..., places[:, g]] for g, group in enumerate(groups)]).prod(0)
+    expected = -0.75 * (torch.softmax(theirs, -1).detach() * chosen.log()).sum(-1)
+    torch.testing.assert_close(cost, expected)
+    (gradient,) = torch.autograd.grad(expected.sum(), mine)
+    cost.sum().backward()
+    torch.testing.assert_close(mine.grad, gradient)
+    assert theirs.grad is None
+
+
+def test_distral_in_episodes_of_one_step_is_its_papers_objective():
+    """The gradient of our loss, in expectation over the action, against that of the objective written out."""
+    torch.manual_seed(3)
+    actions, c_kl, c_ent = 7, 0.3, 0.2
+    reward, size = torch.randn(actions, dtype=torch.float64), 5
+    logits = [torch.randn(actions, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+
+    log_pi, log_prior = (torch.log_softmax(x, -1) for x in logits)
+    regularised = reward - c_kl * (log_pi - log_prior) - c_ent * log_pi
+    expected = torch.autograd.grad(-(log_pi.exp() * regularised).sum(), logits)
+
+    spec = METHODS["distral"]
+    every = torch.arange(actions)  # each action in an environment of its own, [T=1, P=1, N=actions]
+    specialist, central = (OnSupport(x.expand(1, 1, actions, -1), every, actions) for x in logits)
+    weights = mixture_weights(torch.tensor([piecewise(spec.alpha, 0.9)], dtype=torch.float64), 2)
+    assert weights.tolist() == [[1, 0]]
+    probable = log_pi.exp().detach()  # what an environment counts for
+    loss = losses.policy_gradient_loss(specialist.log_prob(every), probable * (reward - 1.7))  # any baseline
+    loss = loss + c_ent * losses.entropy_loss(specialist.entropy()) / actions
+    cost = losses.transfer_cost(spec.transfer, [specialist, central], weights, stop_gradient=spec.stop_gradient)
+    loss = loss + c_kl * size * losses.transfer_loss(cost, size) / actions
+    for mine, its in zip(torch.autograd.grad(loss.sum(), logits), expected):
+        torch.testing.assert_close(mine, its)
+
+
+def test_in_distral_specialists_act_and_the_central_policy_is_distilled_from_them_alone():
+    given = dict(level=THREE, num_envs=2, learner_batches=1, evaluation_envs=1, agent_steps=480)
+    for cost in (0.0, 1.0):
+        loop = TrainingLoop(config("distral", transfer_cost=cost, **given))
+        agent = loop.fleet.shard.learner.agent
+        central = agent.spec.constituents[-1]
+        own = {name: value for name, value in named(agent, central).items() if not name.startswith("torsos.")}
+        loop.iterate()
+        value = {name for name in own if name.startswith("baselines.")}  # nobody acts by it
+        assert unchanged(own, agent) == (value if cost else own.keys())
+        assert agent.control_weights(loop.hyper.alpha).tolist() == [[1, 0]]
+        loop.close()
+
+
+def test_the_chain_of_three_cores_walks_by_both():
+    spec = METHODS["mm_three_cores"]
+    assert [c.cores for c in spec.constituents] == [("feed_forward",), ("feed_forward", "lstm"), ("lstm",)]
+    alphas = torch.tensor([0.0, 0.25, 0.5, 1.0])
+    assert mixture_weights(alphas, 3).tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
+
+
+# --- Runs ---
+
+
+@pytest.mark.parametrize("method", ALTERNATIVES)
+def test_every_alternative_trains_and_leaves_records(method, place):
+    more = {"level": THREE, "num_envs": 2, "agent_steps": 480} if METHODS[method].tasks else {}
+    where = place / method / "seed7"
+    given = config(method, seed=7, **more)
+    train(given, where)
+    run = Run(where)
+    assert run.done and set(run.metrics()["agent_steps"]) and run.config["teacher"] == given.teacher
+    alphas = [piecewise(METHODS[method].alpha or ((0, 0.0),), x) for x in (0.0, 1.0)]
+    assert [run.metrics()["alpha"].iloc[i] for i in (0, -1)] == pytest.approx(alphas, abs=0.35)
+    assert load(where).agent.spec.label == METHODS[method].label
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart"])
+def test_resumed_is_as_if_never_interrupted_and_without_the_teachers_run(method, lag, place):
+    given = config(method, lag=lag, log_every=40)
+    for name in ("seed1", "seed2"):
+        rows = []
+
+        def report(row, rows=rows, fatal=name == "seed2"):
+            rows.append(row)
+            if fatal and len(rows) == 5:  # past the checkpoint at 160 agent steps, before the jump
+                raise Killed
+
+        try:
+            train(given, place / method / name, report)
+        except Killed:
+            assert Run(place / method / name).state == "failed"
+    shutil.rmtree(place / "small_teacher")
+    train(given, place / method / "seed2")
+    files = [
+        [place / method / name / f"{record}.jsonl" for record in ("metrics", "episodes")] for name in ("seed1", "seed2")
+    ]
+    assert [path.read_text() for path in files[0]] == [path.read_text() for path in files[1]]
+    one, two = (checkpoint.load(place / method / name)["loop"]["learner"]["agent"] for name in ("seed1", "seed2"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_what_cannot_teach_is_refused_before_any_work(place):
+    where = place / "kickstart" / "seed0"
+    train(config("big756"), place / "big756" / "seed0")
+    for name, state in (("stopped", "stopped"), ("bare", "done")):
+        shutil.copytree(place / "small_teacher" / "seed0", place / name)
+        (place / name / "state.json").write_text(json.dumps({"state": state}))
+    (place / "bare" / checkpoint.FILE).unlink()
+    (place / "bare" / checkpoint.PREVIOUS).unlink(missing_ok=True)
+    choices = r"finished runs of 'small_teacher' beside it, with a checkpoint: seed0$"
+    wrong = {
+        "../../nobody": r"teacher = '../../nobody': there is no run in .*nobody; " + choices,
+        str(place / "stopped"): r"the run .*stopped is not finished but stopped; " + choices,
+        str(place / "bare"): r"bare has no checkpoint .*; " + choices,
+        "../../big756/seed0": r"is big756 in big756, lstm, .* is taught by small in big756, lstm, .*; " + choices,
+        "../../ff/seed0": r"is big540 in big540, feed_forward, .* is taught by small in big756.*; " + choices,
+    }
+    for teacher, message in wrong.items():
+        with pytest.raises(ConfigError, match=message):
+            train(config("kickstart", teacher=teacher), where)
+    with pytest.raises(ConfigError, match=r"40x30 frames .* is taught by .* 48x36 frames"):
+        train(config("small_teacher", width=40, height=30), place / "other" / "seed0")
+        train(config("kickstart", teacher="../../other/seed0"), where)
+    shutil.rmtree(place / "small_teacher")
+    with pytest.raises(
+        ConfigError, match=r"there is no finished run of 'small_teacher' .* mmlib train --method small_t"
+    ):
+        train(config("kickstart"), where)
+    assert not where.exists()
+
+
+def test_a_teacher_that_is_missing_or_too_much_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"method 'kickstart' needs the setting teacher, .* finished run of 'small_teach"
+    ):
+        config("kickstart", teacher=None)
+    with pytest.raises(
+        ConfigError, match="teacher = 'x': method 'mm' has none; methods with one: kickstart, kickstart_f"
+    ):
+        config("mm", teacher="x")
+    with pytest.raises(ConfigError, match=r"teacher = ''"):
+        config("kickstart", teacher="")
+
+
+def test_a_plan_finds_the_teacher_beside_each_run_and_makes_it_first(tmp_path):
+    plan = design.plan("alternatives", "smoke", None, ["kickstart", "mm", "small_teacher"], [1, 2], results=tmp_path)
+    first, second = ("../../small_teacher/seed1", None, None), ("../../small_teacher/seed2", None, None)
+    assert [job.config.teacher for job in plan] == [*first, *second]
+    assert plan[0].teacher == plan[2].directory and seen_from(plan[0].directory, "/a/b").as_posix() == "/a/b"
+    waiting, order = [jobs.Progress(job) for job in plan], []
+    running = []
+    while chosen := jobs._next(waiting, running) if waiting else None:  # everything is started, nothing ends
+        waiting.remove(chosen)
+        running.append(chosen)
+        order.append((chosen.job.config.method, chosen.job.config.seed))
+    assert order == [("mm", 1), ("small_teacher", 1), ("mm", 2), ("small_teacher", 2)]
+    running = [progress for progress in running if progress.job.config.seed != 2]
+    assert jobs._next(waiting, running).job.config.seed == 2  # its teacher has ended
+    alone = [jobs.Progress(plan[0]._replace(config=plan[0].config.model_copy(update={"teacher": "../seed1"})))]
+    assert jobs._next(alone, []) is alone[0]  # its own teacher: it says itself what is wrong
+
+
+def test_runs_that_differ_in_the_seed_of_their_teacher_are_of_one_condition():
+    one, two = (config("kickstart", seed=n, teacher=f"../../small_teacher/seed{n}").model_dump() for n in (1, 2))
+    assert in_force(one) == in_force(two) and "alpha" not in in_force(one)
+    assert in_force(one) != in_force({**two, "stop_gradient": True})
+
+
+def test_figures_have_alternatives_when_they_are_asked_for_them(tmp_path):
+    assert {job.config.method for job in design.plan("9", "population", results=tmp_path)} == {
+        "multitask",
+        "mm_multitask",
+    }
+    (job,) = design.plan("9", "smoke", None, ["distral"], results=tmp_path)
+    assert job.config.evaluation_envs == 4 and job.config.level == THREE
+    assert design.default_level(design.PRESETS["smoke"], "distral") == THREE
+
+
+# --- The table ---
+
+
+def test_the_table_by_hand(make_run, place):
+    runs = {"mm": [make_run("mm", 1, range(1, 11)), make_run("mm", 2, range(2, 12))]}
+    runs["small"] = [make_run("small", 1, [1] * 10)]
+    table = side_by_side.table(runs, expert=10.0).set_index("method")
+    mm = table.loc["M&M"]
+    # 400 frames, 100 agent steps: episodes end every 40 frames; 8 of 10 is reached by the 8th and the 7th.
+    assert [side_by_side.steps_to(run, 8.0) for run in runs["mm"]] == [80.0, 70.0]
+    assert mm["agent steps to 80% of the expert's"] == "75 (2 of 2 runs)" and mm["runs"] == 2
+    assert table.loc["Small action space", "agent steps to 80% of the expert's"] == "not reached (0 of 1 runs)"
+    assert (
+        mm["return, last fifth"].startswith("10.0 [") and table.loc["Small action space", "return, last fifth"] == "1.0"
+    )
+    assert set(side_by_side.table(runs, None)["agent steps to 80% of the expert's"]) == {""}
+
+
+def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
+    train(config("kickstart"), place / "kickstart" / "seed0")
+    run = Run(place / "kickstart" / "seed0")
+    agent = load(run.directory).agent
+    frozen = sum(agent.get_parameter(name).numel() for name in names_of(agent, agent.spec.constituents[0]))
+    assert side_by_side.parameters(run) == (sum(p.numel() for p in agent.parameters()) - frozen, frozen)
+    (row,) = side_by_side.table({"kickstart": [run]}, None).to_dict("records")
+    assert row["after"] == "Schmitt et al. 2018" and row["before it"] == "Small, as a teacher: 480 agent steps"
+    assert row["parameters"].endswith(f"{frozen:,} frozen")
+    shutil.rmtree(place / "small_teacher")
+    assert "not here" in side_by_side.table({"kickstart": [run]}, None)["before it"][0]
+
+
+def test_every_alternative_that_is_somebodys_says_whose():
+    ours = {"small_teacher", "mm_three_cores"}
+    assert {name for name, spec in METHODS.items() if spec.after} == ALTERNATIVES.keys() - ours
+    assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())
