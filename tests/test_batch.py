@@ -39,7 +39,8 @@ def test_seeds_reach_the_notebooks_that_have_them(tmp_path):
 def test_an_unknown_figure_names_all(tmp_path):
     with pytest.raises(
         ExperimentError,
-        match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, claims, controls, inspect, method, theory",
+        match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, alternatives, claims, controls, inspect, "
+        "method, theory",
     ):
         plan("11", results=tmp_path)
 

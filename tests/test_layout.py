@@ -109,8 +109,8 @@ def opened(source):
     return {name for call in calls if (name := getattr(call, "attr", getattr(call, "id", None))) in names}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("mmlib.method")])
-def test_the_method_opens_no_file(name):
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith(("mmlib.method", "mmlib.alternatives"))])
+def test_the_method_and_its_alternatives_open_no_file(name):
     lines = MODULES[name].read_text(encoding="utf-8").splitlines()
     asks_the_processor = "/proc/cpuinfo"  # what it can compute: no file of anybody's
     assert opened("\n".join(line for line in lines if asks_the_processor not in line)) == set()

@@ -94,7 +94,8 @@ def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = T
         return there
     said = [f"{name} ({there.get(name)!r} there, {config.get(name)!r} here)" for name in names]
     if "agent_steps" in names and (_is_paced(there) or _is_paced(config)):
-        said.append("and what moves over a whole run (anneal, the method's alpha) makes another length another run")
+        paced = "a learning rate that falls to 0 over a run (anneal), or a method's own alpha that moves over it,"
+        said.append(f"and {paced} makes another length another run")
     raise OtherRun(
         f"{directory} holds a run of another configuration: {', '.join(said)}; "
         "choose another results directory or delete that run"
