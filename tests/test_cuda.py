@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.alternatives.methods import METHODS
 from mmlib.numerics.replay import WARM_UP, Replayed, mapped
 from mmlib.runs.reader import Run
 from mmlib.timing import StageTimer
