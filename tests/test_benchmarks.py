@@ -36,7 +36,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2():
 
 
 def test_operations_on_a_gpu_hardly_grow_with_the_population():
-    """Members share their launches, but for the convolutions of learning; the LSTM has some for each step of an unroll."""
+    """Members share their launches, but for learning's convolutions; the LSTM has some for each step of an unroll."""
     size = dict(width=48, height=36, conv1=(4, 2), num_envs=4)
     one, ten, long = (
         operations.count("mm", population, unroll=unroll, **size) for population, unroll in ((1, 8), (10, 8), (1, 16))
