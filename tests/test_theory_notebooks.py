@@ -1,4 +1,4 @@
-"""Notebooks 07 and 08, from top to bottom, as papermill runs them, and what they leave behind."""
+"""Notebooks 07, 08 and 13, from top to bottom, as papermill runs them, and what they leave behind."""
 
 import json
 import re
@@ -14,10 +14,11 @@ from papermill.utils import find_first_tagged_cell_index
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-THEORY, CLAIMS = (ROOT / "notebooks" / name for name in ("07_theory.ipynb", "08_claims.ipynb"))
+NAMES = ("07_theory.ipynb", "08_claims.ipynb", "13_report.ipynb")
+THEORY, CLAIMS, REPORT = (ROOT / "notebooks" / name for name in NAMES)
 
 
-@pytest.mark.parametrize("path", [THEORY, CLAIMS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [THEORY, CLAIMS, REPORT], ids=lambda path: path.stem)
 def test_notebooks_are_committed_clean_and_explain_their_parameters(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -33,7 +34,7 @@ def execute(path, tmp_path, **parameters):
     papermill.execute_notebook(str(path), str(out), parameters, cwd=str(ROOT / "notebooks"), progress_bar=False)
     cells = [cell for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "code"]
     data = [output.get("data", {}) for cell in cells for output in cell.outputs]
-    text = "\n".join(part.get("text/html", part.get("text/plain", "")) for part in data)
+    text = "\n".join(part.get("text/html", part.get("text/markdown", part.get("text/plain", ""))) for part in data)
     return text, sum("image/png" in part for part in data)
 
 
@@ -54,4 +55,7 @@ def test_theory_measures_draws_and_is_read_by_the_claims(tmp_path):
     text, pictures = execute(CLAIMS, tmp_path, preset="smoke", results=str(results))
     assert pictures == 1 and "there is no run" in text and "enumerated problems" in text
     assert (results / "claims" / "claims.csv").read_text().count("not enough data") >= 15
-    assert (where / "remark_1.json").stat().st_mtime_ns == before  # claims only read
+    text, pictures = execute(REPORT, tmp_path, preset="smoke", results=str(results))
+    page = (results / "report" / "report.md").read_text()
+    assert pictures == page.count("](report/") >= 1 and "Not tested: there is no run for it." in text
+    assert (where / "remark_1.json").stat().st_mtime_ns == before  # both only read

@@ -165,7 +165,9 @@ def _preset_run(
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="3 to 10, method, controls, alternatives, theory, claims, inspect.")],
+    name: Annotated[
+        str, typer.Argument(help="3 to 10, method, controls, alternatives, theory, claims, report or inspect.")
+    ],
     preset: Preset = "quick",
     level: Annotated[
         list[str] | None,

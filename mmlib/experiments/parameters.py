@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -62,11 +63,6 @@ class Parameters(BaseModel):
     episodes: int = Field(8, ge=1)
     sweep: bool = False
 
-    @field_validator("preset")
-    @classmethod
-    def _preset_exists(cls, name: str) -> str:
-        return name and choose("preset", name, PRESETS).name  # "" is all of them, in notebook 08
-
     @field_validator("backend")
     @classmethod
     def _backend_exists(cls, name: str) -> str:
@@ -100,7 +96,15 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
     if "output" in checked:
         checked["output"] = checked["output"] or checked["results"]
     root = repository_root()
+    if checked.get("preset"):  # or a campaign, in a notebook that reads what is there; "" is all of them
+        reads = {"seeds", "results"} <= set(declared) and "train" not in declared
+        there = _folders(root / checked["results"]) if reads else {}
+        choose("preset", checked["preset"], {**PRESETS, **there})
     return {name: shortest(root / value) if name in PLACES and value else value for name, value in checked.items()}
+
+
+def _folders(results: Path) -> dict[str, Any]:
+    return {path.name: path for path in sorted(results.glob("*/"))}
 
 
 def _names(cells: list[str]) -> tuple[list[str], list[str]]:

@@ -131,6 +131,7 @@ OTHER_NOTEBOOKS = {
     "inspect": ("06_inspect_mixture.ipynb",),
     "theory": ("07_theory.ipynb",),
     "claims": ("08_claims.ipynb",),
+    "report": ("13_report.ipynb",),
 }
 
 _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,6 +24,9 @@ from mmlib.figures import claims_plots, plots, sweep_plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import Run, find_runs
 from mmlib.runs.records import replace_text
+
+if TYPE_CHECKING:
+    from IPython.display import Image, Markdown
 
 # What the paper says, by the number of the claim (Czarnecki et al. 2018, sections 3.1, 4.1 to 4.3, appendices F, G).
 SENTENCES = {
@@ -70,6 +75,17 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     parts.append(_hours(results, preset))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, "\n".join(parts))
+
+
+def displayed(page: Path) -> list[Markdown | Image]:
+    """A page of `write` for a notebook, whose pictures would not be found from where the notebook is."""
+    from IPython.display import Image, Markdown
+
+    text, *rest = re.split(r"^!\[.*\]\((.+)\)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shown: list[Markdown | Image] = [Markdown(text)]
+    for link, text in zip(rest[::2], rest[1::2], strict=True):
+        shown += [Image(page.parent / link), *([Markdown(text)] if text.strip() else [])]
+    return shown
 
 
 def _head(found: Sequence[Finding]) -> str:
