@@ -240,6 +240,20 @@ def test_threads_change_nothing(name):
         level.close()
 
 
+def test_observations_are_drawn_into_other_memory():
+    level, other = one("nav_maze_static_01_mini", num_envs=2), one("nav_maze_static_01_mini", num_envs=2)
+    memory = np.full_like(level.reset(), 7)
+    level.draw_into(memory)
+    assert np.array_equal(memory, other.reset())
+    actions = np.zeros((2, 7), np.int32)
+    actions[:, 0] = 60
+    for _ in range(3):
+        seen, expected = level.step(actions).observation, other.step(actions).observation
+        assert seen is memory and np.array_equal(seen, expected)
+    level.close()
+    other.close()
+
+
 PROGRAM = """
 import hashlib, sys
 import numpy as np
