@@ -297,6 +297,23 @@ def test_a_diverged_member_stops_and_the_rest_goes_on():
         loop.close()
 
 
+@pytest.mark.parametrize("optimiser", ["rmsprop", "adam"])
+def test_a_member_that_stopped_stays_exactly_as_it_was(optimiser):
+    """Also where the optimiser remembers a direction."""
+    loop = TrainingLoop(config(pbt=None, lag=0, optimiser=optimiser))
+    parameters = learner_of(loop).parameters
+    loop.iterate()
+    with torch.no_grad():
+        parameters["baselines.big.bias"][0] = float("inf")
+    before = {name: value.clone() for name, value in parameters.items()}
+    for _ in range(2):
+        loop.iterate()
+    loop.close()
+    assert set(loop.stopped) == {0}
+    assert all(torch.equal(value[0], before[name][0]) for name, value in parameters.items())
+    assert any(not torch.equal(value[1], before[name][1]) for name, value in parameters.items())
+
+
 def test_population_based_training_revives_a_diverged_member():
     loop = TrainingLoop(config(lag=0))
     try:

@@ -117,7 +117,7 @@ class Learner:
         for parameter in self.parameters.values():
             if (grad := parameter.grad) is not None:
                 grad.masked_fill_(~self.learning.view(-1, *[1] * (grad.ndim - 1)), 0.0)
-        self.optimiser.step(self.parameters, hyper.learning_rate)
+        self.optimiser.step(self.parameters, hyper.learning_rate * self.learning)
         return loss.detach(), average([row for _, row in losses_and_rows]) | {"grad_norm": norm}
 
     def _note_the_stopped(self, updates: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> None:
