@@ -13,7 +13,7 @@ from mmlib.analysis import baselines
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
-from mmlib.runs.reader import RECORDED_FACTS, Run, find_runs, run_directory
+from mmlib.runs.reader import Run, asked_for, find_runs, run_directory
 from mmlib.runs.records import RECORDS, DamagedRecord
 from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
@@ -191,9 +191,8 @@ def test_a_run_does_not_go_on_from_a_checkpoint_of_the_wrong_shape(small_run, tm
     for name in ("config.json", *(f"{record}.jsonl" for record in RECORDS)):
         (tmp_path / name).write_bytes((small_run / name).read_bytes())
     checkpoint.save(tmp_path, {**checkpoint.read(small_run / checkpoint.FILE), part: [1]})
-    values = {k: v for k, v in Run(tmp_path).config.items() if k not in RECORDED_FACTS}
     with pytest.raises(CheckpointError, match="is not this run's"):
-        train(make_config(values), tmp_path)
+        train(asked_for(Run(tmp_path).config), tmp_path)
 
 
 def test_loading_an_agent_imports_no_module_that_the_run_names(small_run, tmp_path, monkeypatch):
@@ -258,8 +257,7 @@ def test_links_and_pipes_in_a_run_are_no_files(run, tmp_path, name, kind):
 
 def test_nothing_of_the_environment_is_recorded(small_run, tmp_path, monkeypatch):
     monkeypatch.setenv("MMLIB_TEST_SECRET", "k33p-th1s-s3cr3t")
-    base = {k: v for k, v in Run(small_run).config.items() if k not in RECORDED_FACTS}
-    train(make_config(base), tmp_path / "run")
+    train(asked_for(Run(small_run).config), tmp_path / "run")
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert {"config.json", "state.json", checkpoint.FILE} <= {path.name for path in files}
     home = str(Path.home()).encode()

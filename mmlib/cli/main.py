@@ -327,8 +327,7 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
 
 def read_config(path: str) -> RunConfig:
     """A configuration from a JSON file (a run's config.json will do) or from standard input ("-")."""
-    from mmlib.config import make_config
-    from mmlib.runs.reader import RECORDED_FACTS
+    from mmlib.runs.reader import asked_for
     from mmlib.runs.untrusted import parse
     from mmlib.training.fitting import check
 
@@ -338,4 +337,4 @@ def read_config(path: str) -> RunConfig:
         raise UsageError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"the configuration {path} is not a JSON object")
-    return check(make_config({name: value for name, value in values.items() if name not in RECORDED_FACTS}))
+    return check(asked_for(values))

@@ -29,7 +29,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS
+from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS, RunConfig, make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
 from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sentence
@@ -204,6 +204,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         why = sentence(error) if isinstance(error, ValidationError) else str(error)
         raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({why})") from error
     return config
+
+
+def asked_for(config: Mapping[str, Any]) -> RunConfig:
+    """The configuration in a config.json, without the facts that are recorded beside it. Raises ConfigError."""
+    return make_config({name: value for name, value in config.items() if name not in RECORDED_FACTS})
 
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmlib.config import RunConfig, make_config
+from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters
-from mmlib.runs.reader import RECORDED_FACTS, Run
+from mmlib.runs.reader import Run, asked_for
 from mmlib.training import checkpoint
 from mmlib.training.fitting import check
 from mmlib.training.shard import make_agent, part_of
@@ -52,7 +52,7 @@ def load(directory: Path, name: str | None = None) -> Trained:
     """
     values = Run(directory).config
     _check_harmless(values)
-    config = check(make_config({k: v for k, v in values.items() if k not in RECORDED_FACTS} | {"device": "cpu"}))
+    config = check(asked_for({**values, "device": "cpu"}))
     saved = checkpoint.load(directory) if name is None else checkpoint.read(directory / name)
     if saved is None:
         raise ResultsError(

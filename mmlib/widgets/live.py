@@ -20,14 +20,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mmlib.config import RunConfig, make_config
+from mmlib.config import RunConfig
 from mmlib.errors import EXIT_CODES, ResultsError
 from mmlib.experiments import design, jobs
 from mmlib.experiments.design import ExperimentError, Job
 from mmlib.experiments.reports import clock, said
 from mmlib.figures.run_plots import run_curves
 from mmlib.runs.owner import being_written, check_writable, interrupt
-from mmlib.runs.reader import RECORDED_FACTS, Run, run_directory
+from mmlib.runs.reader import Run, asked_for, run_directory
 from mmlib.runs.status import RunStatus
 from mmlib.training.fitting import check
 
@@ -72,7 +72,7 @@ class Experiment:
             level = level or design.default_level(chosen, method)
             config = design.configure(chosen, level, method, seed, settings)
         elif not isinstance(config, RunConfig):
-            config = make_config({name: value for name, value in config.items() if name not in RECORDED_FACTS})
+            config = asked_for(config)
         self.config = check(config)
         place = run_directory(results, preset, "live", config.level, config.method, config.seed)
         self.directory = Path(directory or place).resolve()
