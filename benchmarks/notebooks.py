@@ -19,7 +19,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 from papermill.utils import find_first_tagged_cell_index
 
-from mmlib.widgets.inspection import find_choices, open_subject
+from mmlib.experiments.run_table import find_choices
+from mmlib.training.trained import open_subject
 from mmlib.widgets.recording import record
 
 app = typer.Typer()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from inspected import train_run
 
+from mmlib.training.trained import open_subject
 from mmlib.widgets import alpha_sweep, charts
-from mmlib.widgets.inspection import open_subject
 from mmlib.widgets.sweep_panel import SweepPanel
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def test_a_killed_kernel_leaves_no_sweep(results, tmp_path, playing):
     """It is killed as the sweep starts, or while it plays: 2000 episodes at once, which would go on for minutes."""
     shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
     program = (
-        "import sys, time; from mmlib.widgets import alpha_sweep; from mmlib.widgets.inspection import open_subject\n"
+        "import sys, time; from mmlib.widgets import alpha_sweep; from mmlib.training.trained import open_subject\n"
         "print(alpha_sweep.start(open_subject(sys.argv[1]), 2000)[0].pid, flush=True); time.sleep(600)"
     )
     kernel = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "run")], stdout=subprocess.PIPE)

@@ -18,7 +18,7 @@ from mmlib.cli.main import app
 from mmlib.figures import gallery, video
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.runs.reader import find_runs
-from mmlib.widgets.inspection import open_subject
+from mmlib.training.trained import open_subject
 from mmlib.widgets.recording import record
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from inspected import METHODS, train_run
 
 from mmlib.errors import ResultsError
+from mmlib.experiments.run_table import find_choices
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training.checkpoint import VERSION
+from mmlib.training.trained import open_subject
 from mmlib.widgets import charts, remix
 from mmlib.widgets.alpha_sweep import Point
-from mmlib.widgets.inspection import find_choices, open_subject
 from mmlib.widgets.inspector import MixtureInspector
 from mmlib.widgets.recording import record
 
@@ -226,7 +227,7 @@ def test_members_levels_and_three_weights(inspector):
 
 def spoil(root, source):
     """Runs that cannot be inspected, beside one that can; what the widget is to say of each."""
-    for name in ("good", "bare", "cut", "old", "broken", "other"):
+    for name in ("good", "bare", "cut", "old", "broken", "other", "scribbled"):
         shutil.copytree(source, root / name)
         for file in ("checkpoint.previous.pt",):
             (root / name / file).unlink(missing_ok=True)
@@ -234,6 +235,7 @@ def spoil(root, source):
     whole = (root / "cut" / "checkpoint.pt").read_bytes()
     (root / "cut" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
     (root / "old" / "checkpoint.pt").write_bytes(whole.replace(f"checkpoint {VERSION}".encode(), b"checkpoint 1", 1))
+    (root / "scribbled" / "episodes.jsonl").write_text("nothing that the inspector reads\n")
     (root / "broken" / "config.json").write_text('{"method": ')
     config = json.loads((root / "other" / "config.json").read_text())
     (root / "other" / "config.json").write_text(json.dumps({**config, "method": "mm_ff_lstm"}))
@@ -249,7 +251,11 @@ def spoil(root, source):
 def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
     expected = spoil(tmp_path, results / "mm" / "seed0")
     problems = {choice.label: choice.problem for choice in find_choices(tmp_path)}
-    assert problems["bare"] == "no checkpoint" and problems["broken"] == "broken" and problems["good"] == ""
+    assert (
+        problems["bare"] == "no checkpoint"
+        and problems["broken"] == "broken"
+        and problems["good"] == problems["scribbled"] == ""
+    )
     widget = MixtureInspector(tmp_path, seconds=0.5)
     widget.wait()
     for name, words in expected.items():

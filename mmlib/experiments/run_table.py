@@ -1,17 +1,18 @@
-"""The runs on disk as a table: what `mmlib runs` prints and `RunBrowser` shows."""
+"""The runs on disk: as a table, which `mmlib runs` prints and `RunBrowser` shows, and as the inspector's choices."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run, config_differences, natural_order
 from mmlib.runs.status import RunStatus
-from mmlib.training.checkpoint import FILE, PREVIOUS
+from mmlib.training import checkpoint
 
 NAMES = ("preset", "figure", "level", "method", "seed")  # of the directories between the root and a run's records
 COLUMNS = (*NAMES, "frames", "total_frames", "state", "last_return", "checkpoint", "reason", "directory")
@@ -28,19 +29,23 @@ def runs_table(root: str | Path = "results") -> pd.DataFrame:
     """
     if not Path(root).is_dir():
         raise ResultsError(f"there are no results in {root}; name another directory")
-    patterns = ("config.json", "state.json", *(f"{name}.jsonl*" for name in ("metrics", "episodes")))
-    found = {path.parent for pattern in patterns for path in Path(root).rglob(pattern)}
-    rows = [_row(directory, Path(root)) for directory in sorted(found, key=natural_order)]
+    rows = [_row(directory, Path(root)) for directory in run_directories(root)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"last_return": float})  # also where there is none at all
+
+
+def run_directories(root: str | Path) -> list[Path]:
+    """Where there is a run, or what is left of one, at or below `root`, in order of their names."""
+    patterns = ("config.json", "state.json", "metrics.jsonl*", "episodes.jsonl*")
+    found = {path.parent for pattern in patterns for path in Path(root).rglob(pattern)}
+    return sorted(found, key=natural_order)
 
 
 def _row(directory: Path, root: Path) -> dict[str, Any]:
     parts = directory.relative_to(root).parts if directory != root else ()
-    row: dict[str, Any] = {"directory": str(directory), "state": "broken", "checkpoint": "none", "reason": ""}
+    row: dict[str, Any] = {"directory": str(directory), "state": "broken", "reason": ""}
+    row["checkpoint"] = "yes" if checkpoint.exists(directory) else "none"
     row |= dict(zip(reversed(NAMES), reversed(parts)))
     row["seed"] = str(row.get("seed", directory.name)).removeprefix("seed")
-    if any((directory / name).exists() for name in (FILE, PREVIOUS)):
-        row["checkpoint"] = "yes"
     status = RunStatus.read(directory)
     row |= {"state": "broken" if status.state == "new" else status.state, "reason": status.reason}
     if row["state"] == "broken":
@@ -48,6 +53,37 @@ def _row(directory: Path, root: Path) -> dict[str, Any]:
     run = Run(directory)
     row |= {"level": run.config["level"], "method": run.method, "seed": str(run.seed)}
     return row | {name: getattr(status, name) for name in ("frames", "total_frames", "last_return")}
+
+
+class Choice(NamedTuple):
+    """A run for the inspector: what it is called, where it is, and in a few words why it cannot be inspected."""
+
+    label: str
+    directory: Path
+    problem: str  # "" for none
+    single: bool  # it has one policy: nothing to mix
+
+
+def find_choices(root: str | Path) -> list[Choice]:
+    """The runs at or below `root`: first those with a mixture to inspect, last those that cannot be inspected.
+
+    Raises:
+      ResultsError: there is no such directory, or no run in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ResultsError(f"there is no directory {root}; give a run's directory, or one that holds runs")
+    found = []
+    for directory in run_directories(root):
+        label = " / ".join(directory.relative_to(root).parts) or directory.name
+        try:
+            method, problem = Run(directory).method, "" if checkpoint.exists(directory) else "no checkpoint"
+        except ResultsError:
+            method, problem = "", "broken"
+        found.append(Choice(label, directory, problem, method in METHODS and METHODS[method].single))
+    if not found:
+        raise ResultsError(f"{root} holds no run; `mmlib train` makes one")
+    return sorted(found, key=lambda choice: (bool(choice.problem), choice.single))
 
 
 def filtered(table: pd.DataFrame, text: str) -> pd.DataFrame:

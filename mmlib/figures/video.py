@@ -14,6 +14,8 @@ from mmlib import levels
 from mmlib.analysis import baselines
 from mmlib.experiments.design import ExperimentError
 from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step, Unsupported
+from mmlib.runs.reader import Run
+from mmlib.timing import StageTimer
 
 VIEW = (320, 240)  # pixels
 MAP_WIDTH = 360  # at most, pixels; its height is at most the view's
@@ -85,7 +87,8 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
       backend: auto, dmlab or minilab; a run has its own, and "auto" is minilab for the expert, whom no other has.
 
     Raises:
-      ExperimentError: unknown level, policy or backend, or a run that cannot play.
+      ValueError (ExperimentError; ResultsError and others of a run's checkpoint): unknown level, policy or backend, or
+        a run that cannot play.
     """
     if policy not in POLICIES:
         return _run(level, Path(policy), seed, backend)
@@ -113,33 +116,25 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
         raise ExperimentError(
             f"unknown policy {str(directory)!r}; policies: {', '.join(POLICIES)}, or the directory of a run"
         )
-    from mmlib.runs.reader import Run
-    from mmlib.timing import StageTimer
-    from mmlib.training import trained  # late: torch
-    from mmlib.training.actors import Actor
+    import torch  # late, as what follows
 
-    recorded = Run(directory).config
-    played = str(recorded.get("level"))
+    from mmlib.training import trained
+
+    played = str(Run(directory).config["level"])
     if level not in played.split("+"):
         raise ExperimentError(f"the run {directory} is of level {played}, not {level}")
-    in_force = str(recorded.get("backend_in_force", recorded.get("backend")))
-    if backend not in ("auto", in_force):
-        raise ExperimentError(f"the run {directory} is on backend {in_force}, not {backend}")
-    population = trained.load(directory)
-    config, agent = population.config, population.agent
-    weights = agent.control_weights(population.hyper.alpha)
-    size = {"width": config.width, "height": config.height}
-    try:
-        made = levels.make(level, in_force, config.population, seed, config.action_repeat, **size)
-    except ValueError as error:
-        raise ExperimentError(f"the run {directory} cannot be played here: {error}") from error
-    if view(made, *VIEW) is None:
-        made.close()
-        raise ExperimentError(f"{level} of backend {in_force} has no pictures to film")
-    task = config.levels.index(level)
-    actor = Actor(made, agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=task)
-    timer = StageTimer()
-    return Film(made, lambda: actor.act(weights, timer)[1], f"{level}, {config.method} seed {config.seed}")
+    subject = trained.open_subject(directory, task=played.split("+").index(level))
+    if backend not in ("auto", subject.backend):
+        raise ExperimentError(f"the run {directory} is on backend {subject.backend}, not {backend}")
+    actor, timer = trained.play(subject, seed=seed), StageTimer()
+    if view(actor.level, *VIEW) is None:
+        actor.level.close()
+        raise ExperimentError(f"{level} of backend {subject.backend} has no pictures to film")
+    weights, title = (
+        torch.tensor([subject.acting_weights]),
+        f"{level}, {subject.config.method} seed {subject.config.seed}",
+    )
+    return Film(actor.level, lambda: actor.act(weights, timer)[1], title)
 
 
 def view(level: Level, width: int, height: int) -> Frame | None:

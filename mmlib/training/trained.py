@@ -1,19 +1,28 @@
-"""The agents that a run's checkpoint holds, ready to act."""
+"""The agents that a run's checkpoint holds: their population, and one member of it at play.
+
+Shape letters: P population, K constituents.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from mmlib import levels
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters
+from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run, asked_for
 from mmlib.training import checkpoint
+from mmlib.training.actors import Actor
 from mmlib.training.fitting import check
 from mmlib.training.shard import make_agent, part_of
 
@@ -23,6 +32,7 @@ class Trained:
     """A population as it was at a checkpoint, on the CPU."""
 
     config: RunConfig
+    file: Path  # the checkpoint
     agent: MixMatchAgent
     hyper: Hyperparameters  # [P] each, in force then
     agent_steps: int  # of each member
@@ -53,12 +63,14 @@ def load(directory: Path, name: str | None = None) -> Trained:
     values = Run(directory).config
     _check_harmless(values)
     config = check(asked_for({**values, "device": "cpu"}))
-    saved = checkpoint.load(directory) if name is None else checkpoint.read(directory / name)
-    if saved is None:
+    given = None if name is None else (directory / name, checkpoint.read(directory / name))
+    found = given or next(checkpoint.candidates(directory), None)
+    if found is None:
         raise ResultsError(
             f"the run {directory} has no checkpoint ({checkpoint.FILE} is not committed); make it again: "
             f"mmlib train --config {directory / 'config.json'} --directory ANOTHER"
         )
+    file, saved = found
     agent = make_agent(config)
     try:
         loop = saved["loop"]
@@ -73,7 +85,7 @@ def load(directory: Path, name: str | None = None) -> Trained:
         raise checkpoint.CheckpointError(
             f"the checkpoint of {directory} does not fit its config.json: {what}"
         ) from error
-    return Trained(config, agent, hyper, steps)
+    return Trained(config, file, agent, hyper, steps)
 
 
 def _check_harmless(values: Mapping[str, Any]) -> None:
@@ -84,3 +96,90 @@ def _check_harmless(values: Mapping[str, Any]) -> None:
             f"the run's level {values['level']!r} is made by the Python module {module}, which loading would execute; "
             "import that module first if you trust it"
         )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One member of a run's population as it was at a checkpoint, acting on one of the run's levels."""
+
+    directory: Path
+    checkpoint: str  # the file's name
+    checksum: str  # SHA-256 of the file, in hexadecimal
+    member: int
+    members: int  # P of the run
+    task: int  # the level's place in the run's list
+    config: RunConfig  # as the run's, with a population of 1
+    backend: str  # of the levels that were played
+    agent: MixMatchAgent  # P = 1
+    alpha: float  # in force at the checkpoint
+    agent_steps: int  # of the member until then
+
+    @property
+    def level(self) -> str:
+        """The level's name."""
+        return self.config.levels[self.task]
+
+    @property
+    def constituents(self) -> int:
+        """K on this level."""
+        return len(self.agent.spec.active(self.task))
+
+    @property
+    def acting_weights(self) -> tuple[float, ...]:
+        """[K], of the policy that acted in training at the checkpoint."""
+        return tuple(self.agent.control_weights(torch.tensor([self.alpha], dtype=torch.float64))[0].tolist())
+
+    def weights(self, alpha: float) -> tuple[float, ...]:
+        """[K], of alpha in [0, 1] (`mixture.mixture_weights`)."""
+        return tuple(mixture_weights(torch.tensor([alpha], dtype=torch.float64), self.constituents)[0].tolist())
+
+
+def open_subject(directory: str | Path, name: str | None = None, member: int = 0, task: int = 0) -> Subject:
+    """Takes a member out of a run's checkpoint.
+
+    Args:
+      directory: of the run.
+      name: of the checkpoint, of `checkpoint_names`; None is the newest that is whole.
+      member, task: numbers from 0; the task is the level's place in the run's list.
+
+    Raises:
+      ValueError (ResultsError, CheckpointError, ConfigError): no run, no checkpoint, a damaged one, one of another
+        version, or no such member or level.
+    """
+    directory = Path(directory)
+    population = load(directory, name)
+    agent = population.alone(member)
+    if not 0 <= task < len(population.config.levels):
+        named = ", ".join(population.config.levels)
+        raise ResultsError(f"{directory} has no level {task}; its levels, numbered from 0: {named}")
+    return Subject(
+        directory=directory,
+        checkpoint=population.file.name,
+        checksum=hashlib.sha256(population.file.read_bytes()).hexdigest(),
+        member=member,
+        members=population.config.population,
+        task=task,
+        config=population.config.model_copy(update={"population": 1, "pbt": None}),
+        backend=str(Run(directory).config.get("backend_in_force", population.config.backend)),
+        agent=agent,
+        alpha=float(population.hyper.alpha[member]),
+        agent_steps=population.agent_steps,
+    )
+
+
+def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
+    """The subject at play in N = `num_envs` environments; environment i of a seed is the same whatever N is.
+
+    Args:
+      seed: of the level and of the action sampling.
+
+    Raises:
+      ResultsError: the level cannot be made here.
+    """
+    config = subject.config
+    size = (config.action_repeat, config.width, config.height)
+    try:
+        level = levels.make(subject.level, subject.backend, num_envs, seed, *size)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ResultsError(f"{subject.level} cannot be played here: {error}") from error
+    return Actor(level, subject.agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=subject.task)

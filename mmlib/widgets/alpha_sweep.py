@@ -34,7 +34,7 @@ from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.runs.records import replace_text
 from mmlib.timing import StageTimer
-from mmlib.widgets.inspection import Subject, open_subject, play
+from mmlib.training.trained import Subject, open_subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8

@@ -10,17 +10,18 @@ from typing import Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
-from mmlib.training import trained
+from mmlib.experiments.run_table import find_choices
+from mmlib.training import checkpoint
+from mmlib.training.trained import Subject, checkpoint_names, open_subject
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
-from mmlib.widgets.inspection import Subject, find_choices, open_subject
 from mmlib.widgets.interactive import Picture, widgets_shown
 from mmlib.widgets.recording import SECONDS, VIEW, Cancelled, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
 from mmlib.widgets.weight_sliders import WeightSliders
 
-CHECKPOINTS = {"checkpoint.pt": "newest", "checkpoint.previous.pt": "the one before"}
+CHECKPOINTS = {checkpoint.FILE: "newest", checkpoint.PREVIOUS: "the one before"}
 PICTURE: Any = {"flex": "1 1 240px", "min_width": "0", "max_width": f"{VIEW[0]}px", "height": "auto"}
 STRIP_MARGIN = "0 8px"  # half the step slider's handle: a step of the strip lies under that of the slider
 BESIDE: Any = {"flex_flow": "row wrap", "grid_gap": "6px 8px", "align_items": "center", "width": "100%"}
@@ -218,7 +219,7 @@ class MixtureInspector(widgets.VBox):
     def _choose_run(self, member: int = 0) -> None:
         """Another run: its checkpoints, members and levels; then opens it."""
         directory = self.run.value
-        self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in trained.checkpoint_names(directory)])
+        self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in checkpoint_names(directory)])
         self._fill(self.member, [(str(member), member)])
         self._fill(self.level, [])
         self._open(fresh=True)

@@ -7,7 +7,7 @@ from html import escape
 
 from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, VERMILLION
 from mmlib.method.agent import MixMatchAgent
-from mmlib.widgets.inspection import Subject
+from mmlib.training.trained import Subject
 from mmlib.widgets.remix import Bars, Mixed
 
 CONSTITUENT_COLOURS = (BLUE, VERMILLION, PURPLE, ORANGE)  # pi_1, pi_2, ...

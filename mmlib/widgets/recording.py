@@ -23,8 +23,8 @@ from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.timing import StageTimer
+from mmlib.training.trained import Subject, play
 from mmlib.widgets import remix
-from mmlib.widgets.inspection import Subject, play
 from mmlib.widgets.remix import Mixed
 
 VIEW = (384, 288)  # pixels, of the agent's view

@@ -10,10 +10,10 @@ from multiprocessing.context import SpawnProcess
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib.experiments.design import ExperimentError
+from mmlib.training.trained import Subject
 from mmlib.widgets import alpha_sweep
 from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
 from mmlib.widgets.charts import Inline, sweep_charts
-from mmlib.widgets.inspection import Subject
 from mmlib.widgets.inspector_view import STYLE, note, say
 
 
