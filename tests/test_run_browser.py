@@ -17,6 +17,7 @@ from mmlib.cli.main import app
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
+from mmlib.runs.owner import Claim
 from mmlib.runs.reader import Run, run_directory
 from mmlib.runs.writer import RunWriter, compress
 from mmlib.widgets import interactive, run_browser
@@ -289,6 +290,36 @@ def test_the_live_widget_follows_a_run_that_had_ended(root):
 
     asyncio.run(asyncio.wait_for(follow(), 60))
     assert widget.words.value.startswith("stopped, ")
+
+
+def test_the_live_widget_lets_the_records_of_an_ended_run_alone(root):
+    directory = root / "quick" / "figure3" / LEVEL / "small" / "seed2"
+    widget = LiveWidget(Experiment(Run(directory).config, directory=directory))
+    shown = widget.words.value
+    (directory / "timing.jsonl").write_text("{\n")  # what a look would say is damaged
+    widget.refresh()
+    assert widget.words.value == shown
+    claim = Claim(directory)  # somebody goes on with it
+    widget.refresh()
+    claim.release()
+    assert widget.words.value.startswith("running, ")
+
+
+def test_the_live_widget_survives_records_that_cannot_be_read_for_a_while(root):
+    directory = root / "quick" / "figure3" / LEVEL / "small" / "seed2"
+    experiment = Experiment(Run(directory).config, directory=root / ("x" * 300))
+    widget = LiveWidget(experiment)
+    assert "File name too long" in widget.words.value
+
+    async def follow():
+        widget.follow()
+        await asyncio.sleep(0.1)
+        experiment.directory = directory
+        while not widget.words.value.startswith("killed, "):
+            await asyncio.sleep(0.1)
+        widget.close()
+
+    asyncio.run(asyncio.wait_for(follow(), 60))
 
 
 def test_the_live_widget_survives_a_broken_record(root):

@@ -130,6 +130,11 @@ class Experiment:
         state, reason = self._told(now.state, now.reason)
         return replace(now, state=state, reason=reason)
 
+    def pulse(self) -> tuple[bool, int]:
+        """Whether a process writes the run or is about to, and when its state was last written: read from no record."""
+        at_work = being_written(self.directory) or (self._process is not None and self._code() is None)
+        return at_work, self._written()
+
     def figure(self) -> Figure:
         """Return, entropy and α so far."""
         return run_curves(Run(self.directory) if (self.directory / "config.json").exists() else None)

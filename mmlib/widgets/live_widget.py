@@ -70,6 +70,7 @@ class LiveWidget:
         self.stop.on_click(lambda _: self._try(self.experiment.stop))
         self.resume.on_click(lambda _: self._try(self.experiment.start))
         self.said = ""  # an error of the last button
+        self.settled: tuple[bool, int] | None = None  # the pulse of a run that had ended, as it is shown
         self.drawn: tuple[int, ...] = ()  # what the picture shows
         self.last, self.cost = -REDRAW, 0.0
         self.task: asyncio.Task[None] | None = None
@@ -99,12 +100,23 @@ class LiveWidget:
             await asyncio.sleep(POLL)
 
     def refresh(self) -> None:
-        """Looks at the records once, and draws what is new if it is time to, or if the run has ended."""
+        """Looks at the records once, and draws what is new if it is time to, or if the run has ended.
+
+        What cannot be read just now is said, until the next look.
+        """
         with self.looking:
-            self._look()
+            try:
+                self._look()
+            except OSError as error:
+                self.settled, self.words.value = None, html.escape(f"the records cannot be read: {error}")
 
     def _look(self) -> None:
-        status = self.experiment.status()
+        pulse = self.experiment.pulse()
+        if pulse == self.settled:
+            return
+        status, now = self.experiment.status(), time.monotonic()
+        if not status.alive or now - self.last >= max(REDRAW, self.cost / SHARE):
+            self._redraw(now)
         self.bar.value = min(1.0, status.frames / max(1, status.total_frames))
         self.bar.bar_style = COLOURS.get(status.state, "info")
         problem = (
@@ -114,9 +126,7 @@ class LiveWidget:
         self.stop.disabled = status.state not in ("starting", "running")
         self.resume.disabled = status.alive or status.state == "done"
         self.resume.description = "Start" if status.state == "new" else "Resume"
-        now = time.monotonic()
-        if not status.alive or now - self.last >= max(REDRAW, self.cost / SHARE):
-            self._redraw(now)
+        self.settled = None if status.alive else pulse
 
     def _silence(self) -> str:
         """Words that show themselves where no others take their place: it is the page that waits."""
@@ -131,8 +141,6 @@ class LiveWidget:
             if sizes == self.drawn or not any(sizes):
                 return
             self.picture.draw(self.experiment.figure())
-        except FileNotFoundError:  # compressed just now
-            return
         except (ValueError, KeyError, TypeError) as error:
             self.said = f"the curves cannot be drawn: {error}"
             return
@@ -145,4 +153,6 @@ class LiveWidget:
             action()
         except (ValueError, OSError) as error:
             self.said = str(error)
+        with self.looking:
+            self.settled = None
         self.refresh()
