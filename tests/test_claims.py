@@ -2,7 +2,9 @@
 
 import json
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 from mmlib.analysis import baselines, claims, conditions, course, premises, stats, sweeps
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
-from mmlib.cli.main import app
+from mmlib.cli.main import app, read_config
 from mmlib.experiments.design import plan
 from mmlib.figures import claims_plots
 from mmlib.runs.reader import Run
@@ -497,7 +499,13 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     assert text.count("Not tested: there is no run for it.") == 11
     assert f"| actions | {LEVEL} | quick | holds |" in text
     assert "| 1a | holds | Small learns faster than Big early |" in text
-    assert f"Again: `mmlib figure 3 --preset quick --levels {LEVEL} --seeds 1,2,3,4,5`" in text
+    (again,) = re.findall(r"Again: `(.*)`", text)
+    listed = subprocess.run(["bash", "-c", again.replace("mmlib train", "echo")], capture_output=True, encoding="utf-8")
+    places = [line.split() for line in listed.stdout.splitlines()]
+    assert len(places) == 10  # two methods and five seeds
+    for _, config, _, elsewhere in places:
+        assert read_config(config).level == LEVEL  # what `mmlib train --config` takes
+        assert elsewhere == f"again/{Path(config).parent}"
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
     assert len(pictures) == 2 and all((page.parent / name).stat().st_size > 10_000 for name in pictures)
     assert "| quick | 10 | 0.0 |" in text  # runs, M agent steps
@@ -517,6 +525,8 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
     assert ends["value"].tolist() == [0.1, 1, 10] and ends["mean"].tolist() == pytest.approx([4.02, 6.02, 5.02])
     assert (ends["high"] - ends["mean"]).tolist() == pytest.approx([4.303 * 0.01 / 3**0.5] * 3, rel=1e-3)
     assert sweeps.sweep("entropy_cost", on_disk(tmp_path)).empty  # two values
+    alone = sweeps.sweep("transfer_cost", on_disk(tmp_path, seeds=[1]))
+    assert set(alone["runs"]) == {1} and alone["low"].isna().all()
     page = tmp_path / "report.md"
     assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
     assert "No control has runs enough" in page.read_text()
@@ -524,4 +534,8 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
         make_run("mm_no_kl", seed, 2, 1, figure="controls", unroll=20)
     assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0
     assert "| c2 | does not hold | (not in the paper) as high as M&M: mixing without KL |" in page.read_text()
+    assert (
+        CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path), "--seeds", "1"]).exit_code == 0
+    )
+    assert f"| mm | {LEVEL} | 10.0 | at the end | 5.01 | 1 |" in page.read_text() and "[nan" not in page.read_text()
     assert "![λ](report/lambda.png)" in page.read_text() and (tmp_path / "report" / "lambda.png").exists()

@@ -83,7 +83,7 @@ class Finding:
         said, found = self.evidence.sentence, self.evidence
         if found.enough and found.improvement and found.iqm and np.isfinite(found.improvement.low):
             chance = Interval(*(100 * part for part in found.improvement))
-            said += f"; interquartile means differ by {_bounded(found.iqm)}, the first is above in {_bounded(chance)} %"
+            said += f"; interquartile means differ by {found.iqm}, the first is above in {chance} %"
         if self.verdict == UNDECIDED:
             return f"{said}; the interval holds the bound"
         if self.verdict == TOO_FEW and found.runs:
@@ -94,12 +94,7 @@ class Finding:
     @property
     def effect(self) -> str:
         """The estimate with its interval and unit; nothing if nothing was measured."""
-        return "" if np.isnan(self.evidence.effect.mean) else f"{_bounded(self.evidence.effect)} {self.evidence.unit}"
-
-
-def _bounded(interval: Interval) -> str:
-    bounds = "" if np.isnan(interval.low) else f" [{interval.low:.3g}, {interval.high:.3g}]"
-    return f"{interval.mean:.3g}{bounds}"
+        return "" if np.isnan(self.evidence.effect.mean) else f"{self.evidence.effect} {self.evidence.unit}"
 
 
 def judge(relation: str, effect: Interval, *, reference: float = 0.0, bound: float = 0.0, enough: bool = True) -> str:

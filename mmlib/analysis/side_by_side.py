@@ -64,10 +64,7 @@ def parameters(run: Run) -> tuple[int, int]:
 
 def _mean(group: Sequence[Run], share: Share) -> str:
     each = [value for run in group for value in mean_returns(run, share).values()]
-    if len(each) < 2:
-        return f"{each[0]:.1f}" if each else ""
-    mean = stats.mean_interval(each)
-    return f"{mean.mean:.1f} [{mean.low:.1f}, {mean.high:.1f}]"
+    return f"{stats.mean_interval(each):.1f}" if each else ""
 
 
 def _time(group: Sequence[Run], goal: float) -> str:

@@ -24,6 +24,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __format__(self, spec: str) -> str:
+        """The estimate with its bounds, if there are any, each as `spec` says (without one: 3 digits)."""
+        mean, low, high = (format(float(part), spec or ".3g") for part in self)
+        return mean if np.isnan(self.low) else f"{mean} [{low}, {high}]"
+
 
 def frame_edges(total_frames: int, points: int, frames: Sequence[ArrayLike] = ()) -> Floats:
     """Edges `[G+1]` of at most `points` equal bins from 0 to `total_frames` environment frames.

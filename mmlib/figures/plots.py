@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
+from mmlib.analysis.evidence import counted
 from mmlib.figures.style import COLUMN, FINE, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
 from mmlib.runs.reader import Run
 
@@ -43,7 +44,7 @@ def learning_curves(
       unit: what a seed is, if more than a single agent: "population".
     """
     counts = curves.groupby("line")["seed"].nunique()
-    said = {str(line): f"{count} {unit}{'' if count == 1 else 's'}" for line, count in counts.items()}
+    said = {str(line): counted(int(count), unit) for line, count in counts.items()}
     alike = counts.nunique() <= 1
     figure = sheet(COLUMN, 2.9 if alike else 3.4)
     axes = figure.add_subplot()
@@ -66,7 +67,7 @@ def normalised_panel(curves: pd.DataFrame, what: str) -> Figure:
     _draw(axes, curves, {})
     levels = curves["level"].nunique()
     axes.set(xlabel="share of the run (%)", ylabel=f"normalised return\n({what})")
-    axes.set(xlim=(0, 100), title=f"mean over {levels} level{'' if levels == 1 else 's'}")
+    axes.set(xlim=(0, 100), title=f"mean over {counted(levels, 'level')}")
     axes.xaxis.set_major_formatter("{x:g}")
     legend_below(figure, axes, columns=2)
     return figure

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,12 +18,12 @@ import pandas as pd
 from mmlib.analysis import claims, curves, premises
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
+from mmlib.analysis.stats import Interval
 from mmlib.analysis.sweeps import sweep
-from mmlib.experiments.design import choose
-from mmlib.experiments.presets import FIGURES, PRESETS
+from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claims_plots, plots, sweep_plots
 from mmlib.figures.style import save
-from mmlib.runs.reader import Run, find_runs
+from mmlib.runs.reader import find_runs
 from mmlib.runs.records import replace_text
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
             f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
             for level in most.evidence.levels
         ]
-        lines += ["", f"Again: `{_command(most, where)}`\n"]
+        lines += ["", f"Again: `{_command(most.evidence.runs)}`\n"]
     else:
         lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
     return "\n".join(lines)
@@ -164,7 +165,7 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
-    texts = [f"{row.mean:.3g} [{row.low:.3g}, {row.high:.3g}]" for row in table.itertuples()]
+    texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
     cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
     shown = cells[["method", "level", "λ", "part", "return", "runs"]]
     return (
@@ -188,15 +189,14 @@ def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Pa
     return save(drawing, pictures, name, ["png"])[0]
 
 
-def _command(finding: Finding, where: Condition) -> str:
-    """What makes a finding's runs again, those that are missing, and draws them."""
-    runs = [Run(Path(directory)) for directory in finding.evidence.runs]
-    seeds = ",".join(str(seed) for seed in sorted({run.seed for run in runs}))
-    preset = runs[0].directory.relative_to(where.results).parts[0]
-    if preset not in PRESETS:
-        return f"mmlib campaign campaigns/{preset}.yaml"
-    figure = choose("figure", finding.claim.figure, FIGURES).name
-    return f"mmlib figure {figure} --preset {preset} --levels {','.join(finding.evidence.levels)} --seeds {seeds}"
+def _command(directories: Sequence[str]) -> str:
+    """What makes runs again with the settings that they have recorded, beside those that there are."""
+    seeds: dict[Path, list[str]] = {}
+    for run in map(Path, directories):
+        seeds.setdefault(run.parent, []).append(run.name.removeprefix("seed"))
+    braced = {where: f"{{{','.join(its)}}}" if its[1:] else its[0] for where, its in seeds.items()}
+    runs = " ".join(f"{shlex.quote(str(where))}/seed{its}" for where, its in braced.items())
+    return f'for run in {runs}; do mmlib train --config "$run/config.json" --directory "again/$run"; done'
 
 
 def _hours(results: Path, preset: str | None) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mmlib.alternatives.methods import METHODS
+from mmlib.analysis.evidence import counted
 from mmlib.figures.style import BLUE, COLUMN, FINE, RULE, VERMILLION, label, legend_below, sheet, styled
 
 PARTS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
@@ -30,7 +31,7 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
         for value in readings.values():
             axes.axvline(value, color=RULE, **FINE)
         counts = sorted(set(rows["runs"]))
-        seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+        seeds = counted(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
         axes.set(
             xscale="log",
             xlabel="λ, with |S| = trajectories",
