@@ -157,7 +157,7 @@ def command(job: Job) -> list[str]:
 
 def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
     """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
-    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     single = dict.fromkeys(threads, "1") if job.config.device == "cpu" else {}  # one on a GPU has the cores to itself
     parent = {PARENT: "" if detached else str(os.getpid())}  # one that is not detached ends with this process
     with (job.directory / LOG).open("ab") as log:

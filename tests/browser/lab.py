@@ -31,7 +31,6 @@ def jupyter_lab(root: Path, scratch: Path):
         path = scratch / "SETTINGS" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(settings))
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     log = scratch / "lab.log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -40,7 +39,7 @@ def jupyter_lab(root: Path, scratch: Path):
                 *(f"--ServerApp.root_dir={root}", "--expose-app-in-browser", "--LabApp.news_url=None"),
                 *("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",),
             ],
-            env={**os.environ, **places, **threads, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **places, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             stdout=file,
             stderr=subprocess.STDOUT,
         )

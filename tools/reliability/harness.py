@@ -82,7 +82,7 @@ def start(settings: RunConfig, directory: Path, more: Mapping[str, str] | None =
     path = directory.with_name(f"{directory.name}.config.json")
     path.write_text(settings.model_dump_json())
     command = [sys.executable, "-m", "mmlib", "train", "--config", str(path), "--directory", str(directory)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **(more or {})}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(more or {})}
     log = directory.with_name(f"{directory.name}.log").open("ab")
     with log:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=environment, **arguments)
