@@ -38,7 +38,7 @@ class InProcess:
 
     def copy(self, donor: int, member: int) -> None:
         """See `Fleet.copy`."""
-        self.shard.replace(member, self.shard.member(donor))
+        self.shard.replace(member, self.shard.learner.member(donor))  # on its device
 
     def close(self) -> None:
         """See `Fleet.close`."""
