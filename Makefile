@@ -5,7 +5,7 @@ PRESET ?= quick
 ARGS   ?=
 RUN    ?=
 SLOW   ?=
-FAST   := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
+LOWEST := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -24,10 +24,10 @@ test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some; S
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 \
 		$(if $(SLOW),,-m "not slow") $(ARGS)
 
-lowest: ## the fast tests with the lowest versions that pyproject.toml allows, in a virtual environment of their own
+lowest: ## the tests of arithmetic and settings with the lowest versions that pyproject.toml allows, in a virtual environment of their own
 	@test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
-	$(VENV)-lowest/bin/python -m pytest -n auto $(FAST) $(ARGS)
+	$(VENV)-lowest/bin/python -m pytest -n auto $(LOWEST) $(ARGS)
 
 lint: $(VENV)/.installed-test ## ruff: rules and format
 	$(BIN)/ruff check .
