@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Strata = Sequence[ArrayLike]
 
+CONFIDENCE = 0.95  # of all intervals
+
 
 class Interval(NamedTuple):
     """An estimate and the bounds of its interval (NaN bounds: there is no interval)."""
@@ -66,17 +68,17 @@ def learning_curve(frames: ArrayLike, returns: ArrayLike, edges: ArrayLike) -> F
 # --- Student's and Welch's t ------------------------------------------------------------------------------------------
 
 
-def mean_interval(*strata: ArrayLike, confidence: float = 0.95) -> Interval:
+def mean_interval(*strata: ArrayLike) -> Interval:
     """Mean over strata of the means of one number a seed, each `[S_i]`, with Student's t interval.
 
     Stated choice for tables and verdicts: with the few seeds of a run on one machine a bootstrap's interval is too
     narrow, and this one is not. The strata are fixed, their seeds are drawn; the freedom is Welch's and
     Satterthwaite's. NaN bounds if a stratum has fewer than two values.
     """
-    return difference_interval(strata, (), confidence=confidence)
+    return difference_interval(strata, ())
 
 
-def difference_interval(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+def difference_interval(first: Strata, second: Strata) -> Interval:
     """`mean_interval`'s mean of `first` less that of `second`, with Welch's t interval."""
     parts = [(np.asarray(values, float), 1.0 / len(first)) for values in first]
     parts += [(np.asarray(values, float), -1.0 / len(second)) for values in second]
@@ -88,13 +90,13 @@ def difference_interval(first: Strata, second: Strata, *, confidence: float = 0.
     if total == 0.0:
         return Interval(mean, mean, mean)
     freedom = total**2 / sum(v**2 / (len(values) - 1) for v, (values, _) in zip(variances, parts))
-    half = float(np.sqrt(total) * scipy.stats.t.ppf(0.5 + confidence / 2.0, freedom))
+    half = float(np.sqrt(total) * scipy.stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom))
     return Interval(mean, mean - half, mean + half)
 
 
-def share_interval(count: int, n: int, *, confidence: float = 0.95) -> Interval:
+def share_interval(count: int, n: int) -> Interval:
     """The share `count` of `n` with the exact binomial interval of Clopper and Pearson."""
-    limits = scipy.stats.binomtest(count, n).proportion_ci(confidence, method="exact")
+    limits = scipy.stats.binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
     return Interval(count / n, float(limits.low), float(limits.high))
 
 
@@ -102,12 +104,7 @@ def share_interval(count: int, n: int, *, confidence: float = 0.95) -> Interval:
 
 
 def bootstrap(
-    statistic: Callable[[list[Floats]], Floats],
-    strata: Strata,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    statistic: Callable[[list[Floats]], Floats], strata: Strata, *, resamples: int = 2000
 ) -> tuple[Floats, Floats]:
     """Percentile interval of a statistic by a stratified bootstrap: seeds are drawn within each stratum, never across.
 
@@ -116,9 +113,7 @@ def bootstrap(
     Args:
       statistic: from arrays `[..., S_i]` to `[...]`.
       strata: of all groups that the statistic takes, `[..., S_i]`, each with its own number of seeds.
-      confidence: between 0 and 1.
-      resamples: R.
-      seed: of the resampling; the same seed gives the same interval.
+      resamples: R; the same draws each time, so the same values have the same interval.
 
     Returns:
       low and high, each `[...]`; NaN if a stratum has fewer than two seeds.
@@ -127,9 +122,9 @@ def bootstrap(
     if min(array.shape[-1] for array in arrays) < 2:
         nothing = np.full(arrays[0].shape[:-1], np.nan)
         return nothing, nothing
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     drawn = [array[..., generator.integers(n, size=(resamples, n))] for array in arrays if (n := array.shape[-1])]
-    tail = (1.0 - confidence) / 2.0
+    tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(statistic(drawn), [tail, 1.0 - tail], axis=-1)
     return low, high
 
@@ -146,12 +141,12 @@ def iqm(strata: Strata) -> Floats:
     return middle
 
 
-def iqm_difference(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+def iqm_difference(first: Strata, second: Strata) -> Interval:
     """`iqm` of `first` less that of `second`, strata `[S_i]`, with its stratified bootstrap interval."""
-    return _of_two(lambda one, two: iqm(one) - iqm(two), first, second, confidence)
+    return _of_two(lambda one, two: iqm(one) - iqm(two), first, second)
 
 
-def improvement(first: Strata, second: Strata, *, confidence: float = 0.95) -> Interval:
+def improvement(first: Strata, second: Strata) -> Interval:
     """The probability that a run of `first` is above one of `second`, averaged over strata; ties count as a half.
 
     Strata `[S_i]`, the same ones in both. The interval is a stratified bootstrap's.
@@ -161,17 +156,15 @@ def improvement(first: Strata, second: Strata, *, confidence: float = 0.95) -> I
         gaps = [a[..., :, None] - b[..., None, :] for a, b in zip(one, two, strict=True)]
         return np.mean([((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-1, -2)) for gap in gaps], axis=0)
 
-    return _of_two(better, first, second, confidence)
+    return _of_two(better, first, second)
 
 
-def _of_two(
-    statistic: Callable[[list[Floats], list[Floats]], Floats], first: Strata, second: Strata, confidence: float
-) -> Interval:
+def _of_two(statistic: Callable[[list[Floats], list[Floats]], Floats], first: Strata, second: Strata) -> Interval:
     """A statistic of two groups with its bootstrap interval."""
     both = [np.asarray(values, float) for values in (*first, *second)]
 
     def of_both(strata: list[Floats]) -> Floats:
         return statistic(strata[: len(first)], strata[len(first) :])
 
-    low, high = bootstrap(of_both, both, confidence=confidence)
+    low, high = bootstrap(of_both, both)
     return Interval(float(of_both(both)), float(low), float(high))

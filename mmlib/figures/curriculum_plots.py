@@ -116,18 +116,13 @@ def lineage_graph(run: Run) -> Figure:
 
 
 @styled
-def action_heat_map(run: Run, member: int | None = None) -> Figure:
-    """The marginal distribution of the actions taken through time (figure 5 right): a row an action, darker is more.
+def action_heat_map(run: Run) -> Figure:
+    """The marginal distribution of the actions taken through time (figure 5 right), the mean over the population.
 
-    Args:
-      run: its metrics hold the marginals of each group, at equal distances.
-      member: one member; None is the mean over the population.
+    A row an action, darker is more. The run's metrics hold the marginals of each group, at equal distances.
     """
-    metrics = run.metrics()
-    if member is not None:
-        metrics = metrics[metrics["member"] == member]
     space = METHODS[run.method].space
-    grouped = metrics.groupby("frames")["action_marginals"].apply(lambda rows: np.mean(rows.tolist(), axis=0))
+    grouped = run.metrics().groupby("frames")["action_marginals"].apply(lambda rows: np.mean(rows.tolist(), axis=0))
     names = [name for group in space.group_labels for name in group]
     shares = pd.DataFrame(np.stack(grouped.to_list(), axis=1), index=names)  # a column a log point
     figure = sheet(COLUMN * 1.25, 0.8 + 0.135 * len(names))

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from IPython.display import Image, display
 from matplotlib.figure import Figure as Drawing
 from pandas.io.formats.style import Styler
@@ -144,18 +145,12 @@ class Figure:
             print(baselines.meaning(self._scales(self.level.split("+"), self.found)))
         where = self.everywhere if claim else self.found
         findings = [f for f in claims.findings_of(where, self.spec.name) if not claim or f.claim.number in claim]
-        table = claims.table(findings)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        table.to_csv(self.directory / "claims.csv", index=False)
-        return shown(table)
+        return self._tabled(claims.table(findings), "claims")
 
     def side_by_side(self) -> Styler:
         """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
         expert = baselines.recorded_scores(self._scores(), self.level).get(self.backend, {}).get("expert", {})
-        table = side_by_side.table(self.runs, expert.get("mean"))
-        self.directory.mkdir(parents=True, exist_ok=True)
-        table.to_csv(self.directory / "side_by_side.csv", index=False)
-        return shown(table)
+        return self._tabled(side_by_side.table(self.runs, expert.get("mean")), "side_by_side")
 
     def average(self) -> Image:
         """Figures 4 and 7: normalised return, averaged over the levels that have runs, each counting alike."""
@@ -234,6 +229,11 @@ class Figure:
         """What is 0 and what is 1 on each level."""
         best, scores = curves.best_ends(found.runs), self._scores()
         return {name: baselines.scale(scores, name, self.backend, best.get(name)) for name in names}
+
+    def _tabled(self, table: pd.DataFrame, name: str) -> Styler:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        table.to_csv(self.directory / f"{name}.csv", index=False)
+        return shown(table)
 
     def _shown(
         self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW

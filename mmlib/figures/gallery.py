@@ -19,6 +19,7 @@ from mmlib.levels.base import Level
 from mmlib.spaces import SMALL
 
 VIEW = (224, 168)  # pixels, of each picture of figure 10
+DPI = 100  # a picture element of a figure is one on the screen
 AGENTS = (96, 72)  # pixels of the agent's own frames in the paper
 GAP, TITLE = 10, 44  # pixels; the title has two lines
 TRAIL = "#285aeb"  # the way on the map
@@ -44,9 +45,9 @@ class Walk(NamedTuple):
     way: NDArray[np.float64]  # [n, 2], x and y from the map's lower left corner; its longer side is 1
 
 
-def wander(seed: int = 0) -> Act:
+def wander() -> Act:
     """A policy that walks about: a random action of `WANDERING`, held for five agent steps."""
-    generator, held = np.random.default_rng(seed), list[NDArray[np.int64]]()
+    generator, held = np.random.default_rng(0), list[NDArray[np.int64]]()
 
     def act(level: Level) -> NDArray[np.int32]:
         if not held:
@@ -113,14 +114,14 @@ def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "mi
 
 
 @styled
-def figure(walks: Mapping[str, Walk], dpi: int = 100) -> Figure:
+def figure(walks: Mapping[str, Walk]) -> Figure:
     """A row a level: views of the walk, then the map; each picture element is one of the figure's."""
     rows = list(walks.values())
     high, wide = rows[0].moments[0].view.shape[:2]
     views = max(len(walk.moments) for walk in rows)
     across = max(0 if walk.overview is None else walk.overview.shape[1] for walk in rows)
     width, height = views * (wide + GAP) + across, len(rows) * (high + TITLE)
-    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for row, (name, walk) in enumerate(walks.items()):
         top = height - row * (high + TITLE) - TITLE
         figure.text(0, (top + 24) / height, name, fontsize=10, weight="bold")

@@ -42,19 +42,18 @@ def telling_step(made: Recording) -> int:
 
 
 @styled
-def state_figure(made: Recording, step: int, alphas: Sequence[float] = ALPHAS) -> Figure:
-    """What the agent saw, the map with its way until then, and a column of bars for each alpha.
+def state_figure(made: Recording, step: int) -> Figure:
+    """What the agent saw, the map with its way until then, and a column of bars for each of `ALPHAS`.
 
     Args:
       made: any recording; a single policy has one column.
       step: 0 ... T - 1.
-      alphas: in [0, 1].
     """
     subject = made.subject
     single = subject.constituents == 1
-    mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else alphas)]
+    mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else ALPHAS)]
     tints = colours(subject.constituents, subject.config.method)
-    titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in alphas]
+    titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in ALPHAS]
     panels: list[list[Any]] = [[m.top for m in mixed]]
     if mixed[0].few and mixed[0].groups:
         panels.insert(0, [m.few for m in mixed])
