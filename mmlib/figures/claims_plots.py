@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
+from mmlib.analysis.evidence import NORMALISED, RELATIVE, RETURN
 from mmlib.figures.style import COLUMN, FINE, GREEN, GREY, ORANGE, RULE, VERMILLION, sheet, styled
 
 # Colour, marker and its fill of a verdict: told apart in grey by the marker.
@@ -18,7 +19,7 @@ MARKS = {
     UNDECIDED: (ORANGE, "D", "#ffffff"),
     TOO_FEW: (GREY, "o", "#ffffff"),
 }
-UNITS = ("normalised score", "share of the best", "return")
+UNITS = (NORMALISED, RELATIVE, RETURN)
 CUT = 3.0  # times the largest estimate: where the axis ends, so that the interval of two runs does not flatten the rest
 
 
