@@ -195,7 +195,7 @@ def test_updates_of_an_unroll_deal_the_environments_out_anew():
     loop = TrainingLoop(config())
     seen = []
     for _ in range(3):
-        seen.append([part.tolist() for part in learner_of(loop)._batches()])
+        seen.append([part[0].tolist() for part in learner_of(loop)._batches()])
         loop.iterate()
     loop.close()
     assert all(sorted(i for part in parts for i in part) == [0, 1, 2, 3] for parts in seen)

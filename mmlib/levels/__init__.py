@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmlib.errors import say_once
@@ -72,7 +73,7 @@ def make(
     name: str,
     backend: str = "auto",
     num_envs: int = 1,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     action_repeat: int = 4,
     width: int = 96,
     height: int = 72,
@@ -85,7 +86,8 @@ def make(
       name: a key of `LEVELS`; for backend gymnasium, the id of an environment.
       backend: one of `BACKENDS`.
       num_envs: B, environments in the batch.
-      seed: decides everything random; environment i of a seed is the same whatever the batch is.
+      seed: decides everything random; environment i of a seed is the same whatever the batch is. minilab alone takes
+        several, for equal parts of the batch.
       action_repeat: frames that a step holds its action for.
       width: of the observation, pixels.
       height: of the observation, pixels.
@@ -100,6 +102,8 @@ def make(
       ValueError: an unknown level, backend or setting, or an argument outside its range; names the choices.
     """
     chosen = resolve_backend(backend, name)
+    if chosen != "minilab" and not isinstance(seed, int):
+        raise ValueError(f"backend {chosen} has one seed a batch, not {list(seed)}; minilab takes several")
     if chosen == "dmlab":
         return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)
     if chosen == "gymnasium":

@@ -64,6 +64,7 @@ class Learner:
         self.agent, self.config = agent, config
         self.parameters: dict[str, Tensor] = dict(agent.named_parameters())
         self.optimiser = make_optimiser(self.parameters, config)
+        self.seeds = [config.seed]  # the run's, or each member's own
         self.updates = 0
         self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
         self.learning = torch.ones(agent.population, dtype=torch.bool, device=agent.device)
@@ -92,13 +93,14 @@ class Learner:
         return average([row for _, row in updates])
 
     def _batches(self) -> Sequence[Tensor | slice]:
-        """The environments of each update of an unroll."""
+        """The environments of each update of an unroll, `[P, n]`."""
         size = self.config.num_envs // self.config.learner_batches
         if size == self.config.num_envs:
             return [slice(None)]
-        random = np.random.default_rng([self.config.seed, self.updates])
-        order = random.permutation(self.config.num_envs)
-        return torch.from_numpy(order).to(self.config.device).split(size)
+        random = [np.random.default_rng([seed, self.updates]) for seed in self.seeds]
+        orders = torch.from_numpy(np.stack([r.permutation(self.config.num_envs) for r in random]))
+        orders = orders.expand(self.agent.population, -1)  # one for all, or one each
+        return orders.to(self.config.device).split(size, dim=1)
 
     def _descend(
         self, batches: Sequence[Trajectory], hyper: Hyperparameters

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from mmlib.method.networks import State
@@ -29,16 +30,24 @@ class Trajectory:
     cores: dict[str, State | None]  # each core's state before the first observation, [P, N, 256]
 
     def environments(self, part: Tensor | slice) -> Trajectory:
-        """The trajectories of some environments of each member, by their places in N."""
+        """The trajectories of some environments of each member.
 
-        def cut(x: Tensor) -> Tensor:
-            return x[:, :, part] if isinstance(part, slice) else x.index_select(2, part)
+        part: their places in N, a slice or each member's own, int64 `[P, n]`.
+        """
+        (population, envs), device = self.first.shape[1:], self.first.device
+
+        def cut(x: Tensor, axis: int = 1) -> Tensor:  # axis: the members'
+            if isinstance(part, slice):
+                return x[(slice(None),) * (axis + 1) + (part,)]
+            places = part + envs * torch.arange(population, device=device)[:, None]  # in P * N
+            taken = x.flatten(axis, axis + 1).index_select(axis, places.flatten())
+            return taken.unflatten(axis, places.shape)
 
         in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
         observation = cut(in_memory).movedim(-1, 3)
         others = {"observation", "weights", "cores"}
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
-        cores = {n: s and (s[0][:, part], s[1][:, part]) for n, s in self.cores.items()}
+        cores = {n: s and (cut(s[0], 0), cut(s[1], 0)) for n, s in self.cores.items()}
         return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
 
 

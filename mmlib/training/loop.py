@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,23 @@ def train(
       errors.DivergedError: the loss of every member is not finite.
       fleet.ShardDied: again and again.
     """
+    with StopRequests() as requests:
+        for _ in iterations(config, directory, requests, report, make_fleet):
+            pass
+
+
+def iterations(
+    config: RunConfig,
+    directory: Path,
+    requests: StopRequests,
+    report: Report | None = None,
+    make_fleet: Callable[[RunConfig], Fleet] = InProcess,
+) -> Iterator[TrainingLoop]:
+    """What `train` does, with a pause before each iteration."""
     resolved = {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(check(config))}
     check_resumable(config, directory)
     taught = {} if checkpoint.exists(directory) else teacher.weights(config, directory)
-    with RunWriter(directory, resolved) as writer, StopRequests() as requests:
+    with RunWriter(directory, resolved) as writer:
         deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
         while True:
             fleet, began = None, 0
@@ -67,7 +80,7 @@ def train(
                 loop, record = TrainingLoop(config, fleet), Recorder(config, writer, report)
                 resume(loop, record, writer)
                 began = loop.agent_steps
-                _run(loop, record, writer, requests)
+                yield from _run(loop, record, writer, requests)
                 break
             except ShardDied as death:
                 deaths.append(began)
@@ -80,10 +93,13 @@ def train(
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
 
 
-def _run(loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: StopRequests) -> None:
+def _run(
+    loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: StopRequests
+) -> Iterator[TrainingLoop]:
     """Iterates to the end of the run, or to its checkpoint after somebody asked it to stop."""
     config = loop.config
     while loop.agent_steps < config.agent_steps:
+        yield loop
         record.add(loop.iterate(), loop.agent_steps)
         if record.due(loop.agent_steps):
             record.write(loop.progress())

@@ -98,7 +98,7 @@ class Shard:
             backend=backend,
             num_envs=len(self.members) * num_envs,
             first_env=self.members.start * num_envs,
-            seed=(self.seeds[1] + different) % 2**31,
+            seed=self._level_seed(different),
             action_repeat=config.action_repeat,
             width=config.width,
             height=config.height,
@@ -107,6 +107,9 @@ class Shard:
         )
         at = {"unroll": config.unroll, "seed": self.seeds[2] + different, "task": task}
         return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, **at)
+
+    def _level_seed(self, different: int) -> int | list[int]:
+        return level_seed(self.config, different)
 
     def iterate(self, hyper: Hyperparameters) -> Outcome:
         """One unroll of every environment and the updates that fall into it, with the population's `hyper` `[P]`."""
@@ -221,6 +224,11 @@ class Shard:
 def seeds(config: RunConfig) -> list[int]:
     """Those of the initial weights, the levels, the draws of actions, and population based training."""
     return np.random.SeedSequence(config.seed).generate_state(4).tolist()
+
+
+def level_seed(config: RunConfig, different: int) -> int:
+    """The seed of the environments of a run's level of that number; those of its evaluation come after them."""
+    return (seeds(config)[1] + different) % 2**31
 
 
 def make_agent(config: RunConfig) -> MixMatchAgent:

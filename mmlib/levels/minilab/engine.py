@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numba
@@ -50,7 +50,7 @@ class MiniLab:
       name: a key of `SPECS`.
       num_envs: B.
       seed: 0 <= seed < 2**63; with the environment's number it decides maps, objects, spawn points and
-        looks.
+        looks. Several share the batch out in equal parts, each of which plays as a level of its seed would.
       action_repeat: frames of a level step.
       width: of the observation, pixels.
       height: of the observation, pixels.
@@ -71,7 +71,7 @@ class MiniLab:
         self,
         name: str,
         num_envs: int = 1,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         action_repeat: int = 4,
         width: int = 96,
         height: int = 72,
@@ -83,13 +83,17 @@ class MiniLab:
         bot_count: int | None = None,
         skill: float | None = None,
     ):
-        check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env, threads=threads)
-        self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seed, action_repeat
+        seeds = np.atleast_1d(seed).tolist()
+        for each in seeds:
+            check_arguments(num_envs, each, action_repeat, width, height, episode_seconds, first_env, threads=threads)
+        if num_envs % len(seeds):
+            raise ValueError(f"num_envs is {num_envs}; it must be a multiple of {len(seeds)}, the number of seeds")
+        self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seeds[0], action_repeat
         self.width, self.height = width, height
         self._spec = SPECS[name]
         _check_lasertag(self._spec, bot_count, skill)
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
-        self._rules = make_rules(self._spec, seed, num_envs, frames, staggered, first_env)
+        self._rules = make_rules(self._spec, seeds, num_envs, frames, staggered, first_env)
         self.episode_frames = self._rules.episode_frames
         self._agents = make_agents(num_envs)
         self._outcome = make_outcome(num_envs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,16 +101,17 @@ def book(rules, agents, outcome, e, reward):
 
 def make_rules(
     spec: LevelSpec,
-    seed: int,
+    seeds: Sequence[int],
     num_envs: int,
     episode_frames: int | None = None,
     staggered: bool = False,
     first_env: int = 0,
 ) -> Rules:
-    """The kernels' view of a level."""
+    """The kernels' view of a level, whose batch has as many environments of each seed, one seed after the other."""
+    of_each = num_envs // len(seeds)
     return Rules(
-        seed=np.full(num_envs, seed, np.int64),
-        number=np.arange(first_env, first_env + num_envs),
+        seed=np.repeat(np.array(seeds, np.int64), of_each),
+        number=np.tile(np.arange(first_env, first_env + of_each), len(seeds)),
         episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
         staggered=staggered,
         generated=spec.maze is not None,

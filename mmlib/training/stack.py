@@ -1,0 +1,205 @@
+"""Seeds side by side: runs that differ in their seed alone, as the members of one agent, in one process.
+
+Each remains a run of one member, with its own loop, records, checkpoints and directory. Together they act and learn
+faster than one after another, since a step of the stack is one call of every operation for all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmlib.config import ConfigError, RunConfig
+from mmlib.errors import DivergedError, ResultsError, Stopped
+from mmlib.method.learner import Hyperparameters
+from mmlib.training.checkpoint import CheckpointError
+from mmlib.training.fitting import backend_in_force
+from mmlib.training.loop import TrainingLoop, iterations
+from mmlib.training.recorder import Report
+from mmlib.training.shard import Outcome, Shard, cut, join, level_seed
+from mmlib.training.signals import StopRequests
+
+ALONE = (CheckpointError, ConfigError, DivergedError, ResultsError, Stopped)  # end one run, and not those beside it
+OWN = {"seed", "teacher"}  # settings in which runs side by side may differ
+
+
+def train_together(
+    configs: Sequence[RunConfig], directories: Sequence[Path], reports: Sequence[Report | None] = ()
+) -> dict[Path, Exception]:
+    """Trains runs to their ends, each as `loop.train` would, side by side.
+
+    Those of them that are as far as each other are one stack. One that is behind, since it is new or its last
+    checkpoint is damaged, goes first until it has caught up. A run that ends early, for a reason of its own, leaves
+    the others going.
+
+    Args:
+      configs: equal but for their seeds and teachers.
+      directories: of their records, in the same order.
+      reports: see `loop.train`.
+
+    Returns:
+      the directories of the runs that ended early, with the reasons: what `loop.train` raises.
+
+    Raises:
+      ConfigError: runs that cannot be side by side; nothing has begun then.
+      Exception: whatever else goes wrong ends all of them, as it would end a run alone.
+    """
+    check_together(configs)
+    early: dict[Path, Exception] = {}
+    going: dict[Iterator[TrainingLoop], TrainingLoop] = {}
+
+    def go_on(run: Iterator[TrainingLoop]) -> None:
+        try:
+            going[run] = next(run)
+        except StopIteration:
+            going.pop(run, None)
+        except ALONE as error:
+            going.pop(run, None)
+            early[of[run]] = error
+            print(f"mmlib: {of[run]}: {error}", file=sys.stderr, flush=True)
+
+    with StopRequests() as requests:
+        reports = reports or [None] * len(configs)
+        of = {
+            iterations(config, directory, requests, report, Place): directory
+            for config, directory, report in zip(configs, directories, reports, strict=True)
+        }
+        try:
+            for run in of:
+                go_on(run)
+            while going:
+                least = min(map(_progress, going.values()))
+                group = [run for run, loop in going.items() if _progress(loop) == least]
+                put_together([going[run].fleet for run in group])  # type: ignore[misc]
+                for run in group:
+                    go_on(run)
+        except BaseException as error:
+            for run in going:
+                with suppress(BaseException):
+                    run.throw(error)  # type: ignore[attr-defined]
+            raise
+    return early
+
+
+def check_together(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigError unless runs of these configurations can be trained side by side; it names what is wrong."""
+    first = configs[0]
+    if first.population > 1:
+        raise ConfigError(
+            f"population = {first.population}: seeds side by side are runs of population 1 each; train a population's "
+            "seeds one by one, or divide it with --shards"
+        )
+    if (backend := backend_in_force(first)) != "minilab":
+        raise ConfigError(f"backend {backend} does not train seeds side by side; minilab does: train them one by one")
+    seeds = [config.seed for config in configs]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {', '.join(map(str, seeds))}: each may be there once")
+    for config in configs[1:]:
+        odd = [n for n in RunConfig.model_fields if n not in OWN and getattr(config, n) != getattr(first, n)]
+        if odd:
+            said = ", ".join(f"{name} ({getattr(first, name)!r} and {getattr(config, name)!r})" for name in odd)
+            raise ConfigError(f"runs side by side differ in their seed alone, not in {said}")
+
+
+def _progress(loop: TrainingLoop) -> tuple[int, int]:
+    """How far a run is: with lag 1 the last unroll may not have been learned from."""
+    return loop.agent_steps, loop.updates
+
+
+class Stack(Shard):
+    """A shard whose members are the only members of runs of their own; P is their number.
+
+    Levels, draws of actions and the dealing out of environments have each run's own seed. On a GPU all members draw
+    from one generator, as those of a population do. A stack of one is the shard of that run; members of a larger one
+    are put into it by `put_together`.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig]):
+        self.configs = configs
+        super().__init__(configs[0].model_copy(update={"population": len(configs)}))
+        self.learner.seeds = [config.seed for config in configs]
+        self.present = set(self.members)
+        self._made: dict[str, dict[int, Any]] = {}  # by method and member: what was made for all, and not yet taken
+
+    def _level_seed(self, different: int) -> list[int]:
+        return [level_seed(config, different) for config in self.configs]
+
+    def ask(self, member: int, method: str, *arguments: Any) -> Any:
+        """A member's part of what "iterate", "drain" or "state_dict" returns, called once for all of them.
+
+        The first that asks has it made for all, with its hyperparameters `[1]`: the others' are the same.
+        """
+        if member not in self._made.get(method, {}):
+            if method == "iterate":
+                self._made.clear()  # a new round
+            alike = [Hyperparameters(*(x.expand(len(self.configs)) for x in vars(h).values())) for h in arguments]
+            whole = getattr(self, method)(*alike)
+            part = self._state if method == "state_dict" else _outcome
+            self._made[method] = {each: part(whole, each) for each in self.members}
+        return self._made[method].pop(member)
+
+    def _state(self, whole: dict[str, Any], member: int) -> dict[str, Any]:
+        """One run's state out of the stack's, as its own shard would have it."""
+        state = join([cut(whole, range(member, member + 1), len(self.configs))])  # copies
+        for different, actor in enumerate(state["actors"]):
+            actor["level"]["seed"] = torch.tensor(level_seed(self.configs[member], different))
+        return {**state, "stopped": {}}  # a run whose only member has stopped has failed
+
+    def leave(self, member: int) -> None:
+        """Ends the stack with its last member."""
+        self.present.discard(member)
+        if not self.present:
+            self.close()
+
+
+def _outcome(made: Outcome, member: int) -> Outcome:
+    """One run's outcome out of its stack's."""
+    return replace(
+        made,
+        actions=made.actions[member : member + 1],
+        diagnostics=[{name: value[member : member + 1] for name, value in row.items()} for row in made.diagnostics],
+        stopped={0: reason for each, reason in made.stopped.items() if each == member},
+        episodes=[replace(e, member=0) for e in made.episodes if e.member == member],
+        evaluations=[replace(e, member=0) for e in made.evaluations if e.member == member],
+    )
+
+
+class Place:
+    """A run's place in a stack, at first one of its own: a `Fleet` of one member."""
+
+    def __init__(self, config: RunConfig):
+        self.config, self.member, self.stack = config, 0, Stack([config])
+
+    def everyone(self, method: str, *arguments: Any) -> list[Any]:
+        """See `Fleet.everyone`."""
+        if method in ("iterate", "drain", "state_dict"):
+            return [self.stack.ask(self.member, method, *arguments)]
+        return [getattr(self.stack, method)(*arguments)]  # before it is beside others
+
+    def copy(self, donor: int, member: int) -> None:
+        """See `Fleet.copy`; a run of one member has nobody to copy."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See `Fleet.close`."""
+        self.stack.leave(self.member)
+
+
+def put_together(places: Sequence[Place]) -> None:
+    """Makes one stack of all these runs, which are equally far, and of no others, unless they are one already."""
+    stack = places[0].stack
+    if all(place.stack is stack for place in places) and len(stack.present) == len(stack.members):
+        return
+    states = [place.everyone("state_dict")[0] for place in places]
+    for place in places:
+        place.close()
+    stack = Stack([place.config for place in places])
+    stack.load_state_dict(join(states))
+    for member, place in enumerate(places):
+        place.stack, place.member = stack, member
