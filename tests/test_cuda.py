@@ -13,6 +13,7 @@ from mmlib.timing import StageTimer
 from mmlib.training.checkpoint import load
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.shard import Shard, make_agent
+from mmlib.training.stack import train_together
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -118,6 +119,22 @@ def test_a_run_trains_and_goes_on(tmp_path, lag):
         loop.iterate()
     assert not all(map(torch.equal, before, everything(loop.fleet.shard.learner)))
     loop.close()
+
+
+def test_seeds_side_by_side_are_runs_of_their_own(tmp_path):
+    """Then one of them goes on alone, and meets the other again."""
+    settings = dict(population=1, learner_batches=2, agent_steps=20 * N * T, log_every=2 * N * T)
+    settings |= dict(level_settings={"episode_seconds": 1}, checkpoint_every=8 * N * T)
+    runs, where = [config(**settings, seed=seed) for seed in (3, 4)], [tmp_path / "3", tmp_path / "4"]
+    assert train_together(runs, where) == {}
+    longer = [run.model_copy(update={"agent_steps": 40 * N * T}) for run in runs]
+    train(runs[0].model_copy(update={"agent_steps": 30 * N * T}), where[0])
+    assert train_together(longer, where) == {}
+    for run, directory in zip(map(Run, where), where, strict=True):
+        assert run.done and run.config["population"] == 1 and run.metrics().agent_steps.max() == 40 * N * T
+        assert np.isfinite(run.metrics().select_dtypes("number").to_numpy()).all() and len(run.episodes()) > 0
+        assert load(directory)["loop"]["learner"]["updates"] == 80
+    assert not Run(where[0]).metrics().equals(Run(where[1]).metrics())
 
 
 def test_on_policy_weights_are_one():

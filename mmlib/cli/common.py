@@ -72,13 +72,13 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def read_seeds(text: str | None) -> list[int] | None:
-    """Comma-separated seeds as integers."""
+    """Comma-separated seeds, or ranges of them, as integers."""
     if text is None:
         return None
-    parts = text.replace(" ", "").split(",")
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3")
-    return [int(part) for part in parts]
+    ranges = [part.split("-") for part in text.replace(" ", "").split(",")]
+    if not all(len(ends) <= 2 and all(end.isdecimal() for end in ends) for ends in ranges):
+        raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3 or 1-3")
+    return [seed for ends in ranges for seed in range(int(ends[0]), int(ends[-1]) + 1)]
 
 
 def print_json(value: Any) -> None:

@@ -82,6 +82,7 @@ def train(
     method: Annotated[str, typer.Option(help="See `mmlib methods`.")] = "mm",
     preset: Preset = "quick",
     seed: Annotated[int, typer.Option()] = 0,
+    seeds: Annotated[str | None, typer.Option(help="Several, side by side in this process: 1,2,3 or 1-3.")] = None,
     settings: Settings = None,
     device: Device = None,
     backend: Backend = None,
@@ -91,23 +92,27 @@ def train(
         str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
     ] = None,
     results: Results = Path("results"),
-    directory: Annotated[Path | None, typer.Option(help="Put the run here, not among the results.")] = None,
+    directory: Annotated[
+        list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
+    ] = None,
     config: Annotated[
         str | None, typer.Option(help="A config.json (- for standard input) in place of all of the above.")
     ] = None,
 ) -> None:
-    """Train one run, or go on with it from its last checkpoint.
+    """Train a run, or several seeds side by side, or go on from the last checkpoint.
 
     \b
     Examples:
       mmlib train --level explore_object_locations_small_mini --method mm
       mmlib train --method small --preset laptop --seed 3
+      mmlib train --method mm --seeds 1-8 --device cuda
       mmlib train --level nav_maze_static_01 --backend dmlab
       mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
       mmlib train --method mm --replay results/population/figure3/.../mm/seed1
       mmlib train --preset population --shards auto
       mmlib train --config seed1/config.json --directory /tmp/again
     """
+    from mmlib.cli import training
     from mmlib.runs.owner import check_writable
 
     with bad_input():
@@ -115,52 +120,26 @@ def train(
             given = read_settings(settings, device, backend)
             if replay is not None:
                 given["alpha"] = read_schedule(replay, method)
-            chosen, place = _preset_run(preset, level, method, seed, given, results)
-            where = directory or place
+            runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
         elif directory is None:
             raise UsageError("--config needs --directory, where to put the run")
+        elif seeds is not None:
+            raise UsageError("--seeds does not go with --config, which has the seed")
         else:
-            chosen, where = read_config(config), directory
-        check_writable(where)
+            runs = [(read_config(config), directory[0])]
+        if directory:
+            if len(directory) != len(runs):
+                raise UsageError(f"--directory is given {len(directory)} times for a number of runs of {len(runs)}")
+            runs = [(chosen, where) for (chosen, _), where in zip(runs, directory, strict=True)]
+        for _, where in runs:
+            check_writable(where)
         fleets = read_fleets(shards, ray)
-    _make(chosen, where, fleets)
-
-
-def _make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
-    """Trains a run with its progress shown; what ends it early is said in a sentence."""
-    from mmlib.errors import Stopped, in_plain_words
-    from mmlib.experiments.reports import TrainingReport
-    from mmlib.training.fitting import backend_in_force
-    from mmlib.training.fleet import InProcess
-    from mmlib.training.loop import train as run_training
-
-    what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
-    print(f"{what}; records in {where}", flush=True)
-    try:
-        with bad_input(), TrainingReport(chosen.frames) as report:
-            run_training(chosen, where, report, fleets or InProcess)
-    except Stopped as stop:
-        fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
-    except KeyboardInterrupt:  # a second one, or before there was anything to save
-        fail("interrupted; the same command goes on from the last checkpoint, if there is one", code=130)
-    except Exception as error:
-        if (sentence := in_plain_words(error)) is None:
-            raise
-        fail(sentence, code=1)
-
-
-def _preset_run(
-    preset: str, level: str | None, method: str, seed: int, settings: dict[str, Any], results: Path
-) -> tuple[RunConfig, Path]:
-    """The configuration of a single run at a preset, and its place in the results."""
-    from mmlib.experiments import design
-    from mmlib.runs.reader import check_inside, run_directory
-
-    at = design.preset_named(preset, settings)
-    chosen = design.configure(at, level or design.default_level(at, method), method, seed, settings)
-    place = run_directory(results, preset, "runs", chosen.level, method, seed)
-    check_inside(place, results)
-    return chosen, place
+        if len(runs) > 1 and fleets is not None:
+            raise UsageError("--seeds are side by side in this process; --shards and --ray divide one run's population")
+    if len(runs) > 1:
+        training.make_together(runs)
+    else:
+        training.make(*runs[0], fleets)
 
 
 @app.command()

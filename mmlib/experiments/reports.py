@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from mmlib.experiments.jobs import Progress, seconds_left
@@ -91,13 +93,22 @@ class TrainingReport:
         self.total_frames = total_frames
         columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
         self.bar = Bar(*columns, console=Console(), disable=not sys.stdout.isatty())
-        self.task = self.bar.add_task("starting", total=total_frames)
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, row: dict[str, Any]) -> None:
+        self._show("", row)
+
+    def of(self, name: str) -> Callable[[dict[str, Any]], None]:
+        """The `report` of one of several runs side by side, with a bar of its own."""
+        return partial(self._show, name)
+
+    def _show(self, name: str, row: dict[str, Any]) -> None:
         value = "" if row["return"] is None else f", return {row['return']:.2f}"
         speed = f", {row['agent_steps_per_second']:,.0f} agent steps/s"
-        text = amount(row["frames"], self.total_frames) + value + speed
-        self.bar.update(self.task, completed=row["frames"], description=text)
+        text = (f"{name}: " if name else "") + amount(row["frames"], self.total_frames) + value + speed
+        if name not in self.tasks:
+            self.tasks[name] = self.bar.add_task(text, total=self.total_frames)
+        self.bar.update(self.tasks[name], completed=row["frames"], description=text)
         if self.bar.disable:
             print(text, flush=True)
 

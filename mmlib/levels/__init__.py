@@ -102,11 +102,11 @@ def make(
       ValueError: an unknown level, backend or setting, or an argument outside its range; names the choices.
     """
     chosen = resolve_backend(backend, name)
-    if chosen != "minilab" and not isinstance(seed, int):
-        raise ValueError(f"backend {chosen} has one seed a batch, not {list(seed)}; minilab takes several")
-    if chosen == "dmlab":
-        return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)
-    if chosen == "gymnasium":
+    if chosen != "minilab":
+        if isinstance(seed, Sequence):
+            raise ValueError(f"backend {chosen} takes one seed a batch, not {list(seed)}; minilab takes several")
+        if chosen == "dmlab":
+            return dmlab.DMLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)
         from mmlib.levels import foreign  # late: Gymnasium
 
         return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, first_env, **settings)

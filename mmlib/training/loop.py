@@ -93,9 +93,7 @@ def iterations(
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
 
 
-def _run(
-    loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: StopRequests
-) -> Iterator[TrainingLoop]:
+def _run(loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: StopRequests) -> Iterator[TrainingLoop]:
     """Iterates to the end of the run, or to its checkpoint after somebody asked it to stop."""
     config = loop.config
     while loop.agent_steps < config.agent_steps:

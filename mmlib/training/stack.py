@@ -164,7 +164,7 @@ def _outcome(made: Outcome, member: int) -> Outcome:
         made,
         actions=made.actions[member : member + 1],
         diagnostics=[{name: value[member : member + 1] for name, value in row.items()} for row in made.diagnostics],
-        stopped={0: reason for each, reason in made.stopped.items() if each == member},
+        stopped={0: made.stopped[member]} if member in made.stopped else {},
         episodes=[replace(e, member=0) for e in made.episodes if e.member == member],
         evaluations=[replace(e, member=0) for e in made.evaluations if e.member == member],
     )

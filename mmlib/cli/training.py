@@ -1,0 +1,85 @@
+"""What `mmlib train` does: makes runs, shows their progress, and says in a sentence what ended them early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmlib.cli.common import bad_input, fail
+
+if TYPE_CHECKING:
+    from mmlib.config import RunConfig
+    from mmlib.training.ray_fleet import RayFleets
+
+
+def preset_runs(
+    preset: str, level: str | None, method: str, seeds: Sequence[int], settings: dict[str, Any], results: Path
+) -> list[tuple[RunConfig, Path]]:
+    """The configurations of runs at a preset, which differ in their seed, and their places in the results."""
+    from mmlib.experiments import design
+    from mmlib.runs.reader import check_inside, run_directory
+
+    at, runs = design.preset_named(preset, settings), []
+    for seed in seeds:
+        chosen = design.configure(at, level or design.default_level(at, method), method, seed, settings)
+        place = run_directory(results, preset, "runs", chosen.level, method, seed)
+        check_inside(place, results)
+        runs.append((chosen, place))
+    return runs
+
+
+def make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
+    """Trains a run."""
+    from mmlib.experiments.reports import TrainingReport
+    from mmlib.training.fleet import InProcess
+    from mmlib.training.loop import train
+
+    _say(chosen, where)
+    with _plainly(), TrainingReport(chosen.frames) as report:
+        train(chosen, where, report, fleets or InProcess)
+
+
+def make_together(runs: Sequence[tuple[RunConfig, Path]]) -> None:
+    """Trains runs side by side; those that end early have said why by then."""
+    from mmlib.errors import Stopped
+    from mmlib.experiments.reports import TrainingReport
+    from mmlib.training.stack import check_together, train_together
+
+    configs, places = zip(*runs, strict=True)
+    with bad_input():
+        check_together(configs)
+    for chosen, where in runs:
+        _say(chosen, where)
+    with _plainly(), TrainingReport(configs[0].frames) as report:
+        early = train_together(configs, places, [report.of(f"seed {chosen.seed}") for chosen in configs])
+        if stops := [error for error in early.values() if isinstance(error, Stopped)]:
+            raise stops[0]
+    if early:
+        fail(f"{len(early)} of {len(runs)} runs ended early: {', '.join(map(str, early))}", code=1)
+
+
+def _say(chosen: RunConfig, where: Path) -> None:
+    from mmlib.training.fitting import backend_in_force
+
+    what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
+    print(f"{what}; records in {where}", flush=True)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Turns what ends a run early into its sentence and exit code."""
+    from mmlib.errors import Stopped, in_plain_words
+
+    try:
+        with bad_input():
+            yield
+    except Stopped as stop:
+        fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
+    except KeyboardInterrupt:  # a second one, or before there was anything to save
+        fail("interrupted; the same command goes on from the last checkpoint, if there is one", code=130)
+    except Exception as error:
+        if (sentence := in_plain_words(error)) is None:
+            raise
+        fail(sentence, code=1)
