@@ -238,5 +238,8 @@ def test_the_command_says_what_it_cannot_do(tmp_path):
 
     assert "seeds '1..3' are not comma-separated whole numbers, for instance 1,2,3 or 1-3" in said("--seeds", "1..3")
     assert "population = 4: seeds side by side" in said("--seeds", "1-2", "--preset", "population")
+    assert "--seeds are side by side in this process" in said("--seeds", "1-2", "--shards", "2")
     assert "--directory is given 1 times for a number of runs of 2" in said("--seeds", "1-2", "--directory", "x")
-    assert "--seeds does not go with --config" in said("--seeds", "1", "--config", "-", "--directory", "x")
+    assert "--config needs --directory, where to put the run, and has the seed" in said(
+        "--seeds", "1", "--config", "-", "--directory", "x"
+    )

@@ -113,33 +113,20 @@ def train(
       mmlib train --config seed1/config.json --directory /tmp/again
     """
     from mmlib.cli import training
-    from mmlib.runs.owner import check_writable
 
     with bad_input():
-        if config is None:
+        if config is not None:
+            if directory is None or seeds is not None:
+                raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
+            runs = [(read_config(config), directory[0])]
+        else:
             given = read_settings(settings, device, backend)
             if replay is not None:
                 given["alpha"] = read_schedule(replay, method)
             runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
-        elif directory is None:
-            raise UsageError("--config needs --directory, where to put the run")
-        elif seeds is not None:
-            raise UsageError("--seeds does not go with --config, which has the seed")
-        else:
-            runs = [(read_config(config), directory[0])]
-        if directory:
-            if len(directory) != len(runs):
-                raise UsageError(f"--directory is given {len(directory)} times for a number of runs of {len(runs)}")
-            runs = [(chosen, where) for (chosen, _), where in zip(runs, directory, strict=True)]
-        for _, where in runs:
-            check_writable(where)
+        runs = training.put_into(runs, directory, divided=bool(shards or ray))
         fleets = read_fleets(shards, ray)
-        if len(runs) > 1 and fleets is not None:
-            raise UsageError("--seeds are side by side in this process; --shards and --ray divide one run's population")
-    if len(runs) > 1:
-        training.make_together(runs)
-    else:
-        training.make(*runs[0], fleets)
+    training.make_together(runs) if len(runs) > 1 else training.make(*runs[0], fleets)
 
 
 @app.command()

@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlib.cli.common import bad_input, fail
+from mmlib.cli.common import UsageError, bad_input, fail
 
 if TYPE_CHECKING:
     from mmlib.config import RunConfig
     from mmlib.training.ray_fleet import RayFleets
 
+    Run = tuple[RunConfig, Path]  # and the directory of its records
+
 
 def preset_runs(
     preset: str, level: str | None, method: str, seeds: Sequence[int], settings: dict[str, Any], results: Path
-) -> list[tuple[RunConfig, Path]]:
+) -> list[Run]:
     """The configurations of runs at a preset, which differ in their seed, and their places in the results."""
     from mmlib.experiments import design
     from mmlib.runs.reader import check_inside, run_directory
@@ -30,6 +32,23 @@ def preset_runs(
     return runs
 
 
+def put_into(runs: Sequence[Run], directories: Sequence[Path] | None, divided: bool) -> list[Run]:
+    """The runs in these directories, or where they are, if all can be written.
+
+    divided: whether --shards or --ray was given.  Raises UsageError or ResultsError.
+    """
+    from mmlib.runs.owner import check_writable
+
+    if len(runs) > 1 and divided:
+        raise UsageError("--seeds are side by side in this process; --shards and --ray divide one run's population")
+    places = directories or [where for _, where in runs]
+    if len(places) != len(runs):
+        raise UsageError(f"--directory is given {len(places)} times for a number of runs of {len(runs)}")
+    for where in places:
+        check_writable(where)
+    return [(chosen, where) for (chosen, _), where in zip(runs, places, strict=True)]
+
+
 def make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
     """Trains a run."""
     from mmlib.experiments.reports import TrainingReport
@@ -41,7 +60,7 @@ def make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
         train(chosen, where, report, fleets or InProcess)
 
 
-def make_together(runs: Sequence[tuple[RunConfig, Path]]) -> None:
+def make_together(runs: Sequence[Run]) -> None:
     """Trains runs side by side; those that end early have said why by then."""
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport

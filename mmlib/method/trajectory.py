@@ -34,14 +34,16 @@ class Trajectory:
 
         part: their places in N, a slice or each member's own, int64 `[P, n]`.
         """
-        (population, envs), device = self.first.shape[1:], self.first.device
+        population, envs = self.first.shape[1:]
+        if not isinstance(part, slice):
+            first = envs * torch.arange(population, device=part.device)[:, None]
+            places = (first + part).flatten()  # in P * N
 
         def cut(x: Tensor, axis: int = 1) -> Tensor:  # axis: the members'
             if isinstance(part, slice):
                 return x[(slice(None),) * (axis + 1) + (part,)]
-            places = part + envs * torch.arange(population, device=device)[:, None]  # in P * N
-            taken = x.flatten(axis, axis + 1).index_select(axis, places.flatten())
-            return taken.unflatten(axis, places.shape)
+            taken = x.flatten(axis, axis + 1).index_select(axis, places)
+            return taken.unflatten(axis, part.shape)
 
         in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
         observation = cut(in_memory).movedim(-1, 3)

@@ -7,7 +7,7 @@ faster than one after another, since a step of the stack is one call of every op
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +34,8 @@ def train_together(
 ) -> dict[Path, Exception]:
     """Trains runs to their ends, each as `loop.train` would, side by side.
 
-    Those of them that are as far as each other are one stack. One that is behind, since it is new or its last
-    checkpoint is damaged, goes first until it has caught up. A run that ends early, for a reason of its own, leaves
-    the others going.
+    Those that are as far as each other are one stack. One that is behind, since it is new or its last checkpoint
+    is damaged, goes first until it has caught up. One that ends early, for a reason of its own, leaves the rest going.
 
     Args:
       configs: equal but for their seeds and teachers.
@@ -51,8 +50,9 @@ def train_together(
       Exception: whatever else goes wrong ends all of them, as it would end a run alone.
     """
     check_together(configs)
-    early: dict[Path, Exception] = {}
+    of: dict[Iterator[TrainingLoop], Path] = {}
     going: dict[Iterator[TrainingLoop], TrainingLoop] = {}
+    early: dict[Path, Exception] = {}
 
     def go_on(run: Iterator[TrainingLoop]) -> None:
         try:
@@ -66,25 +66,33 @@ def train_together(
 
     with StopRequests() as requests:
         reports = reports or [None] * len(configs)
-        of = {
-            iterations(config, directory, requests, report, Place): directory
-            for config, directory, report in zip(configs, directories, reports, strict=True)
-        }
+        for config, directory, report in zip(configs, directories, reports, strict=True):
+            of[iterations(config, directory, requests, report, Place)] = directory
         try:
             for run in of:
                 go_on(run)
             while going:
-                least = min(map(_progress, going.values()))
-                group = [run for run, loop in going.items() if _progress(loop) == least]
-                put_together([going[run].fleet for run in group])  # type: ignore[misc]
-                for run in group:
+                for run in _furthest_behind(going):
                     go_on(run)
         except BaseException as error:
-            for run in going:
-                with suppress(BaseException):
-                    run.throw(error)  # type: ignore[attr-defined]
+            _end(going, error)
             raise
     return early
+
+
+def _furthest_behind(going: Mapping[Iterator[TrainingLoop], TrainingLoop]) -> list[Iterator[TrainingLoop]]:
+    """The runs that are least far, put together."""
+    least = min(map(_progress, going.values()))
+    group = {run: loop for run, loop in going.items() if _progress(loop) == least}
+    put_together([loop.fleet for loop in group.values()])  # type: ignore[misc]
+    return list(group)
+
+
+def _end(going: Iterable[Iterator[TrainingLoop]], error: BaseException) -> None:
+    """Ends runs with an error that each of them records."""
+    for run in going:
+        with suppress(BaseException):
+            run.throw(error)  # type: ignore[attr-defined]
 
 
 def check_together(configs: Sequence[RunConfig]) -> None:
