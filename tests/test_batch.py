@@ -40,7 +40,7 @@ def test_an_unknown_figure_names_all(tmp_path):
     with pytest.raises(
         ExperimentError,
         match="unknown figure '11'; figures: 3, 4, 5, 6, 7, 8, 9, 10, alternatives, claims, controls, inspect, "
-        "method, theory",
+        "method, report, theory",
     ):
         plan("11", results=tmp_path)
 

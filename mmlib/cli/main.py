@@ -131,9 +131,7 @@ def train(
 
 @app.command()
 def figure(
-    name: Annotated[
-        str, typer.Argument(help="3 to 10, method, controls, alternatives, theory, claims, report or inspect.")
-    ],
+    name: Annotated[str, typer.Argument(help="3 to 10, method, controls, alternatives, theory, claims, report, inspect")],
     preset: Preset = "quick",
     level: Annotated[
         list[str] | None,
