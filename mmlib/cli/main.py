@@ -131,7 +131,7 @@ def train(
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="3 to 10, method, controls, alternatives, theory, claims, report, inspect")],
+    name: Annotated[str, typer.Argument(help="3 to 10, or a name, such as controls or claims; a wrong one lists all.")],
     preset: Preset = "quick",
     level: Annotated[
         list[str] | None,
