@@ -7,7 +7,8 @@ import torch
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.numerics.replay import WARM_UP, Replayed, mapped
+from mmlib.numerics.replay import WARM_UP, Replayed
+from mmlib.numerics.trees import mapped
 from mmlib.runs.reader import Run
 from mmlib.timing import StageTimer
 from mmlib.training.checkpoint import load

@@ -94,10 +94,10 @@ def report(
 
 def _asked(preset: str | None, seeds: str | None, results: Path) -> list[int] | None:
     """The seeds that were asked for. Raises UsageError or ExperimentError if there are no such results or preset."""
-    from mmlib.experiments.design import PRESETS, choose
+    from mmlib.experiments.design import check_read
 
     if not results.is_dir():
         raise UsageError(f"there are no results in {results}; name their root with --results")
     if preset is not None:
-        choose("preset", preset, {**PRESETS, **{path.name: path for path in results.iterdir() if path.is_dir()}})
+        check_read(preset, results)
     return read_seeds(seeds)

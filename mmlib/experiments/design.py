@@ -73,6 +73,12 @@ def preset_named(name: str, settings: Mapping[str, Any] | None = None) -> Preset
     return replace(preset, miniature=False, level=preset.level.removesuffix(MINIATURE)) if full else preset
 
 
+def check_read(preset: str, results: Path) -> None:
+    """Raises ExperimentError unless that is a preset, or a campaign or whatever else has a folder among the results."""
+    there = results.iterdir() if results.is_dir() else ()
+    choose("preset", preset, {**PRESETS, **{path.name: path for path in there if path.is_dir()}})
+
+
 def plan(
     figure: str,
     preset: str,

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from mmlib.config import sentence
-from mmlib.experiments.design import ExperimentError, choose, repository_root, suggestion
+from mmlib.experiments.design import (
+    ExperimentError,
+    check_read,
+    choose,
+    preset_named,
+    repository_root,
+    suggestion,
+)
 from mmlib.experiments.notebooks import shortest
-from mmlib.experiments.presets import PRESETS
 from mmlib.levels import BACKENDS
 
 
@@ -96,15 +101,12 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
     if "output" in checked:
         checked["output"] = checked["output"] or checked["results"]
     root = repository_root()
-    if checked.get("preset"):  # or a campaign, in a notebook that reads what is there; "" is all of them
-        reads = {"seeds", "results"} <= set(declared) and "train" not in declared
-        there = _folders(root / checked["results"]) if reads else {}
-        choose("preset", checked["preset"], {**PRESETS, **there})
+    if preset := checked.get("preset"):  # "" is all of them, in a notebook that reads what is there
+        if {"seeds", "results"} <= set(declared) and "train" not in declared:
+            check_read(preset, root / checked["results"])
+        else:
+            preset_named(preset)
     return {name: shortest(root / value) if name in PLACES and value else value for name, value in checked.items()}
-
-
-def _folders(results: Path) -> dict[str, Any]:
-    return {path.name: path for path in sorted(results.glob("*/"))}
 
 
 def _names(cells: list[str]) -> tuple[list[str], list[str]]:

@@ -130,10 +130,8 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     if view(actor.level, *VIEW) is None:
         actor.level.close()
         raise ExperimentError(f"{level} of backend {subject.backend} has no pictures to film")
-    weights, title = (
-        torch.tensor([subject.acting_weights]),
-        f"{level}, {subject.config.method} seed {subject.config.seed}",
-    )
+    weights = torch.tensor([subject.acting_weights])
+    title = f"{level}, {subject.config.method} seed {subject.config.seed}"
     return Film(actor.level, lambda: actor.act(weights, timer)[1], title)
 
 

@@ -19,7 +19,8 @@ from mmlib.method.policies import Policy
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import VTrace, vtrace
-from mmlib.numerics.replay import mapped, replayed
+from mmlib.numerics.replay import replayed
+from mmlib.numerics.trees import mapped
 
 
 @dataclass

@@ -6,11 +6,12 @@ Most operations here keep a GPU busy for less time than the host takes to launch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass, replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Generator, Tensor
+
+from mmlib.numerics.trees import mapped, tensors
 
 WARM_UP = 3  # calls as they are, after which all tables, plans and workspaces are made
 
@@ -63,25 +64,3 @@ def replayed(
 ) -> Callable[Given, Returned]:
     """The function, `Replayed` where the device can do that."""
     return Replayed(function, generators) if torch.device(device).type == "cuda" else function
-
-
-def mapped(function: Callable[[Tensor], Any], tree: Any) -> Any:
-    """The same tuples, lists, dicts and dataclasses with the function of each tensor in its place."""
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if is_dataclass(tree):
-        return replace(tree, **{name: mapped(function, part) for name, part in vars(tree).items()})  # type: ignore[type-var]
-    if isinstance(tree, dict):
-        return {name: mapped(function, part) for name, part in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(mapped(function, part) for part in tree))
-    if isinstance(tree, list | tuple):
-        return type(tree)(mapped(function, part) for part in tree)
-    return tree
-
-
-def tensors(tree: Any) -> list[Tensor]:
-    """The tensors of `mapped`, in its order."""
-    found: list[Tensor] = []
-    mapped(found.append, tree)
-    return found

@@ -14,6 +14,7 @@ from mmlib.levels.base import Level, Step
 from mmlib.method.agent import Acted, AgentState, MixMatchAgent
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.numerics.replay import replayed
+from mmlib.numerics.trees import mapped
 from mmlib.timing import StageTimer
 
 SEEDS_APART = 10_007  # of two members' draws: more than a run has levels
@@ -91,8 +92,7 @@ class Actor:
         until the second rollout after this one, so that a learner may read one while the next is made.
         """
         buffers = self._next_buffers()
-        cores = {name: state and (state[0].clone(), state[1].clone()) for name, state in self.state.cores.items()}
-        episodes = []
+        cores, episodes = mapped(Tensor.clone, self.state.cores), []
         for t in range(self.unroll):
             self._record(buffers, t)
             acted, step = self.act(weights, timer)
@@ -180,9 +180,7 @@ class Actor:
             else:  # of another kind of device, whose draws these cannot repeat
                 generator.manual_seed(generator.initial_seed() + self.steps)
         self.observation, self.first = saved["observation"].to(self.device), saved["first"].to(self.device)
-        action, reward, cores = saved["state"]
-        cores = {name: s and (s[0].to(self.device), s[1].to(self.device)) for name, s in cores.items()}
-        self.state = AgentState(action.to(self.device), reward.to(self.device), cores)
+        self.state = AgentState(*mapped(lambda x: x.to(self.device), saved["state"]))
         if fresh is not None:  # the level cannot continue its episodes; it has begun new ones
             self.observation = self._here(fresh).clone()
             self.began[:] = self.steps

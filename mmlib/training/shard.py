@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.numerics.threads import cores
+from mmlib.numerics.trees import mapped
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, specification
@@ -201,13 +202,13 @@ class Shard:
             "stopped": stopped,
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
         }
-        return _over_tensors(lambda parts: parts[0].cpu(), [state])
+        return mapped(Tensor.cpu, state)
 
     def load_state_dict(self, whole: dict[str, Any]) -> None:
         """Continues where the `state_dict` of a whole population was taken."""
         saved = cut(whole, self.members, self.config.population)
         stopped = {m - self.members.start: reason for m, reason in whole["stopped"].items() if m in self.members}
-        pending = _over_tensors(lambda parts: parts[0].to(self.config.device), [saved["pending"]])
+        pending = mapped(lambda x: x.to(self.config.device), saved["pending"])
         self.pending = None if pending is None else [Trajectory(**_by_member(fields)) for fields in pending]
         self.learner.load_state_dict({**saved["learner"], "stopped": stopped})
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
@@ -289,22 +290,17 @@ def cut(state: Any, members: range, population: int) -> Any:
         each = len(tensor) // population
         return tensor[members.start * each : members.stop * each]
 
-    return _over_tensors(lambda parts: theirs(parts[0]), [state])
+    return mapped(theirs, state)
 
 
 def join(states: Sequence[Any]) -> Any:
-    """The state of a population from its shards' states, in order: the inverse of `cut`."""
-    return _over_tensors(lambda parts: torch.cat(parts) if parts[0].ndim else parts[0], states)
-
-
-def _over_tensors(function: Callable[[list[Tensor]], Tensor], states: Sequence[Any]) -> Any:
-    """States of one shape in one: `function` of the tensors that stand in one place, the first of what is none."""
+    """The state of a population from its shards' states, in order, the inverse of `cut`; of no tensors the first."""
     first = states[0]
     if isinstance(first, Tensor):
-        return function(list(states))
+        return torch.cat(list(states)) if first.ndim else first
     if isinstance(first, dict):
         names = dict.fromkeys(name for state in states for name in state)  # shards may have keys of their own
-        return {name: _over_tensors(function, [s[name] for s in states if name in s]) for name in names}
+        return {name: join([s[name] for s in states if name in s]) for name in names}
     if isinstance(first, list | tuple):
-        return type(first)(_over_tensors(function, parts) for parts in zip(*states, strict=True))
+        return type(first)(join(parts) for parts in zip(*states, strict=True))
     return first

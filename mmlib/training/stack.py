@@ -55,6 +55,7 @@ def train_together(
     early: dict[Path, Exception] = {}
 
     def go_on(run: Iterator[TrainingLoop]) -> None:
+        """Takes a run to its next pause, or notes how it ended."""
         try:
             going[run] = next(run)
         except StopIteration:

@@ -147,11 +147,8 @@ class MiniLab:
                 match = self._match, *state, self._fight, self._outcome
                 play_ranges(actions, self.action_repeat, *match, which, go_on, self._bounds)
             else:
-                rules, work = (
-                    (self._rules, *state, self._outcome),
-                    (self._maze, self._cells, self._scratch, self._bounds),
-                )
-                advance_ranges(actions, self.action_repeat, *rules, which, go_on, *work)
+                work = self._maze, self._cells, self._scratch, self._bounds
+                advance_ranges(actions, self.action_repeat, self._rules, *state, self._outcome, which, go_on, *work)
             render_ranges(*self._picture(self._frames, self._agents.pose, 0), self._bounds)
 
     def _in_view(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
