@@ -166,3 +166,28 @@ def test_ctrl_c_ends_a_figure_with_checkpoints_and_nobody_is_left(tmp_path):
     for run in learning:
         assert Run(run.directory).state == "stopped" and checkpoint.exists(run.directory)
     assert len(find_runs(tmp_path)) == 2  # the third was not started
+
+
+KERNEL_ENDS_FIRST = """
+import asyncio, sys
+from pathlib import Path
+import nbclient.client, nbformat
+from mmlib.experiments.notebooks import execute
+
+async def poll(client):  # as nbclient does, but 100 times a second
+    while await client.kc.is_alive():
+        await asyncio.sleep(0.01)
+    client.task_poll_for_reply.cancel()
+
+nbclient.client.NotebookClient._async_poll_kernel_alive = poll
+cell = nbformat.v4.new_code_cell("import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)")
+nbformat.write(nbformat.v4.new_notebook(cells=[cell]), sys.argv[1])
+execute(Path(sys.argv[1]), Path(sys.argv[2]), {})
+"""
+
+
+def test_ctrl_c_says_nothing_of_the_cell_that_ends_with_its_kernel(tmp_path):
+    """Whether the kernel's end is noticed before the notebook is left is a matter of chance; here it always is."""
+    command = [sys.executable, "-c", KERNEL_ENDS_FIRST, str(tmp_path / "cell.ipynb"), str(tmp_path / "executed.ipynb")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert "KeyboardInterrupt" in done.stderr and "DeadKernelError" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,9 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
             config=Config(KernelManager={"transport_encryption": "auto"}),  # or the kernel warns about it
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or it complains of its sockets after Ctrl-C
         )
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # or it tells of the cell that ended with its kernel
+        raise
     except PapermillExecutionError as raised:
         error = f"{raised.ename}: {raised.evalue}"
     sign(output)
