@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mmlib.analysis import baselines, claims, conditions, course, premises, stats, sweeps
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
-from mmlib.cli.main import app, read_config
+from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
 from mmlib.figures import claims_plots
 from mmlib.runs.reader import Run
@@ -504,7 +504,7 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     places = [line.split() for line in listed.stdout.splitlines()]
     assert len(places) == 10  # two methods and five seeds
     for _, config, _, elsewhere in places:
-        assert read_config(config).level == LEVEL  # what `mmlib train --config` takes
+        assert [each.level for each in read_configs(config)] == [LEVEL]  # what `mmlib train --config` takes
         assert elsewhere == f"again/{Path(config).parent}"
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
     assert len(pictures) == 2 and all((page.parent / name).stat().st_size > 10_000 for name in pictures)

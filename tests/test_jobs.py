@@ -22,7 +22,7 @@ OVERRIDES = {"agent_steps": 1000, "num_envs": 2, "unroll": 10, "learner_batches"
 WRITE = """
 import json, sys
 from mmlib.runs.writer import RunWriter
-config = json.load(sys.stdin)
+(config,) = json.load(sys.stdin)
 with RunWriter({directory!r}, config | {{"backend_in_force": "minilab"}}) as writer:
     writer.append("timing", [{{"frames": 4000, "seconds": 1.0, "agent_steps_per_second": 500.0, "stages": {{}}}}])
     writer.append("episodes", [{{"frames": 4000, "member": 0, "return": 2.5}}])
@@ -37,7 +37,7 @@ def the_plan(tmp_path):
 
 def pretend(monkeypatch, script):
     """Makes every run the Python program `script(job)`."""
-    monkeypatch.setattr(jobs, "command", lambda job: [sys.executable, "-c", script(job)])
+    monkeypatch.setattr(jobs, "command", lambda made: [sys.executable, "-c", script(made[0])])
 
 
 def write(job):
@@ -130,7 +130,7 @@ from pathlib import Path
 from mmlib.experiments import jobs
 from mmlib.experiments.design import plan
 signal.signal(signal.SIGINT, signal.default_int_handler)
-jobs.command = lambda job: [sys.executable, "-c", sys.argv[2]]
+jobs.command = lambda made: [sys.executable, "-c", sys.argv[2]]
 jobs.run(plan("3", "smoke", settings={settings!r}, results=Path(sys.argv[1]))[:1], 1, poll_seconds=0.05)
 """
 
@@ -170,6 +170,8 @@ def test_children_that_ignore_an_interrupt_are_ended_too(the_plan, monkeypatch):
 def test_bad_numbers_of_jobs_and_directories_are_refused(the_plan, tmp_path):
     with pytest.raises(ValueError, match="jobs is 0; at least 1"):
         jobs.run(the_plan, 0)
+    with pytest.raises(ValueError, match="together is 0; at least 1"):
+        jobs.run(the_plan, 1, together=0)
     (tmp_path / "smoke").write_text("a file where a directory should be")
     with pytest.raises(ResultsError, match="cannot write"):
         jobs.run(the_plan, 1)
@@ -227,5 +229,5 @@ def test_a_child_that_never_reads_its_configuration_is_a_failed_run(the_plan, mo
 
 
 def test_the_command_reads_the_configuration_that_is_sent(the_plan):
-    assert jobs.command(the_plan[0])[-4:] == ["--config", "-", "--directory", str(the_plan[0].directory)]
+    assert jobs.command(the_plan[:1])[-4:] == ["--config", "-", "--directory", str(the_plan[0].directory)]
     assert json.loads(the_plan[0].config.model_dump_json())["agent_steps"] == 1000

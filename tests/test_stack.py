@@ -1,5 +1,6 @@
 """Seeds side by side: each is the run that it would have been alone, whatever happens to the others."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from mmlib import levels
 from mmlib.config import ConfigError, RunConfig, make_config
 from mmlib.errors import DivergedError, ResultsError, Stopped
+from mmlib.experiments import design, jobs
 from mmlib.runs.reader import Run, find_runs
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint, stack
@@ -212,6 +214,35 @@ def test_a_signal_ends_the_command_with_a_checkpoint_of_each(tmp_path):
         assert told(tmp_path / "alone" / run.directory.name) == told(run.directory)
 
 
+@pytest.mark.slow
+def test_a_plan_has_processes_make_seeds_side_by_side(tmp_path):
+    """Five runs in three processes; one, whose directory another run has taken meanwhile, ends alone."""
+    tiny = {"agent_steps": 2000, "num_envs": 4, "unroll": 20, "learner_batches": 2, "log_every": 160}
+    jobs_of = {"results": tmp_path, "settings": tiny, "preset": "smoke"}
+    plan = [*design.plan("3", methods=["small"], seeds=[1, 2, 3], **jobs_of)]
+    plan += design.plan("3", methods=["big756"], seeds=[1, 2], **jobs_of)
+    taken = plan[1].directory
+    taken.mkdir(parents=True)
+    (taken / "config.json").write_text(json.dumps(design.as_recorded(plan[4].config)))
+    outcome = jobs.run(plan, 1, poll_seconds=0.1, together=2)
+    assert [progress.state for progress in outcome] == ["done", "failed", "done", "done", "done"]
+    why = outcome[1].status.reason
+    assert f"mmlib: {taken}: " in why and "big756" in why and why.endswith(f"(see {plan[0].directory / jobs.LOG})")
+    printed = [(job.config.method, job.config.seed) for job in plan if (job.directory / jobs.LOG).exists()]
+    assert printed == [("small", 1), ("small", 3), ("big756", 1)]
+    train(plan[4].config, tmp_path / "alone")
+    assert told(tmp_path / "alone") == told(plan[4].directory)
+
+
+def test_seeds_are_side_by_side_of_themselves_on_a_gpu_alone(monkeypatch):
+    def wanted(**settings):
+        return jobs.default_together([design.Job(config.model_copy(update=settings), "") for config in configs()])
+
+    assert (wanted(), wanted(device="cuda")) == (1, jobs.SIDE_BY_SIDE)
+    monkeypatch.setenv("MMLIB_SHARDS", "auto")
+    assert wanted(device="cuda") == 1
+
+
 def test_what_cannot_be_side_by_side_is_refused_before_any_work(tmp_path):
     one, two, _ = configs()
     for wrong, said in (
@@ -243,3 +274,10 @@ def test_the_command_says_what_it_cannot_do(tmp_path):
     assert "--config needs --directory, where to put the run, and has the seed" in said(
         "--seeds", "1", "--config", "-", "--directory", "x"
     )
+    several = tmp_path / "several"
+    several.write_text(f"[{','.join(config.model_dump_json() for config in configs())}]")
+    assert "--directory is given 2 times for a number of runs of 3" in said(
+        *("--config", str(several), "--directory", "x", "--directory", "y")
+    )
+    several.write_text('[{"method": "mm"}, 3]')
+    assert "is not a JSON object, or a list of such" in said("--config", str(several), "--directory", "x")

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
-    workers: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
+    together: Annotated[
+        int | None, typer.Option(min=1, help="Seeds side by side in a process; else 1, or 8 on a GPU.")
+    ] = None,
     status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
     collect: Annotated[
         Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
@@ -31,36 +34,41 @@ def campaign(
     \b
     Examples:
       mmlib campaign campaigns/step.yaml --workers 2
+      mmlib campaign campaigns/step.yaml --workers 1 --together 8
       mmlib campaign campaigns/step.yaml --status
       mmlib campaign campaigns/step.yaml --collect ../queue/results
     """
     from mmlib.experiments import campaign as campaigns
+
+    with bad_input():
+        wanted = campaigns.read(file)
+        plan = campaigns.plan(wanted, results)
+    refused = 0 if collect is None else _collect(wanted, plan, collect)
+    if collect is None and not status:
+        _make(plan, workers, together)
+    _status(wanted, plan, workers, results)
+    if refused:
+        fail(f"{refused} runs were not collected", code=1)
+
+
+def _make(plan: list[Job], workers: int, together: int | None) -> None:
+    """Makes the runs of a plan that are missing; those that are finished by its end, whatever that is, are packed."""
     from mmlib.experiments import jobs
     from mmlib.experiments.design import finished
     from mmlib.experiments.reports import LineReport
     from mmlib.runs.writer import compress
 
-    with bad_input():
-        wanted = campaigns.read(file)
-        plan = campaigns.plan(wanted, results)
-    if collect is not None:
-        refused = _collect(wanted, plan, collect)
-        _status(wanted, plan, workers, results)
-        if refused:
-            fail(f"{refused} runs were not collected", code=1)
-        return
-    if not status:
-        try:
-            jobs.check(jobs.run(plan, workers, LineReport(workers, seconds=120.0), poll_seconds=5.0))
-        except KeyboardInterrupt:
-            fail("interrupted; the same command goes on from the last checkpoints", code=130)
-        except jobs.RunError as error:
-            fail(str(error), code=1)
-        finally:
-            with bad_input():
-                for job in filter(finished, plan):
-                    compress(job.directory)
-    _status(wanted, plan, workers, results)
+    try:
+        report = LineReport(workers, seconds=120.0)
+        jobs.check(jobs.run(plan, workers, report, poll_seconds=5.0, together=together))
+    except KeyboardInterrupt:
+        fail("interrupted; the same command goes on from the last checkpoints", code=130)
+    except jobs.RunError as error:
+        fail(str(error), code=1)
+    finally:
+        with bad_input():
+            for job in filter(finished, plan):
+                compress(job.directory)
 
 
 def _collect(wanted: Campaign, plan: list[Job], source: Path) -> int:

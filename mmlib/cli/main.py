@@ -96,7 +96,7 @@ def train(
         list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="A config.json (- for standard input) in place of all of the above.")
+        str | None, typer.Option(help="A config.json, or a list of some (- for standard input), instead of the above.")
     ] = None,
 ) -> None:
     """Train a run, or several seeds side by side, or go on from the last checkpoint.
@@ -118,7 +118,7 @@ def train(
         if config is not None:
             if directory is None or seeds is not None:
                 raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
-            runs = [(read_config(config), directory[0])]
+            runs = [(each, directory[0]) for each in read_configs(config)]
         else:
             given = read_settings(settings, device, backend)
             if replay is not None:
@@ -289,8 +289,8 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
     return [[step, alpha] for step, alpha in recorded.knots_for(method)]
 
 
-def read_config(path: str) -> RunConfig:
-    """A configuration from a JSON file (a run's config.json will do) or from standard input ("-")."""
+def read_configs(path: str) -> list[RunConfig]:
+    """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-")."""
     from mmlib.runs.reader import asked_for
     from mmlib.runs.untrusted import parse
     from mmlib.training.fitting import check
@@ -299,6 +299,7 @@ def read_config(path: str) -> RunConfig:
         values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the configuration {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"the configuration {path} is not a JSON object")
-    return check(asked_for(values))
+    several = values if isinstance(values, list) and values else [values]
+    if not all(isinstance(each, dict) for each in several):
+        raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
+    return [check(asked_for(each)) for each in several]

@@ -64,7 +64,8 @@ def make_together(runs: Sequence[Run]) -> None:
     """Trains runs side by side; those that end early have said why by then."""
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport
-    from mmlib.training.stack import check_together, train_together
+    from mmlib.training.fitting import check_together
+    from mmlib.training.stack import train_together
 
     configs, places = zip(*runs, strict=True)
     with bad_input():

@@ -1,8 +1,8 @@
 """Runs of a plan as processes of one thread a stage, a few at a time, watched through their records.
 
-Training never happens in the process that draws: each run is `python -m mmlib train`, goes on from its
-checkpoint, and leaves everything in its own directory, so that a plan can be stopped and started again. A run ends,
-with a checkpoint, when the process that started it has gone.
+Training never happens in the process that draws: each run is made by `python -m mmlib train`, alone or beside others
+that differ in their seed alone, goes on from its checkpoint, and leaves everything in its own directory, so that a plan
+can be stopped and started again. A run ends, with a checkpoint, when the process that started it has gone.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmlib.config import RunConfig
+from mmlib.config import ConfigError, RunConfig
 from mmlib.experiments.design import ExperimentError, Job, finished
 from mmlib.numerics.threads import cores
 from mmlib.runs.owner import check_writable
 from mmlib.runs.status import RunStatus
+from mmlib.training.fitting import check_together
 from mmlib.training.signals import PARENT
 
-LOG = "log.txt"  # what a run printed, beside its records
+LOG = "log.txt"  # what a process printed, beside the records of its first run
+SIDE_BY_SIDE = 8  # runs of one process on a GPU
 GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and its checkpoint
 
 
@@ -36,6 +38,7 @@ class Progress:
     job: Job
     status: RunStatus = field(default_factory=lambda: RunStatus("waiting"))
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    log: Path = field(default=Path(LOG), repr=False)  # of that process
 
     @property
     def name(self) -> str:
@@ -57,45 +60,51 @@ def default_jobs(jobs: Iterable[Job]) -> int:
     return max(1, cores() // max((1 + job.config.lag for job in jobs), default=1))
 
 
+def default_together(jobs: Iterable[Job]) -> int:
+    """How many runs one process makes at most: on a GPU `SIDE_BY_SIDE`, else one; a run over Ray has its own."""
+    on_gpu = any(job.config.device != "cpu" for job in jobs)
+    return SIDE_BY_SIDE if on_gpu and not (os.environ.get("MMLIB_SHARDS") or os.environ.get("MMLIB_RAY")) else 1
+
+
 def run(
-    plan: list[Job], jobs: int | None = None, report: Report | None = None, poll_seconds: float = 1.0
+    plan: list[Job],
+    jobs: int | None = None,
+    report: Report | None = None,
+    poll_seconds: float = 1.0,
+    together: int | None = None,
 ) -> list[Progress]:
-    """Makes the runs of a plan that are not on disk yet, at most `jobs` at once.
+    """Makes the runs of a plan that are not on disk yet, in at most `jobs` processes at once.
 
     A run that fails does not stop the others. An interrupt (Ctrl-C) stops all of them; they go on from their
     checkpoints the next time.
 
     Args:
       plan: from `design.plan`.
-      jobs: runs at once; None means `default_jobs`.
+      jobs: processes at once; None means `default_jobs`.
+      together: runs that differ in their seed alone which one process makes at most, side by side (`training.stack`);
+        None means `default_together`.
       report: called about every `poll_seconds` with the progress of every run, and at the end.
 
     Returns:
       how each run ended: "loaded", "done", or "failed" with its reason.
 
     Raises:
-      ResultsError: a directory cannot be written.  ExperimentError: see `check_elsewhere`.  ValueError: jobs is less
-      than 1.
+      ResultsError: a directory cannot be written.  ExperimentError: see `check_elsewhere`.  ValueError: jobs or
+      together is less than 1.
     """
     everything = [Progress(job, RunStatus("loaded" if finished(job) else "waiting")) for job in plan]
     at_once = default_jobs(plan) if jobs is None else jobs
-    if at_once < 1:
-        raise ValueError(f"jobs is {at_once}; at least 1 run at a time is needed")
+    together = default_together(plan) if together is None else together
+    for name, value in (("jobs", at_once), ("together", together)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}; at least 1 run at a time is needed")
     waiting = [progress for progress in everything if progress.state == "waiting"]
-    for progress in waiting:
-        check_writable(progress.job.directory)
-    for config in {progress.job.config.level: progress.job.config for progress in waiting}.values():
-        check_elsewhere(config)
+    _check_places(progress.job for progress in waiting)
     _tell(report, everything)
     running: list[Progress] = []
     try:
         while waiting or running:
-            while waiting and len(running) < at_once:
-                if (chosen := _next(waiting, running)) is None:
-                    break
-                waiting.remove(chosen)
-                running.append(chosen)
-                _start(chosen)
+            _fill(running, waiting, at_once, together)
             for progress in running:
                 _look(progress)
             running = [progress for progress in running if progress.state == "running"]
@@ -107,11 +116,46 @@ def run(
     return everything
 
 
-def _next(waiting: list[Progress], running: list[Progress]) -> Progress | None:
-    """The first run whose teacher is not being made here; without one, nothing while there is something to wait for."""
+def _check_places(jobs: Iterable[Job]) -> None:
+    """Raises ResultsError or ExperimentError unless processes of their own can make and write these runs."""
+    of_level = {}
+    for job in jobs:
+        check_writable(job.directory)
+        of_level[job.config.level] = job.config
+    for config in of_level.values():
+        check_elsewhere(config)
+
+
+def _fill(running: list[Progress], waiting: list[Progress], at_once: int, together: int) -> None:
+    """Starts what waits and can begin, until so many processes are running."""
+    while len({progress.process for progress in running}) < at_once:
+        if not (chosen := _next(waiting, running, together)):
+            return
+        _start(chosen)
+        running += chosen
+        waiting[:] = [progress for progress in waiting if progress not in chosen]
+
+
+def _next(waiting: list[Progress], running: list[Progress], together: int) -> list[Progress]:
+    """The first run whose teacher is not being made here, and up to so many in all that can be beside it.
+
+    Where every run waits for a teacher: none while there is something to wait for.
+    """
     unfinished = {progress.job.directory for progress in (*waiting, *running)}
     ready = [progress for progress in waiting if progress.job.teacher not in unfinished]
-    return ready[0] if ready else None if running else waiting[0]
+    chosen = ready[:1] or ([] if running else waiting[:1])
+    for other in ready[1:]:
+        if len(chosen) < together and _fit([each.job.config for each in (*chosen, other)]):
+            chosen.append(other)
+    return chosen
+
+
+def _fit(configs: list[RunConfig]) -> bool:
+    """Whether these runs can be side by side."""
+    with contextlib.suppress(ConfigError):
+        check_together(configs)
+        return True
+    return False
 
 
 def _tell(report: Report | None, everything: list[Progress]) -> None:
@@ -150,19 +194,24 @@ def seconds_left(everything: list[Progress], at_once: int) -> float | None:
     return max(slots)
 
 
-def command(job: Job) -> list[str]:
-    """The command that makes a run; it reads the configuration from standard input."""
-    return [sys.executable, "-u", "-m", "mmlib", "train", "--config", "-", "--directory", str(job.directory)]
+def command(jobs: Sequence[Job]) -> list[str]:
+    """The command that makes runs, side by side if there are several; it reads the configurations from its input."""
+    places = [part for job in jobs for part in ("--directory", str(job.directory))]
+    return [sys.executable, "-u", "-m", "mmlib", "train", "--config", "-", *places]
 
 
-def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
-    """Starts a run's process; `detached` from this one, it outlives it. What it prints goes into its `LOG`."""
+def launch(jobs: Sequence[Job], detached: bool = False) -> subprocess.Popen[bytes]:
+    """Starts the process of runs; `detached` from this one, it outlives it.
+
+    What it prints goes into the `LOG` of the first.
+    """
+    first = jobs[0]
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    single = dict.fromkeys(threads, "1") if job.config.device == "cpu" else {}  # one on a GPU has the cores to itself
+    single = dict.fromkeys(threads, "1") if first.config.device == "cpu" else {}  # on a GPU it has the cores to itself
     parent = {PARENT: "" if detached else str(os.getpid())}  # one that is not detached ends with this process
-    with (job.directory / LOG).open("ab") as log:
+    with (first.directory / LOG).open("ab") as log:
         process = subprocess.Popen(
-            command(job),
+            command(jobs),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -171,7 +220,7 @@ def launch(job: Job, detached: bool = False) -> subprocess.Popen[bytes]:
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
-        process.stdin.write(job.config.model_dump_json().encode())
+        process.stdin.write(f"[{','.join(job.config.model_dump_json() for job in jobs)}]".encode())
         process.stdin.close()
     return process
 
@@ -201,36 +250,42 @@ def check_elsewhere(config: RunConfig) -> None:
         )
 
 
-def _start(progress: Progress) -> None:
-    progress.process = launch(progress.job)
-    progress.status = RunStatus("running")
+def _start(chosen: Sequence[Progress]) -> None:
+    process = launch([progress.job for progress in chosen])
+    for progress in chosen:
+        progress.process, progress.log = process, chosen[0].job.directory / LOG
+        progress.status = RunStatus("running")
 
 
 def _look(progress: Progress) -> None:
     """Brings a running run's progress up to date from its process and its records."""
     assert progress.process is not None
     code = progress.process.poll()  # before the records, which are complete once it has ended
-    state, reason = "running" if code is None else "done" if code == 0 else "failed", ""
-    if state == "failed":
-        reason = why_it_ended(progress.job.directory, code or 0)
     now = RunStatus.read(progress.job.directory, progress.job.config)
-    progress.status = replace(now, state=state, reason=reason)
+    if code is None:
+        progress.status = replace(now, state="running", reason="")
+    elif code == 0 or finished(progress.job):
+        progress.status = replace(now, state="done", reason="")
+    else:
+        progress.status = replace(now, state="failed", reason=why_it_ended(progress.log, code, progress.job.directory))
 
 
-def why_it_ended(directory: Path, code: int) -> str:
-    """Why a run's process ended with `code`: the signal, or the last line that it printed."""
+def why_it_ended(log: Path, code: int, directory: Path) -> str:
+    """Why the run in `directory` ended with its process and `code`: the signal, or the last line printed about it."""
     if code < 0:
         name = signal.Signals(-code).name
         return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
-    lines = (directory / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if code == 2:  # it never began: it may be that another process makes this run, and prints into the same file
         lines = [line for line in lines if line.startswith("mmlib: ")] or lines
-    return f"{lines[-1] if lines else f'exit code {code}'} (see {directory / LOG})"
+    elif code == 1:  # it may have ended by itself, beside others
+        lines = [line for line in lines if line.startswith(f"mmlib: {directory}: ")] or lines
+    return f"{lines[-1] if lines else f'exit code {code}'} (see {log})"
 
 
 def _stop(running: list[Progress]) -> None:
     """Ends what is running: asked once, so that it writes a checkpoint, and by force if it does not leave."""
-    processes = [progress.process for progress in running if progress.process is not None]
+    processes = {progress.process for progress in running if progress.process is not None}
     for stop in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
             if process.poll() is None:

@@ -7,7 +7,7 @@ spaces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,6 +18,8 @@ from mmlib.config import ConfigError, RunConfig
 from mmlib.method.losses import TRANSFER_COSTS
 from mmlib.method.methods import MIXINGS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace
+
+OWN = {"seed", "teacher"}  # settings in which runs side by side may differ
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -70,6 +72,26 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSp
     constituents = tuple(replace(c, space=here(c.space)) for c in spec.constituents)
     heads = {name: here(space) for name, space in spec.heads.items()}
     return replace(spec, constituents=constituents, heads=heads)
+
+
+def check_together(configs: Sequence[RunConfig]) -> None:
+    """Raises ConfigError unless runs of these configurations can be trained side by side (`training.stack`)."""
+    first = configs[0]
+    if first.population > 1:
+        raise ConfigError(
+            f"population = {first.population}: seeds side by side are runs of population 1 each; train a population's "
+            "seeds one by one, or divide it with --shards"
+        )
+    if (backend := backend_in_force(first)) != "minilab":
+        raise ConfigError(f"backend {backend} does not train seeds side by side; minilab does: train them one by one")
+    seeds = [config.seed for config in configs]
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {', '.join(map(str, seeds))}: each may be there once")
+    for config in configs[1:]:
+        odd = [n for n in RunConfig.model_fields if n not in OWN and getattr(config, n) != getattr(first, n)]
+        if odd:
+            said = ", ".join(f"{name} ({getattr(first, name)!r} and {getattr(config, name)!r})" for name in odd)
+            raise ConfigError(f"runs side by side differ in their seed alone, not in {said}")
 
 
 def _check_method_and_levels(config: RunConfig) -> None:

@@ -19,14 +19,13 @@ from mmlib.config import ConfigError, RunConfig
 from mmlib.errors import DivergedError, ResultsError, Stopped
 from mmlib.method.learner import Hyperparameters
 from mmlib.training.checkpoint import CheckpointError
-from mmlib.training.fitting import backend_in_force
+from mmlib.training.fitting import check_together
 from mmlib.training.loop import TrainingLoop, iterations
 from mmlib.training.recorder import Report
 from mmlib.training.shard import Outcome, Shard, cut, join, level_seed
 from mmlib.training.signals import StopRequests
 
 ALONE = (CheckpointError, ConfigError, DivergedError, ResultsError, Stopped)  # end one run, and not those beside it
-OWN = {"seed", "teacher"}  # settings in which runs side by side may differ
 
 
 def train_together(
@@ -94,26 +93,6 @@ def _end(going: Iterable[Iterator[TrainingLoop]], error: BaseException) -> None:
     for run in going:
         with suppress(BaseException):
             run.throw(error)  # type: ignore[attr-defined]
-
-
-def check_together(configs: Sequence[RunConfig]) -> None:
-    """Raises ConfigError unless runs of these configurations can be trained side by side; it names what is wrong."""
-    first = configs[0]
-    if first.population > 1:
-        raise ConfigError(
-            f"population = {first.population}: seeds side by side are runs of population 1 each; train a population's "
-            "seeds one by one, or divide it with --shards"
-        )
-    if (backend := backend_in_force(first)) != "minilab":
-        raise ConfigError(f"backend {backend} does not train seeds side by side; minilab does: train them one by one")
-    seeds = [config.seed for config in configs]
-    if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds {', '.join(map(str, seeds))}: each may be there once")
-    for config in configs[1:]:
-        odd = [n for n in RunConfig.model_fields if n not in OWN and getattr(config, n) != getattr(first, n)]
-        if odd:
-            said = ", ".join(f"{name} ({getattr(first, name)!r} and {getattr(config, name)!r})" for name in odd)
-            raise ConfigError(f"runs side by side differ in their seed alone, not in {said}")
 
 
 def _progress(loop: TrainingLoop) -> tuple[int, int]:

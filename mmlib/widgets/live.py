@@ -100,7 +100,7 @@ class Experiment:
         jobs.check_elsewhere(self.config)
         check_writable(self.directory)
         self._stopping, self._before = False, self._written()
-        self._process = jobs.launch(Job(self.config, self.directory), detached=True)
+        self._process = jobs.launch([Job(self.config, self.directory)], detached=True)
         return self
 
     def stop(self) -> None:
@@ -160,7 +160,7 @@ class Experiment:
             return recorded, reason
         if self._stopping or (recorded == "stopped" and code in EXIT_CODES.values()):
             return "stopped", reason
-        return "killed" if code < 0 else "failed", jobs.why_it_ended(self.directory, code)
+        return "killed" if code < 0 else "failed", jobs.why_it_ended(self.directory / jobs.LOG, code, self.directory)
 
 
 def attach(directory: str | Path) -> Experiment:
