@@ -5,6 +5,7 @@ PRESET ?= quick
 ARGS   ?=
 RUN    ?=
 SLOW   ?=
+SEEDS  := $(if $(filter quick,$(PRESET)),$(if $(ARGS),,--seeds 0-5))
 LOWEST := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
 
 BIN     := $(VENV)/bin
@@ -17,8 +18,8 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 	@echo "Variables: PYTHON=$(PYTHON) VENV=$(VENV) PRESET=$(PRESET) ARGS=$(ARGS)"
 
-figure: $(VENV)/.installed ## figure 3, preset quick: trains, executes the notebook, prints where the outputs are
-	$(BIN)/mmlib figure 3 --preset $(PRESET) $(ARGS)
+figure: $(VENV)/.installed ## figure 3, preset quick: trains seed 0, draws it with the five in results/, prints where the outputs are
+	$(BIN)/mmlib figure 3 --preset $(PRESET) $(SEEDS) $(ARGS)
 
 test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some; SLOW=1: whole notebooks, browsers, kills too)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 \
