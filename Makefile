@@ -9,7 +9,8 @@ SEEDS  := $(if $(filter quick,$(PRESET)),$(if $(ARGS),,--seeds 0-5))
 LOWEST := $(addprefix tests/test_,$(addsuffix .py,config gymnasium losses networks optim pbt policies spaces stats vtrace))
 
 BIN     := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# Modules are compiled when they are first imported: most of what torch brings never is.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help figure test lowest lint types docs bench times pictures clean
