@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mmlib.errors import suggestion
+
 LARGEST = 2**53  # of a whole number in a record, as in most readers of JSON
 
 Knot = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0.0, le=1.0)]]
@@ -103,7 +105,7 @@ class RunConfig(BaseModel):
     transfer_normalisation: Literal["trajectories", "steps"] = Field(
         "trajectories", description="what |S| of eq. (1) counts: trajectories of an unroll, or their agent steps"
     )
-    transfer: str | None = Field(None, description="a name of losses.TRANSFER_COSTS or none, in place of the method's")
+    transfer: str | None = Field(None, description="of losses.PAIR_COSTS, mixture_kl or none, in place of the method's")
     stop_gradient: bool | None = Field(None, description="transfer leaves the teacher alone, in place of the method's")
     mixing: str | None = Field(None, description="a name of methods.MIXINGS, in place of the method's")
     teacher: str | None = Field(
@@ -132,6 +134,8 @@ class RunConfig(BaseModel):
         times = [time for time, _ in knots]
         if not knots or any(b <= a for a, b in pairwise(times)):
             raise ValueError("needs at least one [agent steps, alpha] knot, agent steps strictly increasing")
+        if len(knots) > 1 and times[-1] <= 1:
+            raise ValueError("its knots are [agent steps, alpha], not shares of the run")
         return knots
 
     @model_validator(mode="after")
@@ -146,7 +150,8 @@ class RunConfig(BaseModel):
         kernel, stride = self.conv1
         if not 1 <= stride <= kernel <= min(self.width, self.height) // 4:
             raise ValueError(
-                f"conv1 {self.conv1} does not fit {self.width}x{self.height} frames: 1 <= stride <= kernel"
+                f"conv1 {self.conv1} does not fit {self.width}x{self.height} frames: 1 <= stride <= kernel <= "
+                f"{min(self.width, self.height) // 4}, a quarter of the shorter side"
             )
         return self
 
@@ -192,7 +197,11 @@ def sentence(item: Any) -> str:
     """One pydantic error as a sentence that names the field, what was given and what is allowed."""
     message, field = str(item["msg"]).removeprefix("Value error, "), ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
-        return f"unknown setting {field!r}; settings: {', '.join(RunConfig.model_fields)}"
+        part, _, _ = field.rpartition(".")
+        known = [f"pbt.{name}" for name in PBTConfig.model_fields] if part == "pbt" else list(RunConfig.model_fields)
+        return f"unknown setting {field!r}; settings: {', '.join(known)}{suggestion(field, known)}"
+    if item["type"] == "tuple_type":
+        return f"{field} = {item['input']!r}: should be a list, in brackets"
     if item["type"] == "missing":
         return f"setting {field!r} is missing"
     return f"{field} = {item['input']!r}: {message[0].lower()}{message[1:]}" if field else message

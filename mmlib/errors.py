@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
 import sys
+from collections.abc import Iterable
 from functools import cache
 
 ADVICE = "what it recorded is kept, and the same command goes on from its last checkpoint"
@@ -55,3 +57,9 @@ def out_of_memory(error: BaseException) -> bool:
     words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc")
     kinds = (RuntimeError, OSError)
     return isinstance(error, MemoryError) or (isinstance(error, kinds) and any(word in said for word in words))
+
+
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """What was probably meant, to end a sentence with; nothing if no choice is like it."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, teacher_of
+from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, OWN, teacher_of
 from mmlib.analysis import side_by_side
 from mmlib.analysis.conditions import in_force
 from mmlib.config import ConfigError, PBTConfig, make_config
@@ -363,6 +364,23 @@ def test_what_cannot_teach_is_refused_before_any_work(place):
     assert not where.exists()
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"mixing": "expl"}, "unknown mixing 'expl'; choices: explicit"),
+        ({"transfer": "kls"}, "unknown transfer 'kls'; choices: kl"),
+        ({"heads": {"big": METHODS["mm"].heads["big"]}}, "method 'own' has no head 'small'; its heads: big"),
+        ({"constituents": METHODS["mm"].constituents[::-1]}, "no subset of 'small'"),
+        ({"alpha": ((0.5, 0.0), (0.2, 1.0))}, r"alpha .* knots in order"),
+        ({"alpha": ((0.5, 0.0), (1.0, 1.5))}, r"alpha .* knots in order"),
+    ],
+)
+def test_an_entry_that_is_no_agent_is_refused_before_any_work(changed, said, monkeypatch):
+    monkeypatch.setitem(METHODS, "own", replace(METHODS["mm"], **changed))
+    with pytest.raises(ConfigError, match=said):
+        config("own")
+
+
 def test_a_teacher_that_is_missing_or_too_much_is_refused():
     with pytest.raises(
         ConfigError, match=r"method 'kickstart' needs the setting teacher, .* finished run of 'small_teach"
@@ -383,15 +401,15 @@ def test_a_plan_finds_the_teacher_beside_each_run_and_makes_it_first(tmp_path):
     assert plan[0].teacher == plan[2].directory and seen_from(plan[0].directory, "/a/b").as_posix() == "/a/b"
     waiting, order = [jobs.Progress(job) for job in plan], []
     running = []
-    while chosen := jobs._next(waiting, running) if waiting else None:  # everything is started, nothing ends
-        waiting.remove(chosen)
-        running.append(chosen)
-        order.append((chosen.job.config.method, chosen.job.config.seed))
+    while chosen := jobs._next(waiting, running, 1) if waiting else None:  # everything is started, nothing ends
+        waiting.remove(*chosen)
+        running += chosen
+        order += [(each.job.config.method, each.job.config.seed) for each in chosen]
     assert order == [("mm", 1), ("small_teacher", 1), ("mm", 2), ("small_teacher", 2)]
     running = [progress for progress in running if progress.job.config.seed != 2]
-    assert jobs._next(waiting, running).job.config.seed == 2  # its teacher has ended
+    assert [each.job.config.seed for each in jobs._next(waiting, running, 1)] == [2]  # its teacher has ended
     alone = [jobs.Progress(plan[0]._replace(config=plan[0].config.model_copy(update={"teacher": "../seed1"})))]
-    assert jobs._next(alone, []) is alone[0]  # its own teacher: it says itself what is wrong
+    assert jobs._next(alone, [], 1) == alone  # its own teacher: it says itself what is wrong
 
 
 def test_runs_that_differ_in_the_seed_of_their_teacher_are_of_one_condition():
@@ -443,5 +461,5 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
 
 def test_every_alternative_that_is_somebodys_says_whose():
     ours = {"small_teacher", "mm_three_cores"}
-    assert {name for name, spec in METHODS.items() if spec.after} == ALTERNATIVES.keys() - ours
+    assert {name for name, spec in METHODS.items() if spec.after} - OWN.keys() == ALTERNATIVES.keys() - ours
     assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())

@@ -95,7 +95,9 @@ def test_blocks_follow_one_another_and_a_run_named_twice_is_made_once_where_it_c
         ({"blocks": [{**BLOCK, "methods": ["mmm"]}]}, ConfigError, "unknown method 'mmm'"),
         ({"blocks": [{**BLOCK, "levels": ["nowhere"]}]}, ConfigError, "unknown level 'nowhere'"),
         ({"settings": {"lr": 1}}, ConfigError, "unknown setting 'lr'"),
-        ({"arms": {"slow": {"unroll": 0}}}, ConfigError, "unroll = 0"),
+        ({"arms": {"slow": {"unroll": 0}}}, ConfigError, "arm slow, method small: unroll = 0"),
+        ({"blocks": [{**BLOCK, "methods": ["kickstart"]}]}, ExperimentError, "needs a finished run in .*small_teacher"),
+        ({"arms": {"bots": {"level_settings": {"bot_count": 3}}}}, ConfigError, "takes no setting 'bot_count'"),
         ({"arms": {"seeded": {"seed": 3}}}, ExperimentError, "'seed' cannot be overridden"),
     ],
 )
@@ -220,6 +222,18 @@ def test_a_run_resumed_by_other_code_names_both(tmp_path):
     config.write_text(config.read_text().replace(digest(), "0" * 12))
     record(job, "done", 200)
     assert Run(job.directory).config["sources"] == ["0" * 12, digest()]
+    assert f"runs of this campaign were made by {'0' * 12}+{digest()}:" in campaign.other_code(planned(tmp_path))
+
+
+def test_runs_of_other_code_are_warned_of(tmp_path):
+    job = planned(tmp_path)[0]
+    record(job, "done", 100)
+    assert campaign.other_code(planned(tmp_path)) is None
+    config = job.directory / "config.json"
+    config.write_text(config.read_text().replace(digest(), "0" * 12))
+    status = ["campaign", str(written(tmp_path)), "--status", "--results", str(tmp_path / "results")]
+    said = CliRunner().invoke(app, status)
+    assert f"this code is {digest()}, and runs of this campaign were made by {'0' * 12}:" in said.stderr
 
 
 def test_the_digest_is_of_the_code_and_not_of_its_comments(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from mmlib.config import ConfigError
 from mmlib.experiments import design
-from mmlib.experiments.design import ExperimentError, finished, plan
+from mmlib.experiments.design import ExperimentError, configure, finished, plan
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.reader import OtherRun
 from mmlib.runs.writer import RunWriter
@@ -45,8 +45,8 @@ def test_all_levels_and_the_weights_of_the_transfer_cost(tmp_path):
     assert len({job.config.level for job in jobs}) == 4
     assert {job.config.transfer_cost for job in jobs} == {100.0}
     assert {job.config.transfer_cost for job in plan("3", "quick", results=tmp_path)} == {1.0}
-    (one,) = plan("6", "quick", None, ["lstm"], settings={"transfer_cost": 3}, results=tmp_path)
-    assert one.config.transfer_cost == 3.0
+    mixed, plain = plan("6", "quick", None, ["mm_ff_lstm", "lstm"], settings={"transfer_cost": 3}, results=tmp_path)
+    assert (mixed.config.transfer_cost, plain.config.transfer_cost) == (3.0, 100.0)
 
 
 def test_part_of_the_populations_settings_can_be_replaced(tmp_path):
@@ -114,11 +114,44 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
     assert list(tmp_path.iterdir()) == []  # before any work
 
 
+@pytest.mark.parametrize(
+    ("method", "preset", "settings", "why"),
+    [
+        ("small", "quick", {"alpha": [[0, 1.0]]}, "'alpha' plays no part: method 'small' has one policy"),
+        ("small_kl", "quick", {"alpha": [[0, 1.0]]}, "'alpha' plays no part: method 'small_kl' has its own"),
+        ("small", "quick", {"transfer_cost": 7}, "'transfer_cost' plays no part: method 'small' has no transfer"),
+        ("mm", "quick", {"transfer": "none", "transfer_cost": 7}, "method 'mm' has no transfer cost"),
+        ("mm", "population", {"alpha": [[0, 1.0]]}, "adapts it, within pbt.alpha"),
+        ("small", "population", {"entropy_cost": 0.1}, "adapts it, within pbt.entropy_cost"),
+    ],
+)
+def test_a_setting_that_plays_no_part_is_refused(method, preset, settings, why):
+    with pytest.raises(ExperimentError, match=why):
+        configure(PRESETS[preset], "nav_maze_static_02_mini", method, 1, settings)
+
+
+def test_in_a_figure_a_setting_is_of_the_methods_in_which_it_plays_a_part(tmp_path):
+    given = {"alpha": [[0, 0.5]], "transfer_cost": 7}
+    methods = {job.config.method: job.config for job in plan("3", "quick", settings=given, results=tmp_path)}
+    assert (methods["mm"].alpha, methods["mm"].transfer_cost) == (((0, 0.5),), 7.0)
+    assert (methods["small"].alpha, methods["small"].transfer_cost) == (((0, 0.0),), 1.0)
+
+
 def test_a_directory_with_another_configuration_is_refused(tmp_path):
     record(plan("3", "quick", results=tmp_path, settings={"discount": 0.5})[0])
     with pytest.raises(OtherRun, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"):
         plan("3", "quick", results=tmp_path)
     plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
+
+
+def test_a_longer_run_of_a_presets_schedule_says_how_to_go_on(tmp_path):
+    (job,) = plan("3", "quick", None, ["mm"], results=tmp_path)
+    record(job)
+    longer = {"agent_steps": 2 * job.config.agent_steps}
+    with pytest.raises(OtherRun, match="alpha .* to go on for longer, give the alpha that is there"):
+        plan("3", "quick", None, ["mm"], settings=longer, results=tmp_path)
+    (same,) = plan("3", "quick", None, ["mm"], settings=longer | {"alpha": job.config.alpha}, results=tmp_path)
+    assert not finished(same)
 
 
 def test_finished_is_done_and_long_enough(tmp_path):

@@ -73,7 +73,7 @@ def test_mixture_kl_by_enumeration_and_below_eq_1():
     assert got[:, 1].abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("name", losses.TRANSFER_COSTS)
+@pytest.mark.parametrize("name", (*losses.PAIR_COSTS, losses.MIXTURE_COST))
 def test_stop_gradient_leaves_the_teacher_alone(name):
     small, big, p, q = policies()
     weights = torch.tensor([[0.5, 0.5]] * 2, dtype=torch.float64)

@@ -58,7 +58,7 @@ def test_parameters_are_typed_and_explained(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_of_runs_have_the_same_parameters(path):
     assert set(papermill.inspect_notebook(str(path))) == {
-        *("level", "preset", "backend", "methods", "seeds", "results", "output", "jobs", "train", "settings")
+        *("level", "preset", "backend", "methods", "seeds", "results", "output", "jobs", "train", "settings", "name")
     }
 
 

@@ -202,6 +202,12 @@ def test_updates_of_an_unroll_deal_the_environments_out_anew():
     assert len({str(parts) for parts in seen}) > 1
 
 
+def test_an_annealed_learning_rate_is_recorded_as_it_was_in_force(tmp_path):
+    train(config(anneal=True, agent_steps=400, log_every=80, learning_rate=1e-3), tmp_path)
+    rates = Run(tmp_path).metrics()["learning_rate"].tolist()  # of the last iteration, begun 40 agent steps before
+    assert rates == pytest.approx([9e-4, 7e-4, 5e-4, 3e-4, 1e-4])
+
+
 def test_an_annealed_learning_rate_falls_to_nothing():
     before, after = _changes(anneal=True)
     assert any(not torch.equal(before[name], after[name]) for name in before)

@@ -91,4 +91,6 @@ ALTERNATIVES = {
     ),
 }
 
-METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES
+OWN: dict[str, AgentSpec] = {}  # yours, see docs/adding_a_curriculum.md
+
+METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES | OWN

@@ -60,6 +60,8 @@ class Claim:
     def __post_init__(self) -> None:
         if self.relation not in RELATIONS:
             raise ValueError(f"unknown relation {self.relation!r}; relations: {', '.join(RELATIONS)}")
+        if unknown := {self.first, self.second} - {"", *METHODS}:
+            raise ValueError(f"claim {self.number}: unknown method {unknown.pop()!r}; methods: {', '.join(METHODS)}")
 
 
 @dataclass(frozen=True)

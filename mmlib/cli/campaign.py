@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,8 @@ def campaign(
     with bad_input():
         wanted = campaigns.read(file)
         plan = campaigns.plan(wanted, results)
+    if collect is None and (warning := campaigns.other_code(plan)):
+        print(f"mmlib: {warning}", file=sys.stderr)
     refused = 0 if collect is None else _collect(wanted, plan, collect)
     if collect is None and not status:
         _make(plan, workers, together)

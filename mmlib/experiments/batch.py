@@ -86,6 +86,7 @@ def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Ma
     here = [job for job in plan if job.config.level == level]
     parameters = {
         **common,
+        "name": design.figure_named(figure).name,
         "level": level,
         "methods": list(dict.fromkeys(job.config.method for job in here)),
         "seeds": list(dict.fromkeys(job.config.seed for job in here)),

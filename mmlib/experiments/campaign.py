@@ -29,10 +29,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mmlib.config import ConfigError
 from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.owner import FILE as OWNER
 from mmlib.runs.reader import Run, run_directory
+from mmlib.runs.sources import digest
 from mmlib.runs.status import RunStatus
 from mmlib.runs.writer import compress
 
@@ -88,9 +90,15 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
             settings = {**campaign.settings, **choose("arm", arm, campaign.arms)}
             figure = figures.get(arm) if campaign.name == preset.name else None
             where = run_directory(results, campaign.name, arm, level, method, seed)
-            jobs[where] = Job(configure(preset, level, method, seed, settings, figure), where, f"{arm} {level}")
+            try:
+                config = configure(preset, level, method, seed, settings, figure)
+            except ConfigError as error:
+                raise ConfigError(f"arm {arm}, method {method}: {error}") from None
+            jobs[where] = Job(config, where, f"{arm} {level}")
     for job in jobs.values():
         check_free(job)
+        if job.teacher is not None and job.teacher not in jobs and RunStatus.read(job.teacher).state != "done":
+            raise ExperimentError(f"{job.name} needs a finished run in {job.teacher}, which no block makes")
     return list(jobs.values())
 
 
@@ -119,6 +127,15 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
         _copy(other.directory, job.directory)
         collected.append(job)
     return collected, refused
+
+
+def other_code(jobs: Sequence[Job]) -> str | None:
+    """A warning if some of a campaign's runs were made by other code than this; None if none was."""
+    made_by = {_sources(job) for job in jobs if (job.directory / "config.json").exists()}
+    if made_by <= {(now := digest(),)}:
+        return None
+    there = ", ".join(sorted("+".join(one) or "unknown" for one in made_by))
+    return f"this code is {now}, and runs of this campaign were made by {there}: what is compared may not be one method"
 
 
 def _sources(job: Job) -> tuple[str, ...]:

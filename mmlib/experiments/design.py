@@ -6,7 +6,6 @@ missing. Results lie under `<results>/<preset>/<figure>/<level>/`.
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import TIES, RunConfig, make_config
+from mmlib.errors import suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import backend_in_force, check
@@ -50,12 +50,6 @@ def choose(kind: str, name: str, choices: Mapping[str, Value]) -> Value:
     if name not in choices:
         raise ExperimentError(f"unknown {kind} {name!r}; {kind}s: {', '.join(choices)}{suggestion(name, choices)}")
     return choices[name]
-
-
-def suggestion(name: str, choices: Iterable[str]) -> str:
-    """What was probably meant, to end a sentence with; nothing if no choice is like it."""
-    close = difflib.get_close_matches(name, list(choices), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def figure_named(name: str) -> FigureSpec:
@@ -127,10 +121,31 @@ def plan(
 
 
 def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of a figure that concern a method: not all have policies to tie, or a teacher."""
-    single = METHODS[method].single
-    without = {*(TIES if single else ()), *(("teacher",) if teacher_of(METHODS[method]) is None else ())}
-    return {name: value for name, value in (settings or {}).items() if name not in without}
+    """The settings of a figure that concern a method: not all mix, have policies to tie, or a teacher."""
+    given, spec = dict(settings or {}), METHODS[method]
+    without = {*(TIES if spec.single else ()), *(() if teacher_of(spec) else ("teacher",))}
+    without |= {*(() if spec.mixes else ("alpha",)), *(() if _transfers(method, given) else ("transfer_cost",))}
+    return {name: value for name, value in given.items() if name not in without}
+
+
+def _transfers(method: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the loss has a transfer cost, which lambda weighs."""
+    spec = METHODS[method]
+    return not spec.single and (settings.get("transfer") or spec.transfer) != "none"
+
+
+def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
+    """Raises ExperimentError if one of the settings given would be recorded and play no part."""
+    idle = {}
+    if not METHODS[config.method].mixes:
+        idle["alpha"] = f"method {config.method!r} has {'one policy' if METHODS[config.method].single else 'its own'}"
+    if not _transfers(config.method, settings):
+        idle["transfer_cost"] = f"method {config.method!r} has no transfer cost"
+    for name in config.pbt.adapt if config.pbt else ():
+        idle.setdefault(name, "population based training adapts it, within pbt." + name)
+    for name in settings:
+        if name in idle:
+            raise ExperimentError(f"setting {name!r} plays no part: {idle[name]}; leave it")
 
 
 def _levels(figure: FigureSpec, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:
@@ -181,6 +196,7 @@ def configure(
         values["teacher"] = sibling(teacher.method, seed)
     values |= {"level": level, "method": method, "seed": seed}
     config = check(make_config(values))  # checks every setting before the schedule is made from them
+    _check_in_force(config, settings)
     adapted = config.pbt is not None and "alpha" in config.pbt.adapt
     if METHODS[method].mixes and not adapted and "alpha" not in settings:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]

@@ -14,14 +14,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from mmlib.config import sentence
-from mmlib.experiments.design import (
-    ExperimentError,
-    check_read,
-    choose,
-    preset_named,
-    repository_root,
-    suggestion,
-)
+from mmlib.errors import suggestion
+from mmlib.experiments.design import ExperimentError, check_read, choose, preset_named, repository_root
 from mmlib.experiments.notebooks import shortest
 from mmlib.levels import BACKENDS
 
@@ -49,6 +43,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
+    name: str = ""
     preset: str = ""
     level: str = ""
     levels: Names = []

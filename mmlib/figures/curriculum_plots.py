@@ -20,7 +20,6 @@ from mmlib.figures.style import (
     COLUMN,
     GREEN,
     GREY,
-    LINES,
     ORANGE,
     RULE,
     SOLID,
@@ -29,6 +28,7 @@ from mmlib.figures.style import (
     label,
     legend_below,
     sheet,
+    style,
     styled,
 )
 from mmlib.runs.lineage import Trajectory, ancestry, trajectory
@@ -81,7 +81,7 @@ def hyperparameters(run: Run) -> Figure:
     for axes, (name, text) in zip(figure.subplots(1, 3), HYPERPARAMETERS.items()):
         axes.plot(metrics["frames"], metrics[name], ".", ms=1.5, color="#b0b0b0")
         for member in members:
-            _steps(axes, trajectory(run, member, name), end, lw=0.9, color=LINES[run.method][0])
+            _steps(axes, trajectory(run, member, name), end, lw=0.9, color=style(run.method)["color"])
         axes.set_title(text)
         if name == "alpha":
             axes.set_ylim(-0.03, 1.03)
@@ -89,7 +89,7 @@ def hyperparameters(run: Run) -> Figure:
             axes.set_yscale("log")
         frame_axis(axes)
     figure.axes[0].plot([], [], ".", color="#b0b0b0", label="a member at the time")
-    figure.axes[0].plot([], [], lw=0.9, color=LINES[run.method][0], label="history of a final member")
+    figure.axes[0].plot([], [], lw=0.9, color=style(run.method)["color"], label="history of a final member")
     legend_below(figure, figure.axes[0], columns=2)
     return figure
 
@@ -107,7 +107,7 @@ def lineage_graph(run: Run) -> Figure:
         axes.annotate("", (row["frames"], row["member"]), (row["frames"], row["opponent"]), arrowprops=arrow)
     for member in members:
         for part in ancestry(run, member):
-            axes.hlines(part.member, part.start, part.stop, color=LINES[run.method][0], lw=2.0)
+            axes.hlines(part.member, part.start, part.stop, color=style(run.method)["color"], lw=2.0)
     axes.set(ylabel="member", yticks=members, title=f"{label(run.method)}: copies, and what the final members lived")
     axes.invert_yaxis()
     axes.grid(False)

@@ -15,12 +15,12 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
 from mmlib.analysis.evidence import counted
-from mmlib.figures.style import COLUMN, FINE, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
+from mmlib.figures.style import COLUMN, FINE, GREY, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
 from mmlib.runs.reader import Run
 
 DIAGNOSTICS = {
     "entropy": "entropy of the mixture (nats)",
-    "transfer": "transfer cost, (1 − α) KL (nats a step)",
+    "transfer": "transfer cost, without λ (nats a step)",
     "alpha": "α",
     "rho_mean": "V-trace weight, mean",
     "grad_norm": "gradient norm",
@@ -112,6 +112,8 @@ def _draw(
             legend=False,
             ax=axes,
         )
+    else:
+        axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
     for line, drawn in zip(lines, axes.lines):
         drawn.set_label(label(line) + (f" ({seeds[line]})" if seeds else ""))
         drawn.set(marker="o" if np.size(drawn.get_xdata()) == 1 else "", markersize=3)  # a single point makes no line

@@ -66,9 +66,9 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
     conditions = on_disk(results, None, preset, seeds)
     parts = [_head(found), _in_short(found), _premises(conditions)]
-    for number, sentence in SENTENCES.items():
-        own = [finding for finding in found if finding.claim.number.rstrip("abcd") == number]
-        parts.append(_claim(number, sentence, own, path))
+    for number in dict.fromkeys([*SENTENCES, *map(_number, found)]):
+        own = [finding for finding in found if _number(finding) == number]
+        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, path))
     parts += [_controls(conditions), _transfer_costs(path, conditions)]
     if found:
         drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
@@ -155,6 +155,11 @@ def _controls(conditions: Sequence[Condition]) -> str:
     return f"## Where the gain comes from\n\n{text}\n{_markdown(claims.table(decided))}\n"
 
 
+def _number(finding: Finding) -> str:
+    """The claim's, without the letter of its part."""
+    return finding.claim.number.rstrip("abcd")
+
+
 def _decided(finding: Finding) -> bool:
     return finding.verdict != TOO_FEW
 
@@ -178,7 +183,7 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
 
 def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
     """Draws the learning curves of a figure's methods on a level, in one condition."""
-    methods = [name for name in FIGURES[finding.claim.figure].methods if where.of(level, name)]
+    methods = [name for name in FIGURES[finding.claim.figure].known if where.of(level, name)]
     told = zlib.crc32(where.label.encode())  # labels are long
     name = f"figure{finding.claim.figure}_{level.replace('+', '_')}_{told:08x}"
     learned = curves.learning({method: where.of(level, method) for method in methods})

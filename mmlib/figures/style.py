@@ -89,15 +89,16 @@ def sheet(width: float, height: float) -> Figure:
 
 
 def style(method: str) -> dict[str, Any]:
-    """A method's colour and dashes, the same in every figure."""
-    colour, dashes = LINES[method]
+    """A method's colour and dashes, the same in every figure; grey where `LINES` does not have it."""
+    colour, dashes = LINES.get(method, (GREY, SOLID))
     return {"color": colour, "linestyle": dashes}
 
 
 def hues(lines: Sequence[str]) -> dict[str, Any]:
     """`style` of several lines as seaborn takes it."""
-    dashes = {line: "" if LINES[line][1] == SOLID else LINES[line][1][1] for line in lines}
-    return {"palette": {line: LINES[line][0] for line in lines}, "dashes": dashes, "hue_order": lines}
+    looks = {line: style(line) for line in lines}
+    dashes = {line: "" if look["linestyle"] == SOLID else look["linestyle"][1] for line, look in looks.items()}
+    return {"palette": {line: look["color"] for line, look in looks.items()}, "dashes": dashes, "hue_order": lines}
 
 
 def label(method: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from mmlib.errors import say_once
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Step, Unsupported
-from mmlib.levels.table import SPECS
+from mmlib.levels.table import SPECS, check_settings
 
 __all__ = [
     "BACKENDS",
@@ -17,6 +17,7 @@ __all__ = [
     "Step",
     "Unsupported",
     "check",
+    "check_settings",
     "interface",
     "make",
     "resolve_backend",
@@ -111,10 +112,7 @@ def make(
 
         return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, first_env, **settings)
     check(name, chosen)
+    check_settings(name, settings)
     from mmlib.levels.minilab import engine  # late: importing it loads the compiled kernels
 
-    known = ", ".join(engine.SETTINGS)
-    for setting in settings:
-        if setting not in engine.SETTINGS:
-            raise ValueError(f"unknown setting {setting!r} of minilab; settings: {known}")
     return engine.MiniLab(name, num_envs, seed, action_repeat, width, height, first_env=first_env, **settings)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmlib.levels import arenas, layouts
-from mmlib.levels.arenas import Arena
+from mmlib.levels.arenas import MAX_BOTS, Arena
 from mmlib.levels.base import FRAMES_PER_SECOND, LevelInfo
+
+LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
+SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has
 
 
 class MazeRules(NamedTuple):
@@ -138,3 +142,18 @@ _LASERTAG = (
 )
 
 SPECS = {spec.name: spec for spec in _ALL + _LASERTAG}
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for a setting of MiniLab that is none, that this level does not take, or out of its range."""
+    known = [each for each in SETTINGS if SPECS[name].arena is not None or each not in LASERTAG_SETTINGS]
+    for setting, value in settings.items():
+        if setting not in SETTINGS:
+            raise ValueError(f"unknown setting {setting!r} of minilab; settings: {', '.join(SETTINGS)}")
+        if setting not in known and value is not None:
+            raise ValueError(f"{name} takes no setting {setting!r}; settings: {', '.join(known)}")
+    bots, skill = settings.get("bot_count"), settings.get("skill")
+    if bots is not None and (bots != int(bots) or not 0 <= bots <= MAX_BOTS):
+        raise ValueError(f"bot_count is {bots}; it must be a whole number from 0 to {MAX_BOTS}")
+    if skill is not None and not 1 <= skill <= 5:
+        raise ValueError(f"skill is {skill}; it must be from 1 to 5")

@@ -95,6 +95,8 @@ class MixMatchAgent(nn.Module):
 
         self.torsos = nn.ModuleDict({n: torso() for n in _names(c.torso for c in parts)})
         core_names = _names(name for c in parts for name in c.cores)
+        if odd := [name for name in core_names if name.split("/")[0] not in CORES]:
+            raise ValueError(f"unknown kind of core {odd[0]!r}; kinds: {', '.join(CORES)}")
         self.cores = nn.ModuleDict(
             {n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names}
         )

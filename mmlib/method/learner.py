@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class Hyperparameters:
         """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved.
 
         A member's own where population based training adapts them (`PopulationState.hyper`), else
-        the method's alpha, else the run's.
+        the method's alpha, else the run's; learning rates as far annealed as they are by then.
         """
         run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost}
         run["alpha"] = piecewise(config.alpha, agent_steps)
@@ -50,7 +50,8 @@ class Hyperparameters:
             run["alpha"] = piecewise(spec.alpha, agent_steps / config.agent_steps)
         members = [{**run, **own} for own in adapted or [{}] * config.population]
         columns = ([float(member[name]) for member in members] for name in run)
-        return cls(*(torch.tensor(column) for column in columns))
+        rate, *others = (torch.tensor(column) for column in columns)
+        return cls(rate * annealed(config, agent_steps), *others)
 
     def on(self, device: str | torch.device, members: range | None = None) -> Hyperparameters:
         """Those of some members, or of all, on a device."""
@@ -85,10 +86,7 @@ class Learner:
         updates = []
         for part in self._batches():
             batches = [trajectory.environments(part) for trajectory in trajectories]
-            rate = hyper.learning_rate * annealed(self.config, self._agent_steps)
-            updates.append(
-                mapped(Tensor.clone, self._step(batches, replace(hyper, learning_rate=rate)))
-            )
+            updates.append(mapped(Tensor.clone, self._step(batches, hyper)))
             self.updates += 1
         self._note_the_stopped(updates)
         return average([row for _, row in updates])
@@ -179,11 +177,6 @@ class Learner:
         trajectories = self.config.num_envs * len(self.config.levels)
         by_steps = self.config.transfer_normalisation == "steps"
         return trajectories * (self.config.unroll if by_steps else 1)
-
-    @property
-    def _agent_steps(self) -> int:
-        """Agent steps of each member that have been learned from."""
-        return self.updates * self.config.steps_per_iteration // self.config.learner_batches
 
     def _at_steps(self, outputs: Outputs, weights: Tensor, batch: Trajectory) -> Tensor:
         """log pi(a_t|s_t) `[T, P, N]` of policies `[T+1, P, N]`: the last has no action yet."""

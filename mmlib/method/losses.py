@@ -1,9 +1,9 @@
 """The terms of Mix & Match's loss, L = L_RL(theta | pi_mm) + lambda L_mm(theta) (section 3), for
 each member.
 
-Every function takes time-major tensors `[T, P, N]` and returns one number a member, `[P]`. IMPALA's
-terms are summed over time and environments; the transfer cost is eq. (1)'s: summed over time,
-averaged over the trajectories S.
+All take time-major tensors `[T, P, N]`. A cost is one number a step, `[T, P, N]`; a loss is one a
+member, `[P]`. IMPALA's terms are summed over time and environments; the transfer loss is eq. (1)'s:
+summed over time, averaged over the trajectories S.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAIR_COSTS = {
     "masked_kl": masked_kl,  # section 4.1: pi_2 masked to pi_1's support and renormalised
     "cross_entropy": cross_entropy,  # appendix H
 }
-TRANSFER_COSTS = (*PAIR_COSTS, "mixture_kl")  # appendix G: D_KL(pi_mm || pi_2)
+MIXTURE_COST = "mixture_kl"  # appendix G: D_KL(pi_mm || pi_2)
 
 
 def policy_gradient_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
@@ -61,15 +61,15 @@ def transfer_cost(
     which is 1 - alpha for K = 2 (stated choice). Gradients flow into both policies (appendix C).
 
     Args:
-      name: one of TRANSFER_COSTS; "mixture_kl" is D_KL(pi_mm || pi_K), which needs no factor 1 -
-        alpha: it vanishes by itself as alpha goes to 1.
+      name: one of PAIR_COSTS, or MIXTURE_COST: D_KL(pi_mm || pi_K), which needs no factor 1 -
+        alpha, since it vanishes by itself as alpha goes to 1.
       policies: K of batch shape `[T, P, N]`.
       weights: `[P, K]`, of the mixture.
       stop_gradient: hold the teacher (the first of each pair, the mixture) constant: a control, not
         the paper's.
     """
     teachers = [_constant(policy) for policy in policies] if stop_gradient else policies
-    if name == "mixture_kl":
+    if name == MIXTURE_COST:
         return kl_divergence(Mixture(weights[:, None], teachers, validate_args=False), policies[-1])
     before = weights.cumsum(-1)  # mass not yet past constituent i
     pairs = enumerate(zip(teachers, policies[1:], strict=False))

@@ -43,7 +43,7 @@ class AgentSpec:
     label: str
     constituents: tuple[Constituent, ...]
     heads: Mapping[str, ActionSpace]
-    transfer: str = "none"  # a name of losses.TRANSFER_COSTS, or none
+    transfer: str = "none"  # a name of losses.PAIR_COSTS, mixture_kl or none
     transfer_weight: float = 1.0  # lambda: 1 for action spaces, 100 for the rest (appendix C)
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS

@@ -96,6 +96,8 @@ def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = T
     if "agent_steps" in names and (_is_paced(there) or _is_paced(config)):
         paced = "a learning rate that falls to 0 over a run (anneal), or a method's own alpha that moves over it,"
         said.append(f"and {paced} makes another length another run")
+    if "alpha" in names and there.get("agent_steps") != config.get("agent_steps"):
+        said.append("a preset's schedule is in shares of its length: to go on for longer, give the alpha that is there")
     raise OtherRun(
         f"{directory} holds a run of another configuration: {', '.join(said)}; "
         "choose another results directory or delete that run"

@@ -15,9 +15,9 @@ import torch
 from mmlib import levels
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import ConfigError, RunConfig
-from mmlib.method.losses import TRANSFER_COSTS
+from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import MIXINGS, AgentSpec
-from mmlib.spaces import SMALL, ActionSpace
+from mmlib.spaces import SMALL, ActionSpace, embedding
 
 OWN = {"seed", "teacher"}  # settings in which runs side by side may differ
 
@@ -26,6 +26,7 @@ def check(config: RunConfig) -> RunConfig:
     """The configuration, if it can be run here. Raises ConfigError that names the choices."""
     try:
         _check_method_and_levels(config)
+        _check_entry(config.method)
         _check_ties(config)
         _check_teacher(config)
         _check_device(config.device)
@@ -99,6 +100,8 @@ def _check_method_and_levels(config: RunConfig) -> None:
         raise ValueError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
     for name in config.levels:
         fit(config.method, levels.interface(name, backend_in_force(config)).spaces)
+        if backend_in_force(config) == "minilab":
+            levels.check_settings(name, config.level_settings)
     if config.backend == "gymnasium" and len(config.levels) > 1:
         raise ValueError(f"backend gymnasium takes one level a run, not {len(config.levels)}")
     tasks = METHODS[config.method].tasks
@@ -106,13 +109,26 @@ def _check_method_and_levels(config: RunConfig) -> None:
         raise ValueError(f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}")
 
 
+def _check_entry(name: str) -> None:
+    """Whether an entry of `METHODS` is an agent: with its heads, actions that the target has, an alpha that is one."""
+    spec = METHODS[name]
+    for c in spec.constituents:
+        if c.head not in spec.heads:
+            raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
+        embedding(c.space, spec.space)
+    times = [time for time, _ in spec.alpha or ()]
+    if times != sorted(times) or not all(0 <= part <= 1 for knot in spec.alpha or () for part in knot):
+        raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
+
+
 def _check_ties(config: RunConfig) -> None:
-    ties = config.ties
-    if ties and METHODS[config.method].single:
+    ties, entry = config.ties, METHODS[config.method]
+    if ties and entry.single:
         raise ValueError(f"method {config.method!r} has one policy, which nothing ties: leave {', '.join(ties)}")
-    for name, known in (("transfer", (*TRANSFER_COSTS, "none")), ("mixing", tuple(MIXINGS))):
-        if ties.get(name, known[0]) not in known:
-            raise ValueError(f"unknown {name} {ties[name]!r}; choices: {', '.join(known)}")
+    spec = replace(entry, **ties)
+    for name, known in (("transfer", (*PAIR_COSTS, MIXTURE_COST, "none")), ("mixing", tuple(MIXINGS))):
+        if getattr(spec, name) not in known:
+            raise ValueError(f"unknown {name} {getattr(spec, name)!r}; choices: {', '.join(known)}")
 
 
 def _check_teacher(config: RunConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, VERMILLION
+from mmlib.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, style
 from mmlib.method.agent import MixMatchAgent
 from mmlib.training.trained import Subject
 from mmlib.widgets.remix import Bars, Mixed
@@ -64,7 +64,7 @@ def symbols(count: int) -> list[str]:
 
 def colours(count: int, method: str) -> list[str]:
     """Of `symbols`; a single policy has its method's."""
-    return [LINES[method][0]] if count == 1 else [*CONSTITUENT_COLOURS[:count], MIXTURE_COLOUR]
+    return [style(method)["color"]] if count == 1 else [*CONSTITUENT_COLOURS[:count], MIXTURE_COLOUR]
 
 
 def say(text: str) -> str:

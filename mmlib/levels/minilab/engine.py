@@ -11,7 +11,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mmlib.levels.arenas import MAX_BOTS
 from mmlib.levels.base import (
     FRAMES_PER_SECOND,
     Pose,
@@ -31,13 +30,11 @@ from mmlib.levels.minilab.render.lasertag_art import lasertag_art
 from mmlib.levels.minilab.render.mapview import map_image
 from mmlib.levels.minilab.render.textures import load_art
 from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
-from mmlib.levels.table import SPECS, LevelSpec, MazeRules
+from mmlib.levels.table import SPECS, MazeRules, check_settings
 
-LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
 _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
 _ONE_AT_A_TIME = threading.Lock()  # levels that share Numba's threads; not every kind of these could serve two
 _owner: int | None = None  # the process that they are in: one that was forked has none, and may not make any
-SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has
 
 
 class MiniLab:
@@ -91,7 +88,7 @@ class MiniLab:
         self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seeds[0], action_repeat
         self.width, self.height = width, height
         self._spec = SPECS[name]
-        _check_lasertag(self._spec, bot_count, skill)
+        check_settings(name, {"bot_count": bot_count, "skill": skill})
         frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
         self._rules = make_rules(self._spec, seeds, num_envs, frames, staggered, first_env)
         self.episode_frames = self._rules.episode_frames
@@ -325,16 +322,3 @@ def _runs(which: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """The longest ranges in which all are true."""
     edges = np.flatnonzero(np.diff(which.astype(np.int8), prepend=0, append=0))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist())
-
-
-def _check_lasertag(spec: LevelSpec, bot_count: int | None, skill: float | None) -> None:
-    """Raises ValueError for a lasertag setting outside its range, or of a level that takes none."""
-    if spec.arena is None:
-        for setting, value in (("bot_count", bot_count), ("skill", skill)):
-            if value is not None:
-                known = ", ".join(name for name in SETTINGS if name not in LASERTAG_SETTINGS)
-                raise ValueError(f"{spec.name} takes no setting {setting!r}; settings: {known}")
-    if bot_count is not None and (bot_count != int(bot_count) or not 0 <= bot_count <= MAX_BOTS):
-        raise ValueError(f"bot_count is {bot_count}; it must be a whole number from 0 to {MAX_BOTS}")
-    if skill is not None and not 1 <= skill <= 5:
-        raise ValueError(f"skill is {skill}; it must be from 1 to 5")
