@@ -148,7 +148,7 @@ def test_a_longer_run_of_a_presets_schedule_says_how_to_go_on(tmp_path):
     (job,) = plan("3", "quick", None, ["mm"], results=tmp_path)
     record(job)
     longer = {"agent_steps": 2 * job.config.agent_steps}
-    with pytest.raises(OtherRun, match="alpha .* to go on for longer, give the alpha that is there"):
+    with pytest.raises(OtherRun, match=r"alpha .* to go on for longer, give the alpha that is there"):
         plan("3", "quick", None, ["mm"], settings=longer, results=tmp_path)
     (same,) = plan("3", "quick", None, ["mm"], settings=longer | {"alpha": job.config.alpha}, results=tmp_path)
     assert not finished(same)

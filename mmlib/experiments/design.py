@@ -141,8 +141,8 @@ def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
         idle["alpha"] = f"method {config.method!r} has {'one policy' if METHODS[config.method].single else 'its own'}"
     if not _transfers(config.method, settings):
         idle["transfer_cost"] = f"method {config.method!r} has no transfer cost"
-    for name in config.pbt.adapt if config.pbt else ():
-        idle.setdefault(name, "population based training adapts it, within pbt." + name)
+    for adapted in config.pbt.adapt if config.pbt else ():
+        idle.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")
     for name in settings:
         if name in idle:
             raise ExperimentError(f"setting {name!r} plays no part: {idle[name]}; leave it")
