@@ -16,7 +16,7 @@ from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.experiments import design, jobs
 from mmlib.method import losses, pbt
 from mmlib.method.learner import Hyperparameters
-from mmlib.method.mixture import mixture_weights
+from mmlib.method.mixture import mix, mixture_weights
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.method.schedule import piecewise
 from mmlib.runs.reader import OtherRun, Run, check_same_run, seen_from
@@ -130,6 +130,63 @@ def test_fine_tuning_trains_what_acts_and_what_it_shares(method, optimiser):
     if optimiser == "rmsprop":  # Adam's running means move what has no gradient for a while
         assert unchanged(easy, agent) == easy.keys() - shared
     loop.close()
+
+
+def test_net2net_takes_over_with_the_function_that_there_is_and_learns_beyond_it():
+    loop = TrainingLoop(config("net2net", optimiser="adam"))
+    agent = loop.fleet.shard.learner.agent
+    seen = torch.randint(0, 256, (5, 1, 3, 3, 36, 48), dtype=torch.uint8)
+    first = torch.tensor([True, False, False, True, False])[:, None, None].expand(5, 1, 3)
+    past = torch.randint(0, 9, (5, 1, 3)), torch.rand(5, 1, 3), first
+
+    def outputs():
+        return agent.unroll(seen, *past, agent.initial_state(3).cores)
+
+    while loop.agent_steps < 240:
+        loop.iterate()
+    before = outputs()
+    torch.testing.assert_close(before.policies[0].joint_log_probs(), before.policies[1].joint_log_probs())
+    assert torch.equal(*before.values)
+    for _ in range(3):
+        loop.iterate()
+    after = outputs()
+    assert (after.policies[0].joint_log_probs() - after.policies[1].joint_log_probs()).abs().max() > 1e-4
+    loop.close()
+
+
+def test_the_weights_of_a_mixture_have_the_gradient_of_the_advantage_by_hand():
+    """d/dw_i of -sum A log sum_i w_i p_i(a) is -sum A p_i(a) / pi_mm(a)."""
+    weights = torch.tensor([[0.7, 0.3]], dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(4, 1, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    policies = [Factorised(logits, (3, 3)), Factorised(-2 * logits, (3, 3))]
+    action = torch.randint(0, 9, (4, 1, 3), generator=torch.Generator().manual_seed(1))
+    advantage = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 1, 3)
+    loss = losses.policy_gradient_loss(mix(policies, weights).log_prob(action), advantage)
+    (got,) = torch.autograd.grad(loss.sum(), weights)
+    each = torch.stack([p.joint_log_probs().exp().gather(-1, action[..., None])[..., 0] for p in policies], -1)
+    expected = -(advantage[..., None] * each / (each @ weights[0])[..., None]).sum((0, 2))
+    torch.testing.assert_close(got, expected)
+
+
+def test_a_learned_alpha_has_the_policy_gradient_alone():
+    gradients = []
+    for changed in ({}, {"baseline_cost": 7.0, "entropy_cost": 3.0, "transfer_cost": 90.0, "alpha": [[0, 0.9]]}):
+        loop = TrainingLoop(config("mm_learned_alpha", **changed))
+        learner = loop.fleet.shard.learner
+        made, _, _ = loop.fleet.shard._act(torch.tensor([[0.95, 0.05]]))
+        loss, row = learner._loss(made[0], loop.hyper, 0)
+        assert row["alpha"].tolist() == pytest.approx([0.05])
+        gradients.append(torch.autograd.grad(loss.sum(), learner.parameters["alpha"])[0].item())
+        loop.close()
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4) and gradients[0] != 0
+
+
+def test_a_learned_alpha_is_recorded_as_it_was_in_force_and_found_again(place):
+    where = place / "mm_learned_alpha" / "seed1"
+    train(config("mm_learned_alpha", optimiser="adam", learning_rate=0.01, seed=1), where)
+    alphas = Run(where).metrics()["alpha"]
+    assert alphas.iloc[0] == pytest.approx(0.05, abs=0.04) and alphas.nunique() == len(alphas)
+    assert load(where).hyper.alpha.item() == pytest.approx(alphas.iloc[-1], abs=0.1)
 
 
 @pytest.mark.parametrize("method", ["distil", "distil_ff_lstm"])
@@ -309,7 +366,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("lag", [0, 1])
-@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart"])
+@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart", "mm_learned_alpha"])
 def test_resumed_is_as_if_never_interrupted_and_without_the_teachers_run(method, lag, place):
     given = config(method, lag=lag, log_every=40)
     for name in ("seed1", "seed2"):
@@ -460,6 +517,6 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
 
 
 def test_every_alternative_that_is_somebodys_says_whose():
-    ours = {"small_teacher", "mm_three_cores"}
+    ours = {"small_teacher", "mm_three_cores", "mm_learned_alpha"}
     assert {name for name, spec in METHODS.items() if spec.after} - OWN.keys() == ALTERNATIVES.keys() - ours
     assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())

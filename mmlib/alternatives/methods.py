@@ -69,12 +69,25 @@ _FF, _LSTM = _MM_FF_LSTM.constituents
 _FF_AND_LSTM = replace(_FF, cores=(*_FF.cores, *_LSTM.cores))
 
 ALTERNATIVES = {
+    # Alpha climbs the return by itself: d log pi_mm / d alpha times the advantage, with which the weights are trained.
+    "mm_learned_alpha": replace(_MM, label="M&M, α by gradient", learned_alpha=True),
     "finetune": replace(_MM, **_FINETUNE),
     "distil": _apart(_MM, **_DISTIL),
     "kickstart": _apart(_MM, "small_teacher", **_KICKSTART),
     # Small in an agent of Big's space, with Big's last actions as inputs: what a student with Big's can be taught by.
     "small_teacher": replace(_MM, label="Small, as a teacher", transfer="none", alpha=((0.0, 0.0),)),
     "finetune_ff_lstm": replace(_MM_FF_LSTM, **_FINETUNE),
+    # Chen et al. copy a trained network into a larger one that computes the same. FF is trained, then an LSTM is added
+    # to it that says nothing until it learns; Small's nine actions are no product of groups, so that no head of Big
+    # computes Small's policy, and actions have no such entry.
+    "net2net": replace(
+        _MM_FF_LSTM,
+        label="Net2Net (FF → FF+LSTM)",
+        constituents=(_FF, replace(_FF, cores=(*_FF.cores, "silent_lstm"))),
+        transfer="none",
+        alpha=JUMP,
+        after="Chen et al. 2016",
+    ),
     "distil_ff_lstm": _apart(_MM_FF_LSTM, **_DISTIL),
     "kickstart_ff_lstm": _apart(_MM_FF_LSTM, "ff", **_KICKSTART),
     # A chain of three cores, as `mm_three` is one of three action spaces.

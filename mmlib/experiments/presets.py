@@ -67,6 +67,7 @@ _EXPLORE, _HORSESHOE = "explore_object_locations_small", "lt_horseshoe_color"
 _FOUR_LEVELS = (_EXPLORE, "nav_maze_static_01", "nav_maze_static_02", _HORSESHOE)
 _ABLATED = tuple(name for name in CONTROL_METHODS if name not in ("mm_mixture_kl", "mm_cross_entropy"))
 
+_ALTERNATIVES = ("small", "big756", "mm", "finetune", "distil", "small_teacher", "kickstart")
 FIGURES = {
     figure.name: figure
     for figure in (
@@ -87,7 +88,7 @@ FIGURES = {
             methods=("ff", "lstm", "ff_lstm", "mm_ff_lstm", "mm_lstm_lstm"),
             main_methods=("ff", "lstm", "mm_ff_lstm"),
             levels=_FOUR_LEVELS,
-            beside=("mm_three_cores", "finetune_ff_lstm", "distil_ff_lstm", "kickstart_ff_lstm"),
+            beside=("mm_three_cores", "net2net", "finetune_ff_lstm", "distil_ff_lstm", "kickstart_ff_lstm"),
         ),
         FigureSpec(
             name="9",
@@ -114,8 +115,8 @@ FIGURES = {
             title="Alternatives",
             notebook="12_alternatives.ipynb",
             directory="alternatives",
-            methods=("small", "big756", "mm", "mm_three", "finetune", "distil", "small_teacher", "kickstart"),
-            main_methods=("small", "big756", "mm", "finetune", "distil", "small_teacher", "kickstart"),
+            methods=(*_ALTERNATIVES, "mm_three", "mm_learned_alpha"),
+            main_methods=_ALTERNATIVES,
             levels=_FOUR_LEVELS,
         ),
     )

@@ -48,6 +48,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "multitask": (VERMILLION, SOLID),
     "mm_multitask": (GREEN, SOLID),
     f"mm_multitask{ALONE}": (SKY, LONG),
+    "mm_learned_alpha": (GREEN, DOTTED),
     "finetune": (ORANGE, LONG),
     "distil": (PURPLE, LONG),
     "kickstart": (SKY, SHORT),
@@ -56,6 +57,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "distil_ff_lstm": (PURPLE, SHORT),
     "kickstart_ff_lstm": (SKY, SHORT),
     "mm_three_cores": (BLACK, SHORT),
+    "net2net": (BLACK, LONG),
     "distral": (PURPLE, SOLID),
     f"distral{ALONE}": (PURPLE, DOTTED),
 }

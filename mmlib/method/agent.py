@@ -33,6 +33,10 @@ from mmlib.numerics.logspace import Generators, gumbel
 from mmlib.numerics.precision import DTYPES
 from mmlib.spaces import ActionSpace, embedding
 
+# A learned alpha is sigmoid(30 x), from 0.05 on: an optimiser's step for x is made for weights of a
+# network, and some 500 of 3e-4 take alpha from there to 0.8 (stated choice).
+FIRST_ALPHA, ALPHA_GAIN = 0.05, 30.0
+
 
 class AgentState(NamedTuple):
     """What an agent carries from step to step."""
@@ -107,12 +111,19 @@ class MixMatchAgent(nn.Module):
         head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
         self.heads = nn.ModuleDict({n: head(size) for n, size in head_sizes.items()})
         self.baselines = nn.ModuleDict({n: head(1) for n in _names(c.baseline for c in parts)})
+        if spec.learned_alpha:
+            start = torch.full((population, 1), FIRST_ALPHA).logit() / ALPHA_GAIN
+            self.alpha = nn.Parameter(start)
         known = torch.as_tensor(self.space.features)
         self.register_buffer("action_features", known, persistent=False)
         self.spaces = list(dict.fromkeys(c.space for c in parts))
         for k, space in enumerate(self.spaces):  # numbered: a level may name its spaces anyhow
             support = torch.as_tensor(embedding(space, self.space))
             self.register_buffer(f"support_{k}", support, persistent=False)
+
+    def alpha_in_force(self, alpha: Tensor) -> Tensor:
+        """Alpha `[P]`: the agent's own where it learns it, else as it is given."""
+        return torch.sigmoid(ALPHA_GAIN * self.alpha[:, 0]) if self.spec.learned_alpha else alpha
 
     def control_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""

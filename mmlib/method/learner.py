@@ -136,11 +136,13 @@ class Learner:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each member `[P]` on level `task`, and diagnostics."""
         config, spec = self.config, self.agent.spec
-        weights = self.agent.control_weights(hyper.alpha)
+        alpha = self.agent.alpha_in_force(hyper.alpha)
+        weights = self.agent.control_weights(alpha)
         inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
         outputs = self.agent.unroll(*inputs, batch.cores, task)
-        mixture = mix(outputs.policies, weights)  # batch shape (T+1, P, N)
-        values = mix_values(outputs.values, weights)
+        # Where alpha is learned, the policy gradient alone trains it.
+        mixture = mix(outputs.policies, weights.detach())  # batch shape (T+1, P, N)
+        values = mix_values(outputs.values, weights.detach())
         # With small alpha the mixture's value hardly trains V_2; each value may be trained instead.
         trained_values = outputs.values if config.value_targets == "each" else values[None]
 
@@ -162,13 +164,15 @@ class Learner:
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
         if spec.transfer != "none":
-            along = self.agent.mixture_weights(hyper.alpha)
+            along = self.agent.mixture_weights(alpha.detach())
             transfer = losses.transfer_cost(
                 spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient
             )
             cost = losses.transfer_loss(transfer[:-1], self._size_of_s)
             loss = loss + spec.transfer_weight * cost
             terms["transfer"] = transfer[:-1].mean((0, 2))
+        if spec.learned_alpha:
+            terms["alpha"] = alpha  # takes the place of the run's in the records
         return loss, _diagnose(outputs, mixture, trace, values, terms)
 
     @property

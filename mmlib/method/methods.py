@@ -48,6 +48,7 @@ class AgentSpec:
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS
     alpha: Schedule | None = None  # its own, whatever schedule a run has
+    learned_alpha: bool = False  # alpha is a parameter, with the policy gradient of pi_mm alone
     after: str = ""  # the work that it is taken from, where that is another than the paper
 
     @property
@@ -72,7 +73,7 @@ class AgentSpec:
     @property
     def mixes(self) -> bool:
         """Whether a run's alpha plays a part."""
-        return not self.single and self.alpha is None
+        return not self.single and self.alpha is None and not self.learned_alpha
 
 
 # Wiring (a), figure 3: everything is shared but the last linear layers to policy and value.

@@ -179,7 +179,20 @@ class LSTM(nn.Module):
         return outputs, (hidden, cell)
 
 
-CORES = {"lstm": LSTM, "feed_forward": FeedForward}
+class SilentLSTM(LSTM):
+    """An LSTM whose outputs are zero until it learns: its candidates' weights begin at zero.
+
+    Added to another core it leaves an agent's function as it is (Net2Net, Chen et al. 2016).
+    """
+
+    def __init__(self, population: int, inputs: int, dtype: torch.dtype = torch.float32):
+        super().__init__(population, inputs, dtype)
+        with torch.no_grad():
+            for weight in (self.input.weight, self.recurrent):
+                weight[..., 3 * FEATURES :] = 0.0
+
+
+CORES = {"lstm": LSTM, "feed_forward": FeedForward, "silent_lstm": SilentLSTM}
 
 
 def flatten_time(x: Tensor) -> Tensor:

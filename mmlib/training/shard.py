@@ -115,7 +115,8 @@ class Shard:
     def iterate(self, hyper: Hyperparameters) -> Outcome:
         """One unroll of every environment and the updates that fall into it, with the population's `hyper` `[P]`."""
         hyper = hyper.on(self.config.device, self.members)
-        weights = self.learner.agent.control_weights(hyper.alpha)
+        agent = self.learner.agent
+        weights = agent.control_weights(agent.alpha_in_force(hyper.alpha).detach())
         if self._thread is None:
             made, episodes, evaluations = self._act(weights)
             diagnostics = [self._learn(made, hyper)]

@@ -80,6 +80,7 @@ def load(directory: Path, name: str | None = None) -> Trained:
         last = max(0, steps - config.steps_per_iteration)  # where the last iteration began
         hyper = Hyperparameters.in_force(config, agent.spec, last, adapted)
         hyper.alpha.expand(config.population)  # as many as there are members
+        hyper.alpha = agent.alpha_in_force(hyper.alpha).detach()
     except checkpoint.WRONG_SHAPE as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise checkpoint.CheckpointError(
