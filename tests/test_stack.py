@@ -21,6 +21,7 @@ from mmlib.experiments import design, jobs
 from mmlib.runs.reader import Run, find_runs
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint, stack
+from mmlib.training.fitting import as_recorded
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.signals import PARENT
 from mmlib.training.stack import train_together
@@ -224,7 +225,7 @@ def test_a_plan_has_processes_make_seeds_side_by_side(tmp_path):
     plan += design.plan("3", methods=["big756"], seeds=[1, 2], **jobs_of)
     taken = plan[1].directory
     taken.mkdir(parents=True)
-    (taken / "config.json").write_text(json.dumps(design.as_recorded(plan[4].config)))
+    (taken / "config.json").write_text(json.dumps(as_recorded(plan[4].config)))
     outcome = jobs.run(plan, 1, poll_seconds=0.1, together=2)
     assert [progress.state for progress in outcome] == ["done", "failed", "done", "done", "done"]
     why = outcome[1].status.reason

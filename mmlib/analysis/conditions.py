@@ -18,8 +18,9 @@ from typing import Any
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import TIES
-from mmlib.experiments.design import Job, as_recorded, figure_named, plan, preset_named
+from mmlib.experiments.design import Job, figure_named, plan, preset_named
 from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
+from mmlib.training.fitting import as_recorded
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
 OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})

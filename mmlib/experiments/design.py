@@ -17,7 +17,7 @@ from mmlib.config import TIES, RunConfig, make_config
 from mmlib.errors import suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
-from mmlib.training.fitting import backend_in_force, check
+from mmlib.training.fitting import as_recorded, check
 
 
 class ExperimentError(ValueError):
@@ -215,11 +215,6 @@ def finished(job: Job) -> bool:
         return False
     run = Run(job.directory)
     return run.done and run.config.get("agent_steps", 0) >= job.config.agent_steps
-
-
-def as_recorded(config: RunConfig) -> dict[str, Any]:
-    """The configuration as a run made here would record it."""
-    return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
 
 
 def describe(jobs: Iterable[Job]) -> str:

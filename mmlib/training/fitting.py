@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -38,6 +39,11 @@ def check(config: RunConfig) -> RunConfig:
 def backend_in_force(config: RunConfig) -> str:
     """The backend of all its levels, "auto" resolved for this machine. Raises ValueError."""
     return levels.resolve_backend(config.backend, *config.levels)
+
+
+def as_recorded(config: RunConfig) -> dict[str, Any]:
+    """The configuration as a run made here would record it."""
+    return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
 
 
 def specification(config: RunConfig) -> AgentSpec:

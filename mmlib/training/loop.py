@@ -21,7 +21,7 @@ from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint, teacher
-from mmlib.training.fitting import backend_in_force, check, specification
+from mmlib.training.fitting import as_recorded, check, specification
 from mmlib.training.fleet import Fleet, InProcess, ShardDied
 from mmlib.training.recorder import Iteration, Progress, Recorder, Report
 from mmlib.training.shard import Outcome, join, seeds
@@ -66,7 +66,7 @@ def iterations(
     make_fleet: Callable[[RunConfig], Fleet] = InProcess,
 ) -> Iterator[TrainingLoop]:
     """What `train` does, with a pause before each iteration."""
-    resolved = {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(check(config))}
+    resolved = as_recorded(check(config))
     check_resumable(config, directory)
     taught = {} if checkpoint.exists(directory) else teacher.weights(config, directory)
     with RunWriter(directory, resolved) as writer:
