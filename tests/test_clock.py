@@ -22,6 +22,7 @@ from mmlib.runs.reader import Run
 from mmlib.runs.records import read_rows
 from mmlib.runs.writer import RunWriter
 from mmlib.training.loop import train
+from tools.clock import check
 
 ROOT = Path(__file__).parent.parent
 MINI = "explore_object_locations_small_mini"
@@ -125,13 +126,13 @@ def test_whatever_the_settings_the_records_keep_the_rule(tmp_path, pbt_settings,
     method = "mm" if level == MINI else "mm_multitask"
     config = small(pbt=pbt_settings, unroll=unroll, evaluation_envs=evaluation_envs, level=level, method=method)
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
-    assert clock.check(simulate(config, tmp_path / "run", seed=seed)) == []
+    assert check(simulate(config, tmp_path / "run", seed=seed)) == []
 
 
 @pytest.mark.parametrize("rule", [the_old_rule, stale_window, changes_nothing_but_begins_anew])
 def test_another_rule_is_noticed(tmp_path, rule):
     assert len(read_rows(simulate(small(), tmp_path / "right").directory, "decisions")) > 30
-    wrong = clock.check(simulate(small(), tmp_path / "wrong", rule))
+    wrong = check(simulate(small(), tmp_path / "wrong", rule))
     assert len(wrong) > 5 and all(line.startswith("decision ") for line in wrong)
     if rule is the_old_rule:
         assert any("make ready" in line for line in wrong) and any("was not full" in line for line in wrong)
@@ -151,7 +152,7 @@ def test_a_false_log_is_noticed(tmp_path, column, value, said):
     rows = read_rows(tmp_path, "decisions")
     rows[-1][column] = value
     (tmp_path / "decisions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    wrong = clock.check(run)
+    wrong = check(run)
     assert len(wrong) == 1 and said in wrong[0] and wrong[0].startswith(f"decision {len(rows)} ")
 
 
@@ -168,7 +169,7 @@ def test_expected_ticks_are_those_of_a_simulated_clock(tmp_path, preset, figure,
     assert len(rows) / members == pytest.approx(ticks.decisions, rel=0.12)
     assert sum(row["p"] is not None for row in rows) / members == pytest.approx(ticks.compared, rel=0.15)
     assert sum(row["explored"] for row in rows) / members == pytest.approx(ticks.perturbations, rel=0.15)
-    assert clock.check(run) == []
+    assert check(run) == []
 
 
 def test_the_papers_clock():
@@ -186,7 +187,7 @@ def test_a_real_population_keeps_the_rule(tmp_path, lag, evaluation_envs):
     settings |= {"evaluation_envs": evaluation_envs, "level_settings": {"episode_seconds": 2}, "agent_steps": 2400}
     train(small(**settings, pbt={"ready": 8, "window": 4, "p_value": 0.5}), tmp_path)
     run = Run(tmp_path)
-    assert clock.check(run) == []
+    assert check(run) == []
     rows, episodes = read_rows(tmp_path, "decisions"), read_rows(tmp_path, "episodes")
     compared = [row for row in rows if row["p"] is not None]
     assert any(row["copied"] for row in compared) and any(row["changed"] for row in compared)
@@ -202,13 +203,13 @@ def test_runs_without_the_columns_are_readable_and_not_checked(tmp_path):
         old = Run(path.parent)
         assert len(old.decisions()) > 100 and "changed" not in read_rows(path.parent, "decisions")[0]
         with pytest.raises(ResultsError, match="an older version wrote it"):
-            clock.check(old)
+            check(old)
         break
     else:
         raise AssertionError("no committed population")
     RunWriter(tmp_path, {**old.config, "pbt": None}).close()
     with pytest.raises(ResultsError, match="without population based training"):
-        clock.check(Run(tmp_path))
+        check(Run(tmp_path))
     assert math.isfinite(old.episodes()["return"].mean())
 
 
