@@ -16,13 +16,11 @@ import psutil
 from mmlib import caches
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
-KERNELS = re.compile(r"kernels-[0-9a-f]{16}")  # named after their sources
 
 
 def examine(results: str | Path = "results") -> dict[str, Any]:
     """Everything that `mmlib doctor` reports, as JSON types; sizes in bytes. Nothing is changed."""
     from mmlib import __version__
-    from mmlib.levels import dmlab
     from mmlib.numerics.threads import cores
 
     return {
@@ -35,8 +33,7 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
         "gpus": gpus(),
         "bfloat16": bfloat16(),
         "backends": backends(),
-        "kernel_caches": kernel_caches(),
-        "map_cache": _place(dmlab.cache_directory()),
+        "caches": _place(caches.directory()),
         "results": {**_place(Path(results)), "runs": sum(1 for _ in Path(results).rglob("config.json"))},
         "jupyterlab": shutil.which("jupyter-lab", path=_programs()),
         "browser": next((found for name in BROWSERS if (found := shutil.which(name))), None),
@@ -48,10 +45,7 @@ def report(facts: dict[str, Any]) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
     bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
-    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
-    current = [cache for cache in facts["kernel_caches"] if cache["current"]]
     found = facts["results"]
-    kernels = ", ".join(f"{size(cache['bytes'])} in {cache['path']}" for cache in current) or "none yet"
     return [
         ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
         ("packages", packages),
@@ -60,9 +54,7 @@ def report(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("GPU", gpus),
         ("bfloat16", bfloat16),
         *((f"backend {name}", text) for name, text in facts["backends"].items()),
-        ("compiled kernels", kernels),
-        ("old kernels", f"{len(old)}, {size(sum(cache['bytes'] for cache in old))}"),
-        ("compiled maps", f"{size(facts['map_cache']['bytes'])} in {facts['map_cache']['path']}"),
+        ("caches", f"{size(facts['caches']['bytes'])} in {facts['caches']['path']}"),
         ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
         ("JupyterLab", facts["jupyterlab"] or "not found"),
         ("browser", facts["browser"] or "not found"),
@@ -80,10 +72,6 @@ def advice(facts: dict[str, Any]) -> list[str]:
         said.append("no browser was found: the tests in a real browser are skipped (Debian: apt install chromium)")
     if not facts["bfloat16"]["cpu"] and not facts["bfloat16"]["gpu"]:
         said.append("this processor has no bfloat16: it is computed in float32, a little slower than float32 itself")
-    old = [cache for cache in facts["kernel_caches"] if not cache["current"]]
-    if old:
-        total = size(sum(cache["bytes"] for cache in old))
-        said.append(f"{len(old)} old kernel caches take {total}: mmlib doctor --clean-caches removes them")
     return said
 
 
@@ -125,28 +113,6 @@ def backends() -> dict[str, str]:
 
     lab = (dmlab_found.problem() or "found") if dmlab_found.installed() else "not installed (docs/dmlab.md)"
     return {"minilab": f"{len(LEVELS)} levels", "dmlab": lab, "gymnasium": "found"}  # which mmlib asks for
-
-
-def kernel_caches() -> list[dict[str, Any]]:
-    """Directories of compiled kernels: of these sources ("current") and of older ones."""
-    from mmlib.numerics import kernels
-
-    current = kernels.directory()
-    parents = dict.fromkeys((current.parent, caches.directory()))
-    found = [path for parent in parents for path in sorted(parent.iterdir())]
-    return [
-        {**_place(path), "current": path == current}
-        for path in found
-        if path.is_dir() and not path.is_symlink() and KERNELS.fullmatch(path.name)
-    ]
-
-
-def clean() -> list[dict[str, Any]]:
-    """Removes the kernel caches of older sources; returns them. The current one stays."""
-    old = [cache for cache in kernel_caches() if not cache["current"]]
-    for cache in old:
-        shutil.rmtree(cache["path"])
-    return old
 
 
 def _place(directory: Path) -> dict[str, Any]:

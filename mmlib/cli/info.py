@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from mmlib.cli.common import AsJson, Results, print_json, print_table
 
@@ -86,32 +84,22 @@ def presets(as_json: AsJson = False) -> None:
     print_table(tuple(ticks[0]), [[str(cell) for cell in row.values()] for row in ticks])
 
 
-def doctor(
-    clean_caches: Annotated[
-        bool, typer.Option("--clean-caches", help="Remove compiled kernels of older sources first.")
-    ] = False,
-    results: Results = Path("results"),
-    as_json: AsJson = False,
-) -> None:
+def doctor(results: Results = Path("results"), as_json: AsJson = False) -> None:
     """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
 
-    Old kernels are left behind when the engine's sources change; nothing that is in use is removed.
+    The caches (compiled kernels, those of older sources too, and maps) may be deleted at any time: they are made again.
 
     \b
     Examples:
       mmlib doctor
       mmlib doctor --json
-      mmlib doctor --clean-caches
     """
     from mmlib.cli import doctor as examination
 
-    removed = examination.clean() if clean_caches else []
     facts = examination.examine(results)
     if as_json:
-        print_json({**facts, "advice": examination.advice(facts), "removed": removed})
+        print_json({**facts, "advice": examination.advice(facts)})
         return
-    for cache in removed:
-        print(f"removed {cache['path']}, {examination.size(cache['bytes'])}")
     print_table(None, examination.report(facts))
     for sentence in examination.advice(facts):
         print(f"- {sentence}")
