@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -72,43 +71,16 @@ class _Cache(FunctionCache):
             found = super().load_overload(signature, target)
         except Exception as error:  # whatever unpickling an emptied, a cut or somebody else's file raises
             say_once(f"compiled kernels in {_directory()} are damaged and made again ({error or type(error).__name__})")
-            found = None
             with suppress(OSError):
                 self.flush()
+            return None
         if found is None:
-            _notice.begin()
+            say_once("compiling the engine's kernels, once on this machine (up to a minute) …")
         return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keeps a compiled kernel, if the disk takes it."""
-        _notice.end()
         try:
             super().save_overload(signature, compiled)
         except OSError as error:
             say_once(f"compiled kernels cannot be kept in {_directory()} ({error.strerror or error})")
-
-
-class _Notice:
-    """Says so, once, while kernels are compiled for longer than a moment. Numba compiles in one thread at a time."""
-
-    PAUSE = 2.0  # seconds
-
-    def __init__(self) -> None:
-        self._depth = 0  # compiling one compiles those that it calls
-        self._timer = threading.Timer(0.0, lambda: None)
-
-    def begin(self) -> None:
-        self._depth += 1
-        if self._depth == 1:
-            said = "compiling the engine's kernels, once on this machine (up to a minute) …"
-            self._timer = threading.Timer(self.PAUSE, say_once, [said])
-            self._timer.daemon = True
-            self._timer.start()
-
-    def end(self) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._timer.cancel()
-
-
-_notice = _Notice()
