@@ -23,7 +23,7 @@ from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint, teacher
 from mmlib.training.fitting import as_recorded, check, specification
 from mmlib.training.fleet import Fleet, InProcess, ShardDied
-from mmlib.training.recorder import Iteration, Progress, Recorder, Report
+from mmlib.training.recorder import Recorder, Report
 from mmlib.training.shard import Outcome, join, seeds
 from mmlib.training.signals import StopRequests
 
@@ -100,7 +100,8 @@ def _run(loop: TrainingLoop, record: Recorder, writer: RunWriter, requests: Stop
         yield loop
         record.add(loop.iterate(), loop.agent_steps)
         if record.due(loop.agent_steps):
-            record.write(loop.progress())
+            record.write(loop.agent_steps, loop.updates, loop.hyper, loop.seconds)
+            loop.seconds = {}
         stopping = requests.received is not None  # asked once: the checkpoint and the end belong together
         ending = stopping or loop.agent_steps >= config.agent_steps
         if ending or loop.passed(config.checkpoint_every):
@@ -183,7 +184,7 @@ class TrainingLoop:
         self.steps = self.updates = 0  # agent steps of each environment; updates
         self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
         self.hyper = self._hyperparameters(0)
-        self.seconds: dict[str, float] = {}  # by stage, since they were asked for
+        self.seconds: dict[str, float] = {}  # by stage, since the last row of metrics
 
     @property
     def agent_steps(self) -> int:
@@ -196,17 +197,12 @@ class TrainingLoop:
         stopped = {str(member): _said(member, reason) for member, reason in self.stopped.items()}
         return {"stopped_members": stopped} if stopped else {}
 
-    def progress(self) -> Progress:
-        """Where it is; the seconds of its stages begin again."""
-        seconds, self.seconds = self.seconds, {}
-        return Progress(self.agent_steps, self.updates, self.hyper, seconds)
-
     def passed(self, interval: int) -> bool:
         """Whether the last iteration reached or passed a multiple of `interval` agent steps."""
         before = self.agent_steps - self.config.steps_per_iteration
         return self.agent_steps // interval > before // interval
 
-    def iterate(self) -> Iteration:
+    def iterate(self) -> Outcome:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
         start = self.agent_steps
         self.hyper = self._hyperparameters(start)
@@ -216,7 +212,8 @@ class TrainingLoop:
             pbt.observe(self.population, self.config.pbt, made.episodes, compared)
         if self.config.lag and (self.agent_steps >= self.config.agent_steps or self._ready()):
             made.diagnostics += self._merged(self.fleet.everyone("drain", self.hyper)).diagnostics
-        return Iteration(made.actions, made.episodes, made.evaluations, made.diagnostics, self._decide(start))
+        made.decisions = self._decide(start)
+        return made
 
     def _merged(self, parts: list[Outcome]) -> Outcome:
         """The outcomes of all shards as one of the population; raises DivergedError if no member is left."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,32 +13,12 @@ from torch import Tensor
 
 from mmlib.config import RunConfig
 from mmlib.method.learner import Hyperparameters, average
-from mmlib.method.pbt import Decision
 from mmlib.method.trajectory import Episode
 from mmlib.runs.writer import RunWriter
 from mmlib.training.fitting import specification
+from mmlib.training.shard import Outcome
 
 Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What one iteration of the loop brought."""
-
-    actions: np.ndarray  # int64 [P, A], how often each joint action was taken
-    episodes: list[Episode]
-    evaluations: list[Episode]  # of the target alone
-    diagnostics: list[dict[str, Tensor]]  # of each unroll learned from
-    decisions: list[Decision]
-
-
-class Progress(NamedTuple):
-    """Where the loop is when a row is written."""
-
-    agent_steps: int  # of each member
-    updates: int
-    hyper: Hyperparameters
-    seconds: dict[str, float]  # by stage, since the row before
 
 
 class Recorder:
@@ -57,8 +36,8 @@ class Recorder:
         self.counts = np.zeros((self.config.population, len(self.features)), dtype=np.int64)
         self.returns: list[list[float]] = [[] for _ in range(self.config.population)]
 
-    def add(self, outcome: Iteration, agent_steps: int) -> None:
-        """Takes an iteration's outcome; episodes and decisions are written at once."""
+    def add(self, outcome: Outcome, agent_steps: int) -> None:
+        """Takes what an iteration of the loop brought; episodes and decisions are written at once."""
         self.diagnostics += outcome.diagnostics
         self.counts += outcome.actions
         for e in outcome.episodes:
@@ -90,30 +69,36 @@ class Recorder:
         every = self.config.log_every
         return agent_steps // every > self.written // every or agent_steps >= self.config.agent_steps
 
-    def write(self, progress: Progress) -> None:
-        """Writes a row of metrics a member and a row of timing."""
+    def write(self, agent_steps: int, updates: int, hyper: Hyperparameters, seconds: dict[str, float]) -> None:
+        """Writes a row of metrics a member and a row of timing.
+
+        Args:
+          agent_steps: of each member so far.
+          updates: so far.
+          hyper: those in force, `[P]`.
+          seconds: by stage, since the row before.
+        """
         now = time.monotonic()
         means = average(self.diagnostics)
         common = {
-            "frames": progress.agent_steps * self.config.action_repeat,
-            "agent_steps": progress.agent_steps,
-            "updates": progress.updates,
+            "frames": agent_steps * self.config.action_repeat,
+            "agent_steps": agent_steps,
+            "updates": updates,
         }
         for p, returns in enumerate(self.returns):
-            hyper = {name: float(f"{float(value[p]):.6g}") for name, value in vars(progress.hyper).items()}
+            own = {name: float(f"{float(value[p]):.6g}") for name, value in vars(hyper).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
             marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
             self.writer.append(
                 "metrics",
                 [
-                    {**common, "member": p, **hyper}
+                    {**common, "member": p, **own}
                     | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
                     | row
                     | {"action_marginals": [round(float(x), 5) for x in marginals]}
                 ],
             )
-        steps = (progress.agent_steps - max(self.written, self.resumed)) * self.config.population
-        seconds = {name: round(value, 3) for name, value in progress.seconds.items()}
+        steps = (agent_steps - max(self.written, self.resumed)) * self.config.population
         timing = {
             "frames": common["frames"],
             "seconds": round(now - self.started, 2),
@@ -122,7 +107,7 @@ class Recorder:
         }
         self.writer.append("timing", [timing])
         self._tell(timing)
-        self.written, self.last = progress.agent_steps, now
+        self.written, self.last = agent_steps, now
         self._clear()
 
     def _tell(self, timing: dict[str, Any]) -> None:

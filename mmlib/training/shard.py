@@ -24,6 +24,7 @@ from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
+from mmlib.method.pbt import Decision
 from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.numerics.threads import cores
 from mmlib.numerics.trees import mapped
@@ -34,7 +35,7 @@ from mmlib.training.fitting import backend_in_force, specification
 
 @dataclass
 class Outcome:
-    """What a shard brought since the call before; members have their numbers in the population."""
+    """What a shard, or all of a loop's, brought since the call before; members have their numbers in the population."""
 
     actions: np.ndarray  # int64 [n, A], how often each joint action was taken
     steps: int  # agent steps of each environment so far
@@ -44,6 +45,7 @@ class Outcome:
     stopped: dict[int, str]  # members whose loss was not finite, and the reason
     episodes: list[Episode] = field(default_factory=list)
     evaluations: list[Episode] = field(default_factory=list)  # of the target alone
+    decisions: list[Decision] = field(default_factory=list)  # the loop's; a shard makes none
 
 
 class Shard:
