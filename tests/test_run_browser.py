@@ -114,11 +114,19 @@ def test_filters(root):
     assert chosen("nothing like it") == [] and len(chosen("")) == 8
 
 
-def test_differences_of_two_runs(root):
-    one, two = (Run(root / "quick" / "figure3" / LEVEL / "mm" / f"seed{seed}") for seed in (1, 2))
-    table = run_table.differences(one, two).set_index("setting")
-    assert set(table.index) == {"seed", "population", "pbt", "entropy_cost"}
-    assert (table["first"]["entropy_cost"], table["second"]["entropy_cost"]) == (0.003, 0.5)
+def test_settings_of_one_run_and_those_in_which_several_differ(root):
+    place = root / "quick" / "figure3" / LEVEL
+    write(place / "mm" / "seed4", seed=4, agent_steps=2000)
+    one, two, small, longer = (Run(place / name) for name in ("mm/seed1", "mm/seed2", "small/seed1", "mm/seed4"))
+    table = run_table.settings([one, two]).set_index("setting")
+    assert list(table.index) == ["entropy_cost", "pbt", "population", "seed"]
+    assert table.loc["entropy_cost"].to_dict() == {str(one.directory): 0.003, str(two.directory): 0.5}
+    table = run_table.settings([two, small, longer]).set_index("setting")
+    assert list(table.index) == ["agent_steps", "entropy_cost", "method", "seed"]
+    assert table.loc["method"].tolist() == ["mm", "small", "mm"]
+    table = run_table.settings([one]).set_index("setting")
+    assert table[str(one.directory)].to_dict() == one.config
+    assert run_table.settings([one, one]).empty
 
 
 def test_a_directory_that_is_not_there(tmp_path):
@@ -165,6 +173,10 @@ def test_two_runs_are_compared(root):
     assert drawn(browser.picture)
     for text in ("<td>entropy_cost</td>", "<td>0.5</td>", "<td>method</td>", "stopped by SIGINT"):
         assert text in browser.words.value
+    browser = browse(root, ("mm", "1"), ("mm", "2"), ("small", "1"))
+    assert "<td>" not in browser.words.value
+    browser.view.value = "Configuration"
+    assert "<td>entropy_cost</td>" in browser.words.value and not drawn(browser.picture)
 
 
 def test_the_lineages_of_two_populations_stand_below_each_other(root):

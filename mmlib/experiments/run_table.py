@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,15 +93,12 @@ def filtered(table: pd.DataFrame, text: str) -> pd.DataFrame:
     return table[np.array([all(word in row for word in text.lower().split()) for row in rows], bool)]
 
 
-def differences(one: Run, two: Run) -> pd.DataFrame:
-    """One row a setting in which two runs differ."""
-    names = config_differences(one.config, two.config)
-    if "agent_steps" not in names and one.config.get("agent_steps") != two.config.get("agent_steps"):
-        names.append("agent_steps")
-    rows = [{"setting": n, "first": one.config.get(n), "second": two.config.get(n)} for n in names]
-    return pd.DataFrame(rows, columns=["setting", "first", "second"])
-
-
-def settings(run: Run) -> pd.DataFrame:
-    """One row a setting of the run's configuration."""
-    return pd.DataFrame([{"setting": name, "value": value} for name, value in run.config.items()])
+def settings(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a setting, one column a run by its directory: of one run all settings, of several those that differ."""
+    first, *others = (run.config for run in runs)
+    names = {name for config in others for name in config_differences(first, config)}
+    if any(config.get("agent_steps") != first.get("agent_steps") for config in others):
+        names.add("agent_steps")
+    rows = sorted(names) if others else list(first)
+    values = {str(run.directory): [run.config.get(name) for name in rows] for run in runs}
+    return pd.DataFrame({"setting": rows, **values})

@@ -165,11 +165,11 @@ def look(rows: pd.DataFrame, view: str, together: bool = True, smoothing: int = 
         return "".join(f"<p><b>broken:</b> {html.escape(r)}</p>" for r in broken["reason"]), None
     runs = [Run(directory) for directory in rows["directory"]]
     words = "".join(f"<p>{html.escape(_sentence(row))}</p>" for _, row in rows.iterrows()) if len(rows) < 3 else ""
-    if len(runs) == 2:
-        table = run_table.differences(*runs)
+    if view == "Configuration" or len(runs) == 2:
+        table = run_table.settings(runs)
         words += _html(table) if len(table) else "<p>Their configurations are the same.</p>"
     if view == "Configuration":
-        return words + (_html(run_table.settings(runs[0])) if len(runs) == 1 else ""), None
+        return words, None
     if view == "Curves" and any(len(run.metrics()) for run in runs):
         return words, chart(_groups(rows, runs), together, smoothing)
     drawn = [] if view == "Curves" else pictures(runs, view)
@@ -208,4 +208,4 @@ def _sentence(row: pd.Series) -> str:
 
 
 def _html(table: pd.DataFrame) -> str:
-    return table.to_html(index=False, border=0)
+    return f'<div style="overflow-x: auto">{table.to_html(index=False, border=0)}</div>'
