@@ -330,13 +330,9 @@ def test_poses_are_poses(case):
     level.close()
 
 
+@over(MINILAB)
 def test_set_pose_moves_one_agent_and_its_picture(case):
     level = make(*case)
-    if case[0] != "minilab":
-        with pytest.raises(levels.Unsupported, match=r"minilab (can|do)"):
-            level.set_pose(0, 100.0, 100.0, 0.0)
-        level.close()
-        return
     before, others = level.reset().copy(), level.pose(1)
     x, y = level.pose(0)[:2]
     level.set_pose(0, x + 3, y - 2, 270.0)

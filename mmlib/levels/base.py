@@ -123,9 +123,6 @@ class Level(Protocol):
     def pose(self, i: int) -> Pose:
         """Pose of the agent of environment i."""
 
-    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
-        """Puts the agent of environment i at rest on the floor at (x, y), looking level."""
-
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """Environment i seen by its agent, `[height, width, 3]`."""
 

@@ -99,10 +99,6 @@ class CountedLevel:
         """Raises Unsupported."""
         raise Unsupported(f"levels of backend {self.backend} have no pose; those of minilab and dmlab do")
 
-    def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
-        """Raises Unsupported."""
-        raise Unsupported(f"backend {self.backend} cannot put the agent somewhere; backend minilab can")
-
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
         """Raises Unsupported."""
         raise Unsupported(f"backend {self.backend} draws no maps; backend minilab does")

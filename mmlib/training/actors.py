@@ -62,11 +62,6 @@ class Actor:
         self.state = agent.initial_state(self.shape[1], task)
         self._buffers: list[dict[str, Tensor]] = []
 
-    @property
-    def agent_steps(self) -> int:
-        """Agent steps of each member on this level so far, over its N environments."""
-        return self.steps * self.shape[1]
-
     @torch.no_grad()
     def act(self, weights: Tensor, timer: StageTimer) -> tuple[Acted, Step]:
         """One agent step in every environment with the control policy's `weights` `[P, K]`.

@@ -250,7 +250,7 @@ class MiniLab:
         return Pose(x, y, eye - EYE_ABOVE_ORIGIN, yaw, pitch)
 
     def set_pose(self, i: int, x: float, y: float, yaw_degrees: float) -> None:
-        """See `Level.set_pose`.
+        """Puts the agent of environment i at rest on the floor at (x, y), in DeepMind Lab's units, looking level.
 
         Raises:
           ValueError: the body does not fit inside the map's border.
