@@ -10,7 +10,7 @@ import typer
 from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json, print_table, read_seeds
 
 Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
-Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2; else all from 1.")]
+Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2 or 0-2; else all from 1.")]
 
 
 def claims(

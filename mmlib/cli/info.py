@@ -74,10 +74,10 @@ def presets(as_json: AsJson = False) -> None:
         return
     rows = []
     for preset in PRESETS.values():
-        levels = ("all levels" if preset.all_levels else "the first level") + " of a figure"
-        kind = "miniatures of " if preset.miniature else ""
+        first = "the miniature of a figure's first level" if preset.miniature else "a figure's first level"
+        levels = "all levels of a figure" if preset.all_levels else preset.level or first
         steps = preset.settings["agent_steps"]
-        rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {kind}{levels}"))
+        rows.append((preset.name, f"{preset.description}; {steps:,} agent steps on {levels}"))
     print_table(("preset", ""), rows)
     print("\nPopulation based training, of one member in a run:")
     ticks = table()

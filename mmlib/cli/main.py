@@ -31,7 +31,7 @@ SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many
 
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
-Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Shards = Annotated[
     str | None,
     typer.Option(envvar="MMLIB_SHARDS", help="Divide a population over cores or GPUs, with Ray: a number, or auto."),
@@ -78,7 +78,7 @@ def _notebooks() -> None:
 
 @app.command()
 def train(
-    level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else the preset's first.")] = None,
+    level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else the preset's.")] = None,
     method: Annotated[str, typer.Option(help="See `mmlib methods`.")] = "mm",
     preset: Preset = "quick",
     seed: Annotated[int, typer.Option()] = 0,
@@ -138,7 +138,7 @@ def figure(
         typer.Option("--level", "--levels", help="In place of the preset's: comma-separated, repeated, or all."),
     ] = None,
     method: Annotated[list[str] | None, typer.Option(help="In place of the preset's methods.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the preset's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="1,2,3 or 1-3, in place of the preset's.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Runs at once; else what the cores carry.")] = None,
     train: Annotated[bool, typer.Option(help="Make the runs that are missing, or draw what is on disk.")] = True,
     settings: Settings = None,

@@ -24,6 +24,7 @@ from mmlib.figures.tables import shown
 from mmlib.runs import lineage
 from mmlib.runs.reader import Run
 from mmlib.runs.schedules import AlphaSchedule
+from mmlib.training.fitting import backend_in_force
 
 NARROW, WIDE = 560, 980  # pixels of a picture on a page
 
@@ -79,7 +80,7 @@ class Figure:
         self.methods, self.seeds = methods, list(seeds)
         self.results, self.output = Path(results), Path(output or results)
         self.plan = design.plan(name, preset, its_levels, methods, self.seeds, self.settings, self.results)
-        self.backend = design.backend_in_force(self.plan[0].config)
+        self.backend = backend_in_force(self.plan[0].config)
         self.jobs = jobs or default_jobs(self.plan)
         own = design.figure_directory(self.output, preset, name, self.level)
         self.directory = self.output / preset / folder if folder else own
