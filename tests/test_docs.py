@@ -23,6 +23,7 @@ from mmlib.cli.main import app
 from mmlib.figures import style
 from mmlib.levels import LEVELS, foreign
 from mmlib.levels.table import SPECS
+from mmlib.method.losses import PAIR_COSTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,7 +76,7 @@ def scratch(tmp_path, monkeypatch):
     for method in ("small", "mm"):
         shutil.copytree(ROOT / "results" / COPIED / method / "seed1", tmp_path / "results" / COPIED / method / "seed1")
     monkeypatch.chdir(tmp_path)
-    tables = (methods.METHODS, style.LINES, LEVELS, SPECS, foreign.DECLARED)
+    tables = (methods.METHODS, PAIR_COSTS, style.LINES, LEVELS, SPECS, foreign.DECLARED)
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, kept in zip(tables, before):

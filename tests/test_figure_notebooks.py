@@ -81,7 +81,7 @@ def test_the_controls(results):
 
 
 def test_the_alternatives_and_their_table(results):
-    methods = "small", "mm", "small_teacher", "distil", "kickstart"
+    methods = "small_teacher", "distil", "kickstart"
     said = make("alternatives", results, "--jobs", "2", *(part for method in methods for part in ("--method", method)))
     where = results / "smoke" / "alternatives" / LEVEL
     assert all(is_drawn(where / f"{name}.png") for name in ("figure", "diagnostics"))
