@@ -217,29 +217,21 @@ def test_a_signal_ends_the_command_with_a_checkpoint_of_each(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plan_has_processes_make_seeds_side_by_side(tmp_path):
+def test_a_plan_has_processes_make_seeds_side_by_side(tmp_path, monkeypatch):
     """Three runs in two processes; one, whose directory another run has taken meanwhile, ends alone."""
     tiny = {"agent_steps": 2000, "num_envs": 4, "unroll": 20, "learner_batches": 2, "log_every": 160}
     plan = design.plan("3", "smoke", methods=["small"], seeds=[1, 2, 3], settings=tiny, results=tmp_path)
     taken = plan[1].directory
     taken.mkdir(parents=True)
     (taken / "config.json").write_text(json.dumps(as_recorded(plan[1].config) | {"discount": 0.5}))
-    outcome = jobs.run(plan, 1, poll_seconds=0.1, together=2)
+    monkeypatch.setenv(jobs.TOGETHER, "2")
+    outcome = jobs.run(plan, 1, poll_seconds=0.1)
     assert [progress.state for progress in outcome] == ["done", "failed", "done"]
     why = outcome[1].status.reason
     assert f"mmlib: {taken}: " in why and "discount" in why and why.endswith(f"(see {plan[0].directory / jobs.LOG})")
     assert [job.config.seed for job in plan if (job.directory / jobs.LOG).exists()] == [1, 3]
     train(plan[0].config, tmp_path / "alone")
     assert told(tmp_path / "alone") == told(plan[0].directory)
-
-
-def test_seeds_are_side_by_side_of_themselves_on_a_gpu_alone(monkeypatch):
-    def wanted(**settings):
-        return jobs.default_together([design.Job(config.model_copy(update=settings), "") for config in configs()])
-
-    assert (wanted(), wanted(device="cuda")) == (1, jobs.SIDE_BY_SIDE)
-    monkeypatch.setenv("MMLIB_SHARDS", "auto")
-    assert wanted(device="cuda") == 1
 
 
 def test_what_cannot_be_side_by_side_is_refused_before_any_work(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmlib.cli.common import Results, UsageError, bad_input, fail
+from mmlib.cli.common import Results, Together, UsageError, bad_input, fail
 
 if TYPE_CHECKING:
     from mmlib.experiments.campaign import Campaign
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
-    together: Annotated[
-        int | None, typer.Option(min=1, help="Seeds side by side in a process; else 1, or 8 on a GPU.")
-    ] = None,
+    together: Together = 1,
     status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
     collect: Annotated[
         Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
@@ -54,7 +52,7 @@ def campaign(
         fail(f"{refused} runs were not collected", code=1)
 
 
-def _make(plan: list[Job], workers: int, together: int | None) -> None:
+def _make(plan: list[Job], workers: int, together: int) -> None:
     """Makes the runs of a plan that are missing; those that are finished by its end, whatever that is, are packed."""
     from mmlib.experiments import jobs
     from mmlib.experiments.design import finished

@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
+Together = Annotated[
+    int, typer.Option(min=1, envvar="MMLIB_TOGETHER", help="Seeds side by side in a process, at most: for a GPU.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

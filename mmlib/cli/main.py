@@ -15,7 +15,7 @@ import typer
 
 from mmlib import caches
 from mmlib.cli import campaign, claims, info, levels, runs
-from mmlib.cli.common import Results, Unfailing, UsageError, bad_input, fail, read_seeds
+from mmlib.cli.common import Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -139,7 +139,8 @@ def figure(
     ] = None,
     method: Annotated[list[str] | None, typer.Option(help="In place of the preset's methods.")] = None,
     seeds: Annotated[str | None, typer.Option(help="1,2,3 or 1-3, in place of the preset's.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Runs at once; else what the cores carry.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes at once; else what the cores carry.")] = None,
+    together: Together = 1,
     train: Annotated[bool, typer.Option(help="Make the runs that are missing, or draw what is on disk.")] = True,
     settings: Settings = None,
     device: Device = None,
@@ -156,10 +157,10 @@ def figure(
     \b
     Examples:
       mmlib figure 3
-      mmlib figure 3 --preset smoke
       mmlib figure 6 --levels all --preset laptop --jobs 2
       mmlib figure 3 --preset laptop --backend dmlab
       mmlib figure 3 --seeds 1,2,3 -p entropy_cost=0.001 --results /tmp/results
+      mmlib figure 3 --preset laptop --seeds 1-8 --device cuda --together 8
       mmlib figure 8 --preset population --shards auto
       mmlib figure 6 --preset population --no-train --output drawn_again
     """
@@ -170,7 +171,7 @@ def figure(
         if jobs is not None and jobs < 1:
             raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
         given = read_settings(settings, device, backend)
-        jobs = _over_ray(shards, ray, jobs, device) if train else jobs
+        jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
         tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     outcomes = []
     for task in tasks:
@@ -192,8 +193,11 @@ def _say(outcomes: list[Outcome]) -> None:
         fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
 
 
-def _over_ray(shards: str | None, ray: str | None, jobs: int | None, device: str | None) -> int | None:
-    """Has the runs use Ray if it is asked for, wherever in a notebook they are started; how many at once."""
+def _settle_processes(
+    shards: str | None, ray: str | None, jobs: int | None, device: str | None, together: int
+) -> int | None:
+    """Has runs be side by side, or use Ray, wherever in a notebook they are started; how many processes at once."""
+    os.environ["MMLIB_TOGETHER"] = str(together)
     if (fleets := read_fleets(shards, ray)) is None:
         return jobs
     os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)

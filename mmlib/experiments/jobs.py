@@ -27,7 +27,7 @@ from mmlib.training.fitting import check_together
 from mmlib.training.signals import PARENT
 
 LOG = "log.txt"  # what a process printed, beside the records of its first run
-SIDE_BY_SIDE = 8  # runs of one process on a GPU
+TOGETHER = "MMLIB_TOGETHER"  # environment variable: how many runs one process makes at most
 GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and its checkpoint
 
 
@@ -60,12 +60,6 @@ def default_jobs(jobs: Iterable[Job]) -> int:
     return max(1, cores() // max((1 + job.config.lag for job in jobs), default=1))
 
 
-def default_together(jobs: Iterable[Job]) -> int:
-    """How many runs one process makes at most: on a GPU `SIDE_BY_SIDE`, else one; a run over Ray has its own."""
-    on_gpu = any(job.config.device != "cpu" for job in jobs)
-    return SIDE_BY_SIDE if on_gpu and not (os.environ.get("MMLIB_SHARDS") or os.environ.get("MMLIB_RAY")) else 1
-
-
 def run(
     plan: list[Job],
     jobs: int | None = None,
@@ -82,7 +76,7 @@ def run(
       plan: from `design.plan`.
       jobs: processes at once; None means `default_jobs`.
       together: runs that differ in their seed alone which one process makes at most, side by side (`training.stack`);
-        None means `default_together`.
+        None means what the environment variable `TOGETHER` says, or one.
       report: called about every `poll_seconds` with the progress of every run, and at the end.
 
     Returns:
@@ -94,7 +88,7 @@ def run(
     """
     everything = [Progress(job, RunStatus("loaded" if finished(job) else "waiting")) for job in plan]
     at_once = default_jobs(plan) if jobs is None else jobs
-    together = default_together(plan) if together is None else together
+    together = int(os.environ.get(TOGETHER, 1)) if together is None else together
     for name, value in (("jobs", at_once), ("together", together)):
         if value < 1:
             raise ValueError(f"{name} is {value}; at least 1 run at a time is needed")
