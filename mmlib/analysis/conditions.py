@@ -20,7 +20,7 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.config import TIES
 from mmlib.experiments.design import Job, figure_named, plan, preset_named
 from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
-from mmlib.training.fitting import as_recorded
+from mmlib.training.fitting import as_recorded, has_transfer_cost
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
 OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})
@@ -60,7 +60,7 @@ def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
     without = set(OF_MIXTURES) if spec.single else set()
     if not spec.mixes:
         without.add("alpha")
-    if (settings.get("transfer") or spec.transfer) == "none":
+    if not has_transfer_cost(config["method"], settings):
         without |= {"transfer_cost", "transfer_normalisation"}
     return {name: value for name, value in settings.items() if name not in without}
 

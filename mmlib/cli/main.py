@@ -197,7 +197,9 @@ def _settle_processes(
     shards: str | None, ray: str | None, jobs: int | None, device: str | None, together: int
 ) -> int | None:
     """Has runs be side by side, or use Ray, wherever in a notebook they are started; how many processes at once."""
-    os.environ["MMLIB_TOGETHER"] = str(together)
+    from mmlib.experiments.jobs import TOGETHER
+
+    os.environ[TOGETHER] = str(together)
     if (fleets := read_fleets(shards, ray)) is None:
         return jobs
     os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)

@@ -17,7 +17,7 @@ from mmlib.config import TIES, RunConfig, make_config
 from mmlib.errors import suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
-from mmlib.training.fitting import as_recorded, check
+from mmlib.training.fitting import as_recorded, check, has_transfer_cost
 
 
 class ExperimentError(ValueError):
@@ -124,14 +124,8 @@ def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any
     """The settings of a figure that concern a method: not all mix, have policies to tie, or a teacher."""
     given, spec = dict(settings or {}), METHODS[method]
     without = {*(TIES if spec.single else ()), *(() if teacher_of(spec) else ("teacher",))}
-    without |= {*(() if spec.mixes else ("alpha",)), *(() if _transfers(method, given) else ("transfer_cost",))}
+    without |= {*(() if spec.mixes else ("alpha",)), *(() if has_transfer_cost(method, given) else ("transfer_cost",))}
     return {name: value for name, value in given.items() if name not in without}
-
-
-def _transfers(method: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the loss has a transfer cost, which lambda weighs."""
-    spec = METHODS[method]
-    return not spec.single and (settings.get("transfer") or spec.transfer) != "none"
 
 
 def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
@@ -139,7 +133,7 @@ def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
     idle = {}
     if not METHODS[config.method].mixes:
         idle["alpha"] = f"method {config.method!r} has {'one policy' if METHODS[config.method].single else 'its own'}"
-    if not _transfers(config.method, settings):
+    if not has_transfer_cost(config.method, settings):
         idle["transfer_cost"] = f"method {config.method!r} has no transfer cost"
     for adapted in config.pbt.adapt if config.pbt else ():
         idle.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")

@@ -258,7 +258,7 @@ def _look(progress: Progress) -> None:
     now = RunStatus.read(progress.job.directory, progress.job.config)
     if code is None:
         progress.status = replace(now, state="running", reason="")
-    elif code == 0 or finished(progress.job):
+    elif code == 0 or (now.state == "done" and now.frames >= now.total_frames):  # it has ended beside one that failed
         progress.status = replace(now, state="done", reason="")
     else:
         progress.status = replace(now, state="failed", reason=why_it_ended(progress.log, code, progress.job.directory))

@@ -39,7 +39,8 @@ class Hyperparameters:
         agent_steps: int,
         adapted: Sequence[Mapping[str, float]] | None = None,
     ) -> Hyperparameters:
-        """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved.
+        """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved,
+        but for one that the agent learns (`MixMatchAgent.alpha_in_force`).
 
         A member's own where population based training adapts them (`PopulationState.hyper`), else
         the method's alpha, else the run's; learning rates as far annealed as they are by then.

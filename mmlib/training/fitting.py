@@ -20,7 +20,7 @@ from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import MIXINGS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace, embedding
 
-OWN = {"seed", "teacher"}  # settings in which runs side by side may differ
+APART = {"seed", "teacher"}  # settings in which runs side by side may differ
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -81,6 +81,12 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSp
     return replace(spec, constituents=constituents, heads=heads)
 
 
+def has_transfer_cost(method: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the loss has a transfer cost, which lambda weighs, with these settings of a run."""
+    spec = METHODS[method]
+    return not spec.single and (settings.get("transfer") or spec.transfer) != "none"
+
+
 def check_together(configs: Sequence[RunConfig]) -> None:
     """Raises ConfigError unless runs of these configurations can be trained side by side (`training.stack`)."""
     first = configs[0]
@@ -95,7 +101,7 @@ def check_together(configs: Sequence[RunConfig]) -> None:
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds {', '.join(map(str, seeds))}: each may be there once")
     for config in configs[1:]:
-        odd = [n for n in RunConfig.model_fields if n not in OWN and getattr(config, n) != getattr(first, n)]
+        odd = [n for n in RunConfig.model_fields if n not in APART and getattr(config, n) != getattr(first, n)]
         if odd:
             said = ", ".join(f"{name} ({getattr(first, name)!r} and {getattr(config, name)!r})" for name in odd)
             raise ConfigError(f"runs side by side differ in their seed alone, not in {said}")
@@ -104,9 +110,10 @@ def check_together(configs: Sequence[RunConfig]) -> None:
 def _check_method_and_levels(config: RunConfig) -> None:
     if config.method not in METHODS:
         raise ValueError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
+    backend = backend_in_force(config)
     for name in config.levels:
-        fit(config.method, levels.interface(name, backend_in_force(config)).spaces)
-        if backend_in_force(config) == "minilab":
+        fit(config.method, levels.interface(name, backend).spaces)
+        if backend == "minilab":
             levels.check_settings(name, config.level_settings)
     if config.backend == "gymnasium" and len(config.levels) > 1:
         raise ValueError(f"backend gymnasium takes one level a run, not {len(config.levels)}")

@@ -21,7 +21,7 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
 from mmlib.figures.run_plots import PANELS
-from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, SKY, VERMILLION, style
+from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, SKY, VERMILLION
 from mmlib.runs.reader import Run
 
 POINTS = 100  # of a curve, at most
@@ -68,7 +68,7 @@ def _colours(groups: Sequence[tuple[str, str]]) -> dict[str, str]:
     """A group's colour: its method's, unless several groups have one method."""
     methods = [method for _, method in groups]
     known = len(set(methods)) == len(methods) and all(method in LINES for method in methods)
-    return {n: style(m)["color"] if known else PALETTE[i % len(PALETTE)] for i, (n, m) in enumerate(groups)}
+    return {n: LINES[m][0] if known else PALETTE[i % len(PALETTE)] for i, (n, m) in enumerate(groups)}
 
 
 def _values(run: Run, column: str, edges: np.ndarray) -> np.ndarray:
