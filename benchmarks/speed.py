@@ -120,7 +120,8 @@ def format(result: dict[str, Any]) -> str:
     ]
     if result["gpu_memory_gb"] is not None:
         lines.insert(2, f"at most {result['gpu_memory_gb']:.1f} GB of the GPU's memory")
-    notes = {"engine": "engine, one core", "acting": "acting, one thread", "learning": "learning, one thread"}
+    alone = ", one thread" if result["gpu_memory_gb"] is None else ""  # beside a GPU the engine has several
+    notes = {part: f"{part}{alone}" for part in ("engine", "acting", "learning")}
     notes |= {"loop_lag0": "whole loop, lag 0", "loop_lag1": "whole loop, lag 1"}
     for name, rate in result["agent_steps_per_second"].items():
         share = result["share_of_ceiling"].get(name)

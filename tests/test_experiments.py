@@ -1,11 +1,12 @@
 """Figures as data: what a plan holds, what it refuses, and what may be drawn together."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from mmlib.config import ConfigError
-from mmlib.experiments import design
+from mmlib.experiments import campaign, design
 from mmlib.experiments.design import ExperimentError, configure, finished, plan
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.reader import OtherRun
@@ -13,6 +14,7 @@ from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
 QUICK = "nav_maze_static_02_mini"
+PROTOCOL = Path(__file__).parents[1] / "campaigns" / "protocol.yaml"
 
 
 def record(job, state="done", **changed):
@@ -38,6 +40,25 @@ def test_every_figure_can_be_planned_at_every_preset(figure, preset, tmp_path):
     levels = [name for name in drawn.levels for _ in range(1 if chosen.all_levels or name == drawn.levels[0] else 0)]
     assert len(jobs) == count * len(levels) * len(chosen.seeds) == len({job.directory for job in jobs})
     assert all(part.endswith("_mini") == chosen.miniature for job in jobs for part in job.config.levels)
+
+
+def test_a_run_that_several_figures_draw_is_made_once(tmp_path, monkeypatch):
+    def of(figure):
+        return {job.config.method: job for job in plan(figure, "quick", results=tmp_path)}
+
+    assert of("controls")["mm"] == of("alternatives")["mm"] == of("3")["mm"]
+    assert of("controls")["mm_no_kl"].directory.is_relative_to(tmp_path / "quick" / "controls")
+    mine = dataclasses.replace(FIGURES["3"], name="mine", directory="mine", settings={"entropy_cost": 0.01})
+    monkeypatch.setitem(FIGURES, "mine", mine)  # other settings: other runs
+    assert {job.directory.parts[-4] for job in of("mine").values()} == {"mine"}
+
+
+@pytest.mark.parametrize("figure", ["3", "6", "9", "controls"])
+def test_preset_protocol_makes_the_runs_of_the_protocol(figure, tmp_path):
+    made = {job.directory: job.config for job in campaign.plan(campaign.read(PROTOCOL), tmp_path)}
+    planned = {job.directory: job.config for job in plan(figure, "protocol", results=tmp_path)}
+    both = made.keys() & planned.keys()
+    assert len(both) >= 10 and all(made[place] == planned[place] for place in both)
 
 
 def test_all_levels_and_the_weights_of_the_transfer_cost(tmp_path):
@@ -87,7 +108,7 @@ def test_choices_replace_the_presets(tmp_path):
     ("arguments", "error", "message"),
     [
         (("33", "quick"), ExperimentError, "unknown figure '33'; figures: 3"),
-        (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, population, laptop"),
+        (("3", "fast"), ExperimentError, "unknown preset 'fast'; presets: smoke, quick, protocol, population, laptop"),
         (("3", "quick", ["nav_maze"]), ExperimentError, "figure 3 has no level 'nav_maze'; its levels: explore"),
         (("3", "quick", None, ["big"]), ExperimentError, "figure 3 has no method 'big'"),
         (("3", "quick", None, None, [-1]), ConfigError, "seed = -1"),

@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 notebooks = typer.Typer(no_args_is_help=True)
 app.add_typer(notebooks, name="notebooks")
 
-PRESET_HELP = "smoke, quick, population, laptop, workstation or paper: see `mmlib presets`."
+PRESET_HELP = "smoke, quick, protocol, population, laptop, workstation or paper: see `mmlib presets`."
 SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
 
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]

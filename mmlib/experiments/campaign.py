@@ -92,8 +92,8 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
             where = run_directory(results, campaign.name, arm, level, method, seed)
             try:
                 config = configure(preset, level, method, seed, settings, figure)
-            except ConfigError as error:
-                raise ConfigError(f"arm {arm}, method {method}: {error}") from None
+            except (ConfigError, ExperimentError) as error:
+                raise type(error)(f"arm {arm}, method {method}: {error}") from None
             jobs[where] = Job(config, where, f"{arm} {level}")
     for job in jobs.values():
         check_free(job)

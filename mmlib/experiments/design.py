@@ -1,7 +1,7 @@
 """A figure's runs: planned, checked, found again.
 
 `plan` turns names into runs and checks all of them before any work; `mmlib.experiments.jobs.run` makes those that are
-missing. Results lie under `<results>/<preset>/<figure>/<level>/`.
+missing. Results lie under `<results>/<preset>/<figure>/<level>/`; a run that several figures draw, under the first.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def plan(
     jobs = [
         Job(
             configure(chosen, level, method, seed, _of_method(method, settings), chosen_figure),
-            run_directory(results, preset, chosen_figure.directory, level, method, seed),
+            run_directory(results, preset, _home(chosen_figure, chosen, method), level, method, seed),
         )
         for level in here
         for seed in tuple(seeds or ()) or chosen.seeds
@@ -118,6 +118,13 @@ def plan(
         check_inside(job.directory, Path(results))
         check_free(job)
     return jobs
+
+
+def _home(figure: FigureSpec, preset: Preset, method: str) -> str:
+    """The folder of a method's runs: of the first figure that makes the same ones, so that figures share them."""
+    settings = preset.of_figure(figure)
+    others = (each.directory for each in FIGURES.values() if method in each.known and preset.of_figure(each) == settings)
+    return next(others, figure.directory)
 
 
 def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -180,7 +187,7 @@ def configure(
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
     given = dict(preset.settings)
     if figure is not None:
-        given |= {**figure.settings, **preset.by_figure.get(figure.name, {})}
+        given |= preset.of_figure(figure)
     values = {**given, **settings}
     if isinstance(settings.get("pbt"), Mapping):  # a part of them
         values["pbt"] = {**(given.get("pbt") or {}), **settings["pbt"]}

@@ -57,6 +57,10 @@ class Preset:
         """The methods of `figure` that this preset runs unless told otherwise."""
         return figure.methods if self.ablations else figure.main_methods
 
+    def of_figure(self, figure: FigureSpec) -> dict[str, Any]:
+        """The settings of `figure`'s runs over the preset's own."""
+        return {**figure.settings, **self.by_figure.get(figure.name, {})}
+
     def levels(self, figure: FigureSpec) -> tuple[str, ...]:
         """The levels of `figure` that this preset runs unless told otherwise."""
         names = figure.level_names(self.miniature)
@@ -191,6 +195,15 @@ PRESETS = {
             miniature=True,
             settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 600_000},
             level="nav_maze_static_02_mini",
+        ),
+        Preset(
+            name="protocol",
+            description="a day on two cores a figure: the runs of docs/protocol.md, twice as long as quick's, eight seeds",
+            miniature=True,
+            settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 1_200_000},
+            level="nav_maze_static_02_mini",
+            ablations=True,
+            seeds=tuple(range(11, 19)),
         ),
         Preset(
             name="population",

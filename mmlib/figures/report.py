@@ -211,7 +211,8 @@ def _hours(results: Path, preset: str | None) -> str:
         summary = curves.summary_of_runs({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
         rows.append((run.directory.relative_to(results).parts[0], 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
-    table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum().round(1)
+    table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum()
+    table = table.round({columns[2]: 1, columns[3]: 2})
     return f"## What it took\n\n{_markdown(table)}\n"
 
 
