@@ -122,9 +122,9 @@ def plan(
 
 def _home(figure: FigureSpec, preset: Preset, method: str) -> str:
     """The folder of a method's runs: of the first figure that makes the same ones, so that figures share them."""
-    settings = preset.of_figure(figure)
-    others = (each.directory for each in FIGURES.values() if method in each.known and preset.of_figure(each) == settings)
-    return next(others, figure.directory)
+    having = (each for each in FIGURES.values() if method in each.known)
+    alike = (each.directory for each in having if preset.of_figure(each) == preset.of_figure(figure))
+    return next(alike, figure.directory)
 
 
 def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -198,7 +198,7 @@ PRESETS = {
         ),
         Preset(
             name="protocol",
-            description="a day on two cores a figure: the runs of docs/protocol.md, twice as long as quick's, eight seeds",
+            description="hours on two cores: the runs of docs/protocol.md, twice as long as quick's, eight seeds",
             miniature=True,
             settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 1_200_000},
             level="nav_maze_static_02_mini",
