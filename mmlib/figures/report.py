@@ -183,7 +183,7 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
 
 def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
     """Draws the learning curves of a figure's methods on a level, in one condition."""
-    methods = [name for name in FIGURES[finding.claim.figure].known if where.of(level, name)]
+    methods = [name for name in FIGURES[finding.claim.figure].methods if where.of(level, name)]
     told = zlib.crc32(where.label.encode())  # labels are long
     name = f"figure{finding.claim.figure}_{level.replace('+', '_')}_{told:08x}"
     learned = curves.learning({method: where.of(level, method) for method in methods})
