@@ -236,7 +236,9 @@ def test_members_act_with_their_own_alpha():
     for _ in range(18):
         loop.iterate()
         alphas = [hyper["alpha"] for hyper in loop.population.hyper]
-        assert loop.hyper.alpha.tolist() == pytest.approx(alphas) == loop.hyperparameters().alpha.tolist()
+        assert (
+            loop.hyper.alpha.tolist() == pytest.approx(alphas) == loop.hyperparameters(loop.agent_steps).alpha.tolist()
+        )
         seen.add(tuple(alphas))
     loop.close()
     assert len({one for one, _ in seen}) > 1 and any(one != two for one, two in seen)

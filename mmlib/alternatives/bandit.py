@@ -40,9 +40,8 @@ class BanditState(PopulationState):
     """A population's state, whose one hyperparameter is alpha, and each member's bandit."""
 
     log_weights: list[list[float]] = field(default_factory=list)  # [P][K], the greatest 0
-    # [P], the arm that began the round, by its place in ARMS, and the mean of the round before; None in the first
-    played: list[tuple[int, float] | None] = field(default_factory=list)
-    slopes: list[list[float]] = field(default_factory=list)  # [P][<= MEMORY], oldest first
+    arms: list[int] = field(default_factory=list)  # [P], drawn last, of ARMS
+    means: list[list[float]] = field(default_factory=list)  # [P][<= MEMORY + 1], of the last rounds, oldest first
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ def start(population: int, seed: int, num_levels: int = 1) -> BanditState:
         changed=[1] * population,  # what began at 0 is not fresh
         seed=seed,
         log_weights=[[0.0] * len(ARMS) for _ in members],
-        played=[None] * population,
-        slopes=[[] for _ in members],
+        arms=[0] * population,
+        means=[[] for _ in members],
     )
 
 
@@ -90,9 +89,9 @@ def decide(state: BanditState, config: BanditConfig, member: int, stopped: Colle
     random = np.random.default_rng([state.seed, 1, state.decisions])
     log_weights, reward = np.array(state.log_weights[member]), None
     mean = float(scores(state, config, member).mean())
-    if (played := state.played[member]) is not None:
-        arm, before = played
-        reward = rank(mean - before, state.slopes[member])
+    if before := state.means[member]:
+        *earlier, slope = np.diff([*before, mean])
+        reward, arm = rank(slope, earlier), ARMS.index(state.arms[member])
         log_weights = exp3s(log_weights, arm, reward, gamma=config.gamma, share=config.share)
     chances = probabilities(log_weights, config.gamma)
     drawn = ARMS[random.choice(len(ARMS), p=chances)]
@@ -104,10 +103,8 @@ def decide(state: BanditState, config: BanditConfig, member: int, stopped: Colle
 def apply(state: BanditState, decision: Round, now: int) -> None:
     """Books a decision at time `now`, when a new round begins."""
     member = decision.member
-    if (played := state.played[member]) is not None:
-        state.slopes[member] = [*state.slopes[member], decision.mean - played[1]][-MEMORY:]
-    state.played[member] = ARMS.index(decision.arm), decision.mean
-    state.log_weights[member] = decision.log_weights
+    state.means[member] = [*state.means[member], decision.mean][-MEMORY - 1 :]
+    state.log_weights[member], state.arms[member] = decision.log_weights, decision.arm
     state.hyper[member] = {"alpha": decision.new}
     state.windows[member] = [[] for _ in state.windows[member]]
     state.episodes[member], state.changed[member] = 0, now

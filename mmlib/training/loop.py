@@ -169,14 +169,9 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
 class Rule(Protocol):
     """What adapts hyperparameters by the returns: the functions of `method.pbt` or of `alternatives.bandit`."""
 
-    def ready(self, state: Any, config: Any) -> list[int]:
-        """The members that are to decide."""
-
-    def decide(self, state: Any, config: Any, member: int, stopped: Collection[int]) -> pbt.Decision | bandit.Round:
-        """What a member that is ready does; changes nothing."""
-
-    def apply(self, state: Any, decision: Any, now: int) -> None:
-        """Books a decision at time `now`."""
+    def ready(self, state: Any, config: Any) -> list[int]: ...
+    def decide(self, state: Any, config: Any, member: int, stopped: Collection[int]) -> pbt.Decision | bandit.Round: ...
+    def apply(self, state: Any, decision: Any, now: int) -> None: ...
 
 
 class TrainingLoop:
@@ -192,7 +187,7 @@ class TrainingLoop:
         self.rule, self.settings, self.population = self._adaptation()
         self.steps = self.updates = 0  # agent steps of each environment; updates
         self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
-        self.hyper = self.hyperparameters()
+        self.hyper = self.hyperparameters(0)
         self.seconds: dict[str, float] = {}  # by stage, since the last row of metrics
 
     @property
@@ -225,7 +220,7 @@ class TrainingLoop:
     def iterate(self) -> Outcome:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
         start = self.agent_steps
-        self.hyper = self.hyperparameters()
+        self.hyper = self.hyperparameters(start)
         made = self._merged(self.fleet.everyone("iterate", self.hyper))
         if self.population is not None:
             compared = made.evaluations if self.config.evaluation_envs else made.episodes
@@ -253,11 +248,10 @@ class TrainingLoop:
             evaluations=_in_order(e for part in parts for e in part.evaluations),
         )
 
-    def hyperparameters(self, agent_steps: int | None = None) -> Hyperparameters:
-        """Those at some agent steps of each member; by default those of the next iteration."""
+    def hyperparameters(self, agent_steps: int) -> Hyperparameters:
+        """Those in force at some agent steps of each member."""
         adapted = None if self.population is None else self.population.hyper
-        steps = self.agent_steps if agent_steps is None else agent_steps
-        return Hyperparameters.in_force(self.config, self.spec, steps, adapted)
+        return Hyperparameters.in_force(self.config, self.spec, agent_steps, adapted)
 
     def _ready(self) -> list[int]:
         """The members that are to decide."""

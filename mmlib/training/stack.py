@@ -84,11 +84,11 @@ def _furthest_behind(going: Mapping[Iterator[TrainingLoop], TrainingLoop]) -> li
     """The runs that are least far, put together."""
     least = min(map(_progress, going.values()))
     group = {run: loop for run, loop in going.items() if _progress(loop) == least}
-    places: dict[Place, TrainingLoop] = {loop.fleet: loop for loop in group.values()}  # type: ignore[misc]
-    put_together([*places])
-    stack = next(iter(places)).stack
-    each = [vars(places[place].hyperparameters()).values() for place in sorted(places, key=lambda p: p.member)]
-    stack.hyper = Hyperparameters(*map(torch.cat, zip(*each)))
+    loops: dict[Place, TrainingLoop] = {loop.fleet: loop for loop in group.values()}  # type: ignore[misc]
+    put_together([*loops])
+    ordered = sorted(loops, key=lambda place: place.member)
+    each = [vars(loops[place].hyperparameters(loops[place].agent_steps)).values() for place in ordered]
+    ordered[0].stack.hyper = Hyperparameters(*map(torch.cat, zip(*each)))
     return list(group)
 
 
