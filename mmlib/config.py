@@ -56,6 +56,17 @@ class PBTConfig(BaseModel):
         return limits
 
 
+class BanditConfig(BaseModel):
+    """Alpha moved by a bandit (`alternatives.bandit`, which says what each is and why it has this value)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    window: int = Field(default=32, ge=2, description="fresh episode returns of each level that make a round")
+    step: float = Field(default=0.1, gt=0.0, le=1.0, description="what an arm adds to alpha or takes from it")
+    gamma: float = Field(default=0.57, gt=0.0, le=1.0, description="share of the draws in which all arms are alike")
+    share: float = Field(default=0.024, gt=0.0, le=1.0, description="of all weights, given to the arms after a round")
+
+
 class RunConfig(BaseModel):
     """One run: a population of agents of one method on one level. Defaults are the paper's (appendix D)."""
 
@@ -99,6 +110,7 @@ class RunConfig(BaseModel):
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
+    bandit: BanditConfig = Field(BanditConfig(), description="of the methods whose alpha is a bandit's")
     transfer_cost: float | None = Field(
         None, ge=0.0, description="lambda of the loss (section 3), in place of the method's"
     )
@@ -176,8 +188,11 @@ class RunConfig(BaseModel):
         return self.num_envs * self.unroll * len(self.levels)
 
 
+_NESTED: dict[str, type[BaseModel]] = {"pbt": PBTConfig, "bandit": BanditConfig}
 SETTING_DEFAULTS: dict[str, Any] = {
-    name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()
+    name: field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+    for name, field in RunConfig.model_fields.items()
+    if not field.is_required()
 }
 PBT_DEFAULTS: dict[str, Any] = {name: field.default for name, field in PBTConfig.model_fields.items()}
 
@@ -198,7 +213,7 @@ def sentence(item: Any) -> str:
     message, field = str(item["msg"]).removeprefix("Value error, "), ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         part, _, _ = field.rpartition(".")
-        known = [f"pbt.{name}" for name in PBTConfig.model_fields] if part == "pbt" else list(RunConfig.model_fields)
+        known = [f"{part}.{n}" for n in _NESTED[part].model_fields] if part in _NESTED else list(RunConfig.model_fields)
         return f"unknown setting {field!r}; settings: {', '.join(known)}{suggestion(field, known)}"
     if item["type"] == "tuple_type":
         return f"{field} = {item['input']!r}: should be a list, in brackets"

@@ -16,7 +16,8 @@ def config(**overrides):
 
 def told(directory):
     """What a run's future is decided by, as it was recorded; diagnostics are sums in another order."""
-    return {name: (directory / f"{name}.jsonl").read_text() for name in ("episodes", "evaluations", "decisions")}
+    names = ("episodes", "evaluations", "decisions", "rounds")
+    return {name: (directory / f"{name}.jsonl").read_text() for name in names}
 
 
 def same_numbers(one, two):

@@ -430,6 +430,8 @@ def test_what_cannot_teach_is_refused_before_any_work(place):
         ({"constituents": METHODS["mm"].constituents[::-1]}, "no subset of 'small'"),
         ({"alpha": ((0.5, 0.0), (0.2, 1.0))}, r"alpha .* knots in order"),
         ({"alpha": ((0.5, 0.0), (1.0, 1.5))}, r"alpha .* knots in order"),
+        ({"alpha": ()}, r"alpha \(\) is not .* knots in order"),
+        ({"alpha": "bandits"}, r"unknown alpha 'bandits'; choices: run, gradient, bandit, or knots"),
     ],
 )
 def test_an_entry_that_is_no_agent_is_refused_before_any_work(changed, said, monkeypatch):

@@ -49,6 +49,7 @@ def divided(*bounds):
         pytest.param({"level": "lt_horseshoe_color_mini", "method": "small"}, marks=pytest.mark.slow),
         pytest.param({"method": "mm_ff_lstm", "evaluation_envs": 2}, marks=pytest.mark.slow),
         pytest.param({"method": "mm_sampled", "pbt": None, "alpha": ((0, 0.5),)}, marks=pytest.mark.slow),
+        {"method": "mm_bandit", "pbt": None, "bandit": {"window": 4}},
     ],
     ids=str,
 )

@@ -96,6 +96,7 @@ def test_each_seed_is_the_run_that_it_is_alone(tmp_path, alone):
         {"level": "lt_horseshoe_color_mini", "method": "small"},
         {"method": "mm_ff_lstm", "evaluation_envs": 2},
         {"method": "mm_sampled", "learner_batches": 1, "optimiser": "rmsprop"},
+        {"method": "mm_bandit", "bandit": {"window": 4}},
         {"method": "mm_multitask", "level": f"{MINI}+nav_maze_static_01_mini+nav_maze_static_02_mini"},
     ],
     ids=str,

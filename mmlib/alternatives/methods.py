@@ -70,7 +70,9 @@ _FF_AND_LSTM = replace(_FF, cores=(*_FF.cores, *_LSTM.cores))
 
 ALTERNATIVES = {
     # Alpha climbs the return by itself: d log pi_mm / d alpha times the advantage, with which the weights are trained.
-    "mm_learned_alpha": replace(_MM, label="M&M, α by gradient", learned_alpha=True),
+    "mm_learned_alpha": replace(_MM, label="M&M, α by gradient", alpha="gradient"),
+    # Alpha climbs by trial: a bandit adds to it, takes from it or leaves it, for the slope of the return (bandit.py).
+    "mm_bandit": replace(_MM, label="M&M, α by a bandit", alpha="bandit", after="Auer et al. 2002"),
     "finetune": replace(_MM, **_FINETUNE),
     "distil": _apart(_MM, **_DISTIL),
     "kickstart": _apart(_MM, "small_teacher", **_KICKSTART),

@@ -60,6 +60,8 @@ def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
     without = set(OF_MIXTURES) if spec.single else set()
     if not spec.mixes:
         without.add("alpha")
+    if spec.alpha != "bandit":
+        without.add("bandit")
     if not has_transfer_cost(config["method"], settings):
         without |= {"transfer_cost", "transfer_normalisation"}
     return {name: value for name, value in settings.items() if name not in without}

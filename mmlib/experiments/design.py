@@ -131,7 +131,8 @@ def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any
     """The settings of a figure that concern a method: not all mix, have policies to tie, or a teacher."""
     given, spec = dict(settings or {}), METHODS[method]
     without = {*(TIES if spec.single else ()), *(() if teacher_of(spec) else ("teacher",))}
-    without |= {*(() if spec.mixes else ("alpha",)), *(() if has_transfer_cost(method, given) else ("transfer_cost",))}
+    without |= {*(() if spec.mixes else ("alpha",)), *(() if spec.alpha == "bandit" else ("bandit",))}
+    without |= {*(() if has_transfer_cost(method, given) else ("transfer_cost",))}
     return {name: value for name, value in given.items() if name not in without}
 
 
@@ -140,6 +141,9 @@ def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
     idle = {}
     if not METHODS[config.method].mixes:
         idle["alpha"] = f"method {config.method!r} has {'one policy' if METHODS[config.method].single else 'its own'}"
+    if METHODS[config.method].alpha != "bandit":
+        moved = ", ".join(name for name, spec in METHODS.items() if spec.alpha == "bandit")
+        idle["bandit"] = f"method {config.method!r} has none; methods with one: {moved}"
     if not has_transfer_cost(config.method, settings):
         idle["transfer_cost"] = f"method {config.method!r} has no transfer cost"
     for adapted in config.pbt.adapt if config.pbt else ():

@@ -49,6 +49,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "mm_multitask": (GREEN, SOLID),
     f"mm_multitask{ALONE}": (SKY, LONG),
     "mm_learned_alpha": (GREEN, DOTTED),
+    "mm_bandit": (GREEN, SHORT),
     "finetune": (ORANGE, LONG),
     "distil": (PURPLE, LONG),
     "kickstart": (SKY, SHORT),

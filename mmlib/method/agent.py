@@ -111,7 +111,7 @@ class MixMatchAgent(nn.Module):
         head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
         self.heads = nn.ModuleDict({n: head(size) for n, size in head_sizes.items()})
         self.baselines = nn.ModuleDict({n: head(1) for n in _names(c.baseline for c in parts)})
-        if spec.learned_alpha:
+        if spec.alpha == "gradient":
             start = torch.full((population, 1), FIRST_ALPHA).logit() / ALPHA_GAIN
             self.alpha = nn.Parameter(start)
         known = torch.as_tensor(self.space.features)
@@ -123,7 +123,8 @@ class MixMatchAgent(nn.Module):
 
     def alpha_in_force(self, alpha: Tensor) -> Tensor:
         """Alpha `[P]`: the agent's own where it learns it, else as it is given."""
-        return torch.sigmoid(ALPHA_GAIN * self.alpha[:, 0]) if self.spec.learned_alpha else alpha
+        learned = self.spec.alpha == "gradient"
+        return torch.sigmoid(ALPHA_GAIN * self.alpha[:, 0]) if learned else alpha
 
     def control_weights(self, alpha: Tensor) -> Tensor:
         """Weights `[P, K]` of the constituents in the policy that acts, from alpha `[P]`."""

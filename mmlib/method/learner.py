@@ -47,8 +47,8 @@ class Hyperparameters:
         """
         run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost}
         run["alpha"] = piecewise(config.alpha, agent_steps)
-        if spec.alpha is not None:
-            run["alpha"] = piecewise(spec.alpha, agent_steps / config.agent_steps)
+        if spec.knots:
+            run["alpha"] = piecewise(spec.knots, agent_steps / config.agent_steps)
         members = [{**run, **own} for own in adapted or [{}] * config.population]
         columns = ([float(member[name]) for member in members] for name in run)
         rate, *others = (torch.tensor(column) for column in columns)
@@ -172,7 +172,7 @@ class Learner:
             cost = losses.transfer_loss(transfer[:-1], self._size_of_s)
             loss = loss + spec.transfer_weight * cost
             terms["transfer"] = transfer[:-1].mean((0, 2))
-        if spec.learned_alpha:
+        if spec.alpha == "gradient":
             terms["alpha"] = alpha  # takes the place of the run's in the records
         return loss, _diagnose(outputs, mixture, trace, values, terms)
 

@@ -21,6 +21,11 @@ MIXINGS = {
     "sampled": "c ~ Cat(alpha) at each step; pi_c acts, and the RL loss is on pi_c (section 3.1)",
     "none": "the target acts alone; alpha weighs the transfer cost only (control)",
 }
+ALPHAS = {
+    "run": "the run's: its knots, or what population based training makes of it (appendix B)",
+    "gradient": "a parameter of the agent, with the policy gradient of pi_mm alone",
+    "bandit": "moved in steps, by the slope of the return (`alternatives.bandit`)",
+}
 Schedule = tuple[tuple[float, float], ...]  # knots of (share of the run, alpha), see `schedule`
 
 
@@ -47,8 +52,7 @@ class AgentSpec:
     transfer_weight: float = 1.0  # lambda: 1 for action spaces, 100 for the rest (appendix C)
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS
-    alpha: Schedule | None = None  # its own, whatever schedule a run has
-    learned_alpha: bool = False  # alpha is a parameter, with the policy gradient of pi_mm alone
+    alpha: Schedule | str = "run"  # where it comes from: a name of ALPHAS, or knots of its own
     after: str = ""  # the work that it is taken from, where that is another than the paper
 
     @property
@@ -73,7 +77,12 @@ class AgentSpec:
     @property
     def mixes(self) -> bool:
         """Whether a run's alpha plays a part."""
-        return not self.single and self.alpha is None and not self.learned_alpha
+        return not self.single and self.alpha == "run"
+
+    @property
+    def knots(self) -> Schedule:
+        """Its own schedule of alpha; none if alpha comes from elsewhere."""
+        return () if isinstance(self.alpha, str) else self.alpha
 
 
 # Wiring (a), figure 3: everything is shared but the last linear layers to policy and value.

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mmlib.config import HYPER, PBTConfig
+from mmlib.config import HYPER, BanditConfig, PBTConfig
 from mmlib.method.methods import AgentSpec
 from mmlib.method.trajectory import Episode
 
@@ -97,6 +97,12 @@ class Decision:
     opponent_changed: int
     old: Hyper
     new: Hyper
+    record: ClassVar = "decisions"  # where its row goes
+
+    @property
+    def donor(self) -> int | None:
+        """Whom the member copies, if it does."""
+        return self.opponent if self.copied else None
 
     @property
     def changes(self) -> bool:
@@ -117,7 +123,7 @@ def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
 
 def observe(
     state: PopulationState,
-    config: PBTConfig,
+    config: PBTConfig | BanditConfig,
     trained: Iterable[Episode],
     compared: Iterable[Episode],
 ) -> None:
@@ -142,12 +148,12 @@ def ready(state: PopulationState, config: PBTConfig) -> list[int]:
     return [member for member, episodes in enumerate(state.episodes) if episodes >= config.ready]
 
 
-def full(state: PopulationState, config: PBTConfig, member: int) -> bool:
+def full(state: PopulationState, config: PBTConfig | BanditConfig, member: int) -> bool:
     """Whether a member has as many fresh returns of each level as are compared."""
     return min(len(window) for window in state.windows[member]) >= config.window
 
 
-def scores(state: PopulationState, config: PBTConfig, member: int) -> np.ndarray:
+def scores(state: PopulationState, config: PBTConfig | BanditConfig, member: int) -> np.ndarray:
     """What is compared, `[window]` or none if too few: the k-th last return, the mean over levels
     (stated choice)."""
     if not full(state, config, member):

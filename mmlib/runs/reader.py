@@ -71,7 +71,7 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> l
 def _is_paced(config: Mapping[str, Any]) -> bool:
     """Whether the learning rate (`anneal`) or the method's own alpha moves with the share of the run that is past."""
     spec = METHODS.get(config.get("method", ""))
-    return bool(config.get("anneal")) or (spec is not None and len(spec.alpha or ()) > 1)
+    return bool(config.get("anneal")) or (spec is not None and len(spec.knots) > 1)
 
 
 class OtherRun(ResultsError):
@@ -171,6 +171,10 @@ class Run:
     def decisions(self) -> pd.DataFrame:
         """One row a decision of population based training; `old` and `new` hold dicts of hyperparameters."""
         return self._frame("decisions")
+
+    def rounds(self) -> pd.DataFrame:
+        """One row a round of a bandit that moves alpha, from `old` to `new`; lists are of its arms."""
+        return self._frame("rounds")
 
     def timing(self) -> pd.DataFrame:
         """One row a log point; `stages` holds dicts of shares."""

@@ -17,7 +17,7 @@ from mmlib import levels
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import ConfigError, RunConfig
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
-from mmlib.method.methods import MIXINGS, AgentSpec
+from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
@@ -29,6 +29,7 @@ def check(config: RunConfig) -> RunConfig:
         _check_method_and_levels(config)
         _check_entry(config.method)
         _check_ties(config)
+        _check_bandit(config)
         _check_teacher(config)
         _check_device(config.device)
     except ValueError as error:
@@ -97,6 +98,11 @@ def check_together(configs: Sequence[RunConfig]) -> None:
         )
     if (backend := backend_in_force(first)) != "minilab":
         raise ConfigError(f"backend {backend} does not train seeds side by side; minilab does: train them one by one")
+    if first.lag and METHODS[first.method].alpha == "bandit":
+        raise ConfigError(
+            f"lag = {first.lag}: the pipeline of method {first.method!r} drains when a round of its bandit ends, which "
+            "seeds side by side do at different times; train them one by one, or with lag 0"
+        )
     seeds = [config.seed for config in configs]
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds {', '.join(map(str, seeds))}: each may be there once")
@@ -129,8 +135,12 @@ def _check_entry(name: str) -> None:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
         embedding(c.space, spec.space)
-    times = [time for time, _ in spec.alpha or ()]
-    if times != sorted(times) or not all(0 <= part <= 1 for knot in spec.alpha or () for part in knot):
+    if isinstance(spec.alpha, str):
+        if spec.alpha not in ALPHAS:
+            raise ValueError(f"method {name!r}: unknown alpha {spec.alpha!r}; choices: {', '.join(ALPHAS)}, or knots")
+        return
+    times = [time for time, _ in spec.alpha]
+    if not times or times != sorted(times) or not all(0 <= part <= 1 for knot in spec.alpha for part in knot):
         raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
 
 
@@ -142,6 +152,11 @@ def _check_ties(config: RunConfig) -> None:
     for name, known in (("transfer", (*PAIR_COSTS, MIXTURE_COST, "none")), ("mixing", tuple(MIXINGS))):
         if getattr(spec, name) not in known:
             raise ValueError(f"unknown {name} {getattr(spec, name)!r}; choices: {', '.join(known)}")
+
+
+def _check_bandit(config: RunConfig) -> None:
+    if METHODS[config.method].alpha == "bandit" and config.pbt is not None:
+        raise ValueError(f"method {config.method!r} moves alpha by a bandit, which goes without PBT: pbt must be null")
 
 
 def _check_teacher(config: RunConfig) -> None:

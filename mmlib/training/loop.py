@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmlib.alternatives import bandit
 from mmlib.config import RunConfig
 from mmlib.errors import DivergedError, ResultsError, WorkersDied
 from mmlib.method import pbt
@@ -165,25 +166,28 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
         )
 
 
+class Rule(Protocol):
+    """What adapts hyperparameters by the returns: the functions of `method.pbt` or of `alternatives.bandit`."""
+
+    def ready(self, state: Any, config: Any) -> list[int]: ...
+    def decide(self, state: Any, config: Any, member: int, stopped: Collection[int]) -> pbt.Decision | bandit.Round: ...
+    def apply(self, state: Any, decision: Any, now: int) -> None: ...
+
+
 class TrainingLoop:
     """A population at work in the shards of a fleet; `iterate` is one unroll of all of them and its updates.
 
-    Decisions of population based training are made here, between two iterations; with lag 1 (see `Shard`) the pipeline
-    drains before each of them and at the end.
+    Decisions of population based training, or of a bandit, are made here, between two iterations; with lag 1 (see
+    `Shard`) the pipeline drains before each of them and at the end.
     """
 
     def __init__(self, config: RunConfig, fleet: Fleet | None = None):
         self.config, self.fleet = config, InProcess(config) if fleet is None else fleet
         self.spec = specification(config)
-        self.population: pbt.PopulationState | None = None
-        if config.pbt is not None:
-            adapted = pbt.adapted(config.pbt, self.spec)
-            self.population = pbt.PopulationState.start(
-                config.pbt, config.population, seeds(config)[3], len(config.levels), adapted
-            )
+        self.rule, self.settings, self.population = self._adaptation()
         self.steps = self.updates = 0  # agent steps of each environment; updates
         self.stopped: dict[int, str] = {}  # members whose loss was not finite, and the reason
-        self.hyper = self._hyperparameters(0)
+        self.hyper = self.hyperparameters(0)
         self.seconds: dict[str, float] = {}  # by stage, since the last row of metrics
 
     @property
@@ -197,6 +201,17 @@ class TrainingLoop:
         stopped = {str(member): _said(member, reason) for member, reason in self.stopped.items()}
         return {"stopped_members": stopped} if stopped else {}
 
+    def _adaptation(self) -> tuple[Rule, Any, pbt.PopulationState | None]:
+        """What adapts hyperparameters by the returns: its functions, its settings, and where it starts, if anything."""
+        config, seed, num_levels = self.config, seeds(self.config)[3], len(self.config.levels)
+        if self.spec.alpha == "bandit":
+            return bandit, config.bandit, bandit.start(config.population, seed, num_levels)
+        if config.pbt is None:
+            return pbt, None, None
+        adapted = pbt.adapted(config.pbt, self.spec)
+        state = pbt.PopulationState.start(config.pbt, config.population, seed, num_levels, adapted)
+        return pbt, config.pbt, state
+
     def passed(self, interval: int) -> bool:
         """Whether the last iteration reached or passed a multiple of `interval` agent steps."""
         before = self.agent_steps - self.config.steps_per_iteration
@@ -205,11 +220,11 @@ class TrainingLoop:
     def iterate(self) -> Outcome:
         """One unroll of every environment, the updates that fall into it, and the decisions that it makes due."""
         start = self.agent_steps
-        self.hyper = self._hyperparameters(start)
+        self.hyper = self.hyperparameters(start)
         made = self._merged(self.fleet.everyone("iterate", self.hyper))
-        if self.population is not None and self.config.pbt is not None:
+        if self.population is not None:
             compared = made.evaluations if self.config.evaluation_envs else made.episodes
-            pbt.observe(self.population, self.config.pbt, made.episodes, compared)
+            pbt.observe(self.population, self.settings, made.episodes, compared)
         if self.config.lag and (self.agent_steps >= self.config.agent_steps or self._ready()):
             made.diagnostics += self._merged(self.fleet.everyone("drain", self.hyper)).diagnostics
         made.decisions = self._decide(start)
@@ -233,33 +248,30 @@ class TrainingLoop:
             evaluations=_in_order(e for part in parts for e in part.evaluations),
         )
 
-    def _hyperparameters(self, agent_steps: int) -> Hyperparameters:
+    def hyperparameters(self, agent_steps: int) -> Hyperparameters:
+        """Those in force at some agent steps of each member."""
         adapted = None if self.population is None else self.population.hyper
         return Hyperparameters.in_force(self.config, self.spec, agent_steps, adapted)
 
     def _ready(self) -> list[int]:
         """The members that are to decide."""
-        if self.population is None or self.config.pbt is None:
-            return []
-        return pbt.ready(self.population, self.config.pbt)
+        return [] if self.population is None else self.rule.ready(self.population, self.settings)
 
-    def _decide(self, start: int) -> list[pbt.Decision]:
-        """Population based training: what the members that are ready do, done.
+    def _decide(self, start: int) -> list[pbt.Decision | bandit.Round]:
+        """What the members that are ready do, done.
 
         The next rollout acts with it, at either lag: with lag 1 the pipeline has been drained, and the acting copy
         takes the learner's parameters before each rollout. So whatever begins from here on is played by the new member.
         """
-        if self.population is None or self.config.pbt is None:
-            return []
         decisions = []
         for member in self._ready():
-            decision = pbt.decide(self.population, self.config.pbt, member, self.stopped)
-            if decision.copied:
-                self.fleet.copy(decision.opponent, member)
+            decision = self.rule.decide(self.population, self.settings, member, self.stopped)
+            if decision.donor is not None:
+                self.fleet.copy(decision.donor, member)
                 self.stopped.pop(member, None)
-            pbt.apply(self.population, decision, self.steps)
+            self.rule.apply(self.population, decision, self.steps)
             decisions.append(decision)
-        self.hyper = self._hyperparameters(start)
+        self.hyper = self.hyperparameters(start)
         return decisions
 
     def state_dict(self) -> dict[str, Any]:
@@ -272,8 +284,8 @@ class TrainingLoop:
         self.fleet.everyone("load_state_dict", {name: part for name, part in saved.items() if name != "population"})
         self.steps, self.updates = saved["actors"][0]["steps"], saved["learner"]["updates"]
         self.stopped = dict(saved["stopped"])
-        if saved["population"] is not None:
-            self.population = pbt.PopulationState(**saved["population"])
+        if self.population is not None:
+            self.population = type(self.population)(**saved["population"])
 
     def close(self) -> None:
         """Ends the shards."""

@@ -45,9 +45,8 @@ class Recorder:
         self.writer.append("episodes", self._rows(outcome.episodes))
         self.writer.append("evaluations", self._rows(outcome.evaluations))
         frames = agent_steps * self.config.action_repeat
-        self.writer.append(
-            "decisions", (decision.as_row(frames, self._frames_a_step) for decision in outcome.decisions)
-        )
+        for decision in outcome.decisions:
+            self.writer.append(decision.record, [decision.as_row(frames, self._frames_a_step)])
 
     @property
     def _frames_a_step(self) -> int:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mmlib import levels
+from mmlib.alternatives.bandit import Round
 from mmlib.alternatives.methods import teacher_of
 from mmlib.config import RunConfig
 from mmlib.method.agent import MixMatchAgent
@@ -45,7 +46,7 @@ class Outcome:
     stopped: dict[int, str]  # members whose loss was not finite, and the reason
     episodes: list[Episode] = field(default_factory=list)
     evaluations: list[Episode] = field(default_factory=list)  # of the target alone
-    decisions: list[Decision] = field(default_factory=list)  # the loop's; a shard makes none
+    decisions: list[Decision | Round] = field(default_factory=list)  # the loop's; a shard makes none
 
 
 class Shard:

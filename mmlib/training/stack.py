@@ -84,7 +84,11 @@ def _furthest_behind(going: Mapping[Iterator[TrainingLoop], TrainingLoop]) -> li
     """The runs that are least far, put together."""
     least = min(map(_progress, going.values()))
     group = {run: loop for run, loop in going.items() if _progress(loop) == least}
-    put_together([loop.fleet for loop in group.values()])  # type: ignore[misc]
+    loops: dict[Place, TrainingLoop] = {loop.fleet: loop for loop in group.values()}  # type: ignore[misc]
+    put_together([*loops])
+    ordered = sorted(loops, key=lambda place: place.member)
+    each = [vars(loops[place].hyperparameters(loops[place].agent_steps)).values() for place in ordered]
+    ordered[0].stack.hyper = Hyperparameters(*map(torch.cat, zip(*each)))
     return list(group)
 
 
@@ -113,22 +117,22 @@ class Stack(Shard):
         super().__init__(configs[0].model_copy(update={"population": len(configs)}))
         self.learner.seeds = [config.seed for config in configs]
         self.present = set(self.members)
+        self.hyper: Hyperparameters | None = None  # [P], of the next round
         self._made: dict[str, dict[int, Any]] = {}  # by method and member: what was made for all, and not yet taken
 
     def _level_seed(self, different: int) -> list[int]:
         return [level_seed(config, different) for config in self.configs]
 
-    def ask(self, member: int, method: str, *arguments: Any) -> Any:
+    def ask(self, member: int, method: str) -> Any:
         """A member's part of what "iterate", "drain" or "state_dict" returns, called once for all of them.
 
-        The first that asks has it made for all, with its hyperparameters `[1]`: the others' are the same.
+        The first that asks has it made for all, with `hyper`.
         """
         if member not in self._made.get(method, {}):
             if method == "iterate":
                 self._made.clear()  # a new round
-            alike = [Hyperparameters(*(x.expand(len(self.configs)) for x in vars(h).values())) for h in arguments]
-            whole = getattr(self, method)(*alike)
-            part = self._state if method == "state_dict" else _outcome
+            whole = self.state_dict() if method == "state_dict" else getattr(self, method)(self.hyper)
+            part: Any = self._state if method == "state_dict" else _outcome
             self._made[method] = {each: part(whole, each) for each in self.members}
         return self._made[method].pop(member)
 
@@ -167,7 +171,7 @@ class Place:
     def everyone(self, method: str, *arguments: Any) -> list[Any]:
         """See `Fleet.everyone`."""
         if method in ("iterate", "drain", "state_dict"):
-            return [self.stack.ask(self.member, method, *arguments)]
+            return [self.stack.ask(self.member, method)]
         return [getattr(self.stack, method)(*arguments)]  # before it is beside others
 
     def copy(self, donor: int, member: int) -> None:

@@ -151,8 +151,8 @@ def _mixtures(
             text = f"{terms} alone" if len(acting) == 1 else f"${_symbol(letter)}$ = {terms}"
             if spec.mixing == "sampled" and letter == "π":
                 text = "c ~ Cat(α): $\\pi_c$ acts"
-            if spec.alpha is not None:
-                text += "\nα = " + " → ".join(f"{alpha:g}" for _, alpha in spec.alpha)
+            if spec.knots:
+                text += "\nα = " + " → ".join(f"{alpha:g}" for _, alpha in spec.knots)
             if name:
                 text = terms if letter == "V" else f"{name.replace('_', ' ')}\n{terms}"
             shown = text.replace(f"${_symbol(letter)}$", "mm")
