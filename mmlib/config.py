@@ -56,6 +56,18 @@ class PBTConfig(BaseModel):
         return limits
 
 
+class QConfig(BaseModel):
+    """Q-learning (alternatives/q_learning.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    tau: float = Field(0.02, gt=0.0, description="temperature of the policies, in (clipped) returns")
+    n_steps: int = Field(5, ge=1, description="rewards of a target")
+    target_every: int = Field(5, ge=1, description="unrolls between two copies of the network to the target network")
+    replay: int = Field(32, ge=1, description="last unrolls of each environment that are learned from")
+    passes: int = Field(1, ge=1, description="how often an agent step is learned from on average")
+
+
 class RunConfig(BaseModel):
     """One run: a population of agents of one method on one level. Defaults are the paper's (appendix D)."""
 
@@ -99,6 +111,7 @@ class RunConfig(BaseModel):
         ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
+    q: QConfig = Field(QConfig.model_validate({}), description="of methods that learn by Q-learning")
     transfer_cost: float | None = Field(
         None, ge=0.0, description="lambda of the loss (section 3), in place of the method's"
     )
@@ -179,7 +192,9 @@ class RunConfig(BaseModel):
 SETTING_DEFAULTS: dict[str, Any] = {
     name: field.default for name, field in RunConfig.model_fields.items() if not field.is_required()
 }
-PBT_DEFAULTS: dict[str, Any] = {name: field.default for name, field in PBTConfig.model_fields.items()}
+PARTS: dict[str, type[BaseModel]] = {"pbt": PBTConfig, "q": QConfig}  # settings that have settings
+PART_DEFAULTS = {part: model().model_dump() for part, model in PARTS.items()}
+SETTING_DEFAULTS["q"] = PART_DEFAULTS["q"]
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:
@@ -198,7 +213,7 @@ def sentence(item: Any) -> str:
     message, field = str(item["msg"]).removeprefix("Value error, "), ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         part, _, _ = field.rpartition(".")
-        known = [f"pbt.{name}" for name in PBTConfig.model_fields] if part == "pbt" else list(RunConfig.model_fields)
+        known = [f"{part}.{n}" for n in PARTS[part].model_fields] if part in PARTS else list(RunConfig.model_fields)
         return f"unknown setting {field!r}; settings: {', '.join(known)}{suggestion(field, known)}"
     if item["type"] == "tuple_type":
         return f"{field} = {item['input']!r}: should be a list, in brackets"

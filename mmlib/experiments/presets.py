@@ -118,6 +118,7 @@ FIGURES = {
             methods=(*_ALTERNATIVES, "mm_three", "mm_learned_alpha"),
             main_methods=_ALTERNATIVES,
             levels=_FOUR_LEVELS,
+            beside=("q_small", "q_big756", "q_mm"),
         ),
     )
 }

@@ -49,6 +49,7 @@ class AgentSpec:
     mixing: str = "explicit"  # a name of MIXINGS
     alpha: Schedule | None = None  # its own, whatever schedule a run has
     learned_alpha: bool = False  # alpha is a parameter, with the policy gradient of pi_mm alone
+    learner: str = "vtrace"  # a name of training.shard.LEARNERS
     after: str = ""  # the work that it is taken from, where that is another than the paper
 
     @property
