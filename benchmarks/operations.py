@@ -20,10 +20,10 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.agent import MixMatchAgent
-from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.learner import Hyperparameters
 from mmlib.method.trajectory import Trajectory
 from mmlib.training.fitting import check
-from mmlib.training.shard import make_agent
+from mmlib.training.shard import LEARNERS, make_agent
 
 WITHOUT_KERNEL = ("_unsafe_view", "detach", "empty", "empty_like", "empty_strided", "new_empty")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -51,7 +51,8 @@ def count(method: str, population: int, **setting: Any) -> tuple[Counter[str], C
     config = config.model_copy(update={"device": "meta"})
     with torch.device("meta"):
         agent = make_agent(config)
-    learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on("meta")
+    learner = LEARNERS[agent.spec.learner](agent, config)
+    hyper = Hyperparameters.in_force(config, agent.spec, 0).on("meta")
     learner._note_the_stopped = lambda updates: None  # type: ignore[method-assign]  # it asks for numbers
     seen = [_trajectory(agent, config, task) for task in range(len(config.levels))]
     weights, state = agent.control_weights(hyper.alpha), agent.initial_state(config.num_envs)

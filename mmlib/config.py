@@ -67,6 +67,18 @@ class BanditConfig(BaseModel):
     share: float = Field(default=0.024, gt=0.0, le=1.0, description="of all weights, given to the arms after a round")
 
 
+class QConfig(BaseModel):
+    """Q-learning (alternatives/q_learning.py)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    tau: float = Field(default=0.02, gt=0.0, description="temperature of the policies, in (clipped) returns")
+    n_steps: int = Field(default=5, ge=1, description="rewards of a target")
+    target_every: int = Field(default=5, ge=1, description="unrolls from one target network to the next")
+    replay: int = Field(default=32, ge=1, description="last unrolls of each environment that are learned from")
+    passes: int = Field(default=1, ge=1, description="how often an agent step is learned from on average")
+
+
 class RunConfig(BaseModel):
     """One run: a population of agents of one method on one level. Defaults are the paper's (appendix D)."""
 
@@ -111,6 +123,7 @@ class RunConfig(BaseModel):
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
     bandit: BanditConfig = Field(BanditConfig(), description="of the methods whose alpha is a bandit's")
+    q: QConfig = Field(QConfig(), description="of methods that learn by Q-learning")
     transfer_cost: float | None = Field(
         None, ge=0.0, description="lambda of the loss (section 3), in place of the method's"
     )
@@ -188,13 +201,13 @@ class RunConfig(BaseModel):
         return self.num_envs * self.unroll * len(self.levels)
 
 
-_NESTED: dict[str, type[BaseModel]] = {"pbt": PBTConfig, "bandit": BanditConfig}
 SETTING_DEFAULTS: dict[str, Any] = {
     name: field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
     for name, field in RunConfig.model_fields.items()
     if not field.is_required()
 }
-PBT_DEFAULTS: dict[str, Any] = {name: field.default for name, field in PBTConfig.model_fields.items()}
+PARTS: dict[str, type[BaseModel]] = {"pbt": PBTConfig, "bandit": BanditConfig, "q": QConfig}  # that have settings
+PART_DEFAULTS = {part: model().model_dump() for part, model in PARTS.items()}
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:
@@ -213,7 +226,7 @@ def sentence(item: Any) -> str:
     message, field = str(item["msg"]).removeprefix("Value error, "), ".".join(map(str, item["loc"]))
     if item["type"] == "extra_forbidden":
         part, _, _ = field.rpartition(".")
-        known = [f"{part}.{n}" for n in _NESTED[part].model_fields] if part in _NESTED else list(RunConfig.model_fields)
+        known = [f"{part}.{n}" for n in PARTS[part].model_fields] if part in PARTS else list(RunConfig.model_fields)
         return f"unknown setting {field!r}; settings: {', '.join(known)}{suggestion(field, known)}"
     if item["type"] == "tuple_type":
         return f"{field} = {item['input']!r}: should be a list, in brackets"

@@ -6,14 +6,14 @@ import torch
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import make_config
-from mmlib.method.learner import Hyperparameters, Learner
+from mmlib.method.learner import Hyperparameters
 from mmlib.numerics.replay import WARM_UP, Replayed
 from mmlib.numerics.trees import mapped
 from mmlib.runs.reader import Run
 from mmlib.timing import StageTimer
 from mmlib.training.checkpoint import load
 from mmlib.training.loop import TrainingLoop, train
-from mmlib.training.shard import Shard, make_agent
+from mmlib.training.shard import LEARNERS, Shard, make_agent
 from mmlib.training.stack import train_together
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -49,7 +49,7 @@ def test_updates_are_those_of_a_cpu(method):
     here = Shard(config(method, device="cpu", max_grad_norm=40.0))
     agent = make_agent(here.config)
     agent.load_state_dict(here.learner.agent.state_dict())
-    there = Learner(agent.to("cuda"), config(method, max_grad_norm=40.0))
+    there = LEARNERS[agent.spec.learner](agent.to("cuda"), config(method, max_grad_norm=40.0))
     for update in range(WARM_UP + 3):
         alpha = torch.full((P,), 0.1 * (update + 1))
         hyper = Hyperparameters(torch.full((P,), 1e-2), torch.tensor([1e-3, 2e-3, 0.0]), alpha)

@@ -15,7 +15,7 @@ from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
-from mmlib.training.shard import make_agent
+from mmlib.training.shard import LEARNERS, make_agent
 
 LEVEL, DEVICE = "explore_object_locations_small_mini", "meta"
 T, P, N = 3, 2, 4
@@ -76,7 +76,8 @@ def test_acting_and_learning_stay_on_the_device(method, no_numbers):
     agent = _agent(config)
     actors = [_actor(config, agent, task) for task in range(len(config.levels))]
     with OneDevice():
-        learner, hyper = Learner(agent, config), Hyperparameters.in_force(config, agent.spec, 0).on(DEVICE)
+        learner = LEARNERS[agent.spec.learner](agent, config)
+        hyper = Hyperparameters.in_force(config, agent.spec, 0).on(DEVICE)
         weights = agent.control_weights(hyper.alpha)
         trajectories = [actor.rollout(weights, StageTimer())[0] for actor in actors]
         assert {x.device.type for trajectory in trajectories for x in tensors(vars(trajectory))} == {DEVICE}

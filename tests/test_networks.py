@@ -126,8 +126,8 @@ CORE = TORSO + BIG_540 + VALUE
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("small", TORSO + lstm_of(9) + SMALL + VALUE),
-        ("big756", TORSO + lstm_of(20) + BIG_756 + VALUE),
+        *((name, TORSO + lstm_of(9) + SMALL + VALUE) for name in ("small", "q_small")),
+        *((name, TORSO + lstm_of(20) + BIG_756 + VALUE) for name in ("big756", "q_big756")),
         *((name, MM) for name in ("mm", "mm_masked_kl", *CONTROL_METHODS)),
         ("mm_shared_head", TORSO + lstm_of(20) + BIG_756 + VALUE),
         ("mm_three", MM + BIG_540 + VALUE),
@@ -138,7 +138,7 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_lstm_lstm", CORE + 2 * lstm_of(18)),
         ("multitask", CORE + lstm_of(18)),
         *((name, TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)) for name in ("mm_multitask", "distral")),
-        *((name, MM) for name in ("finetune", "small_teacher")),
+        *((name, MM) for name in ("finetune", "small_teacher", "q_mm")),
         ("mm_learned_alpha", MM + 1),
         *((name, CORE + FF + lstm_of(18)) for name in ("finetune_ff_lstm", "mm_three_cores", "net2net")),
         *((name, MM + TORSO + lstm_of(20)) for name in ("distil", "kickstart")),

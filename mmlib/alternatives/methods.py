@@ -34,6 +34,7 @@ JUMP = ((0.5, 0.0), (0.5, 1.0))
 DECAY = ((0.0, 0.0), (0.5, 1.0))
 
 _MM, _MM_FF_LSTM, _MULTITASK = (PAPER_METHODS[name] for name in ("mm", "mm_ff_lstm", "mm_multitask"))
+_Q: dict[str, Any] = {"learner": "q", "after": "Kapturowski et al. 2019"}
 
 
 def _apart(spec: AgentSpec, teacher: str = "", **others: Any) -> AgentSpec:
@@ -104,6 +105,10 @@ ALTERNATIVES = {
     "distral": replace(
         _MULTITASK, label="Distral", transfer_weight=0.192, alpha=((0.0, 0.0),), after="Teh et al. 2017"
     ),
+    # The same agents with action values, see q_learning.py: the policies that are mixed and tied are Boltzmann's.
+    "q_small": replace(PAPER_METHODS["small"], label="Small, Q-learning", **_Q),
+    "q_big756": replace(PAPER_METHODS["big756"], label="Big, Q-learning", **_Q),
+    "q_mm": replace(_MM, label="M&M, Q-learning", **_Q),
 }
 
 OWN: dict[str, AgentSpec] = {}  # yours, see docs/adding_a_curriculum.md

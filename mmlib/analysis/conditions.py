@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.config import TIES
 from mmlib.experiments.design import Job, figure_named, plan, preset_named
 from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
-from mmlib.training.fitting import as_recorded, has_transfer_cost
+from mmlib.training.fitting import as_recorded, idle
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
-OF_MIXTURES = frozenset({"transfer_cost", "transfer_normalisation", "value_targets", *TIES})
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,10 @@ class Condition:
 
 def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that play a part in what a run learns, but for its level, method and seed."""
-    spec = METHODS[config["method"]]
     settings = {n: v for n, v in comparable(config).items() if n not in (NOT_COMPARED - {"agent_steps"}) | VARIED}
     if settings.get("transfer_cost") is None:
-        settings["transfer_cost"] = spec.transfer_weight
-    without = set(OF_MIXTURES) if spec.single else set()
-    if not spec.mixes:
-        without.add("alpha")
-    if spec.alpha != "bandit":
-        without.add("bandit")
-    if not has_transfer_cost(config["method"], settings):
-        without |= {"transfer_cost", "transfer_normalisation"}
+        settings["transfer_cost"] = METHODS[config["method"]].transfer_weight
+    without = idle(config["method"], settings)
     return {name: value for name, value in settings.items() if name not in without}
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from mmlib.alternatives.methods import METHODS, teacher_of
-from mmlib.config import TIES, RunConfig, make_config
+from mmlib.config import RunConfig, make_config
 from mmlib.errors import suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
-from mmlib.training.fitting import as_recorded, check, has_transfer_cost
+from mmlib.training.fitting import as_recorded, check, idle
 
 
 class ExperimentError(ValueError):
@@ -129,28 +129,19 @@ def _home(figure: FigureSpec, preset: Preset, method: str) -> str:
 
 def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings of a figure that concern a method: not all mix, have policies to tie, or a teacher."""
-    given, spec = dict(settings or {}), METHODS[method]
-    without = {*(TIES if spec.single else ()), *(() if teacher_of(spec) else ("teacher",))}
-    without |= {*(() if spec.mixes else ("alpha",)), *(() if spec.alpha == "bandit" else ("bandit",))}
-    without |= {*(() if has_transfer_cost(method, given) else ("transfer_cost",))}
+    given = dict(settings or {})
+    without = {*idle(method, given), *(() if teacher_of(METHODS[method]) else ("teacher",))}
     return {name: value for name, value in given.items() if name not in without}
 
 
 def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
     """Raises ExperimentError if one of the settings given would be recorded and play no part."""
-    idle = {}
-    if not METHODS[config.method].mixes:
-        idle["alpha"] = f"method {config.method!r} has {'one policy' if METHODS[config.method].single else 'its own'}"
-    if METHODS[config.method].alpha != "bandit":
-        moved = ", ".join(name for name, spec in METHODS.items() if spec.alpha == "bandit")
-        idle["bandit"] = f"method {config.method!r} has none; methods with one: {moved}"
-    if not has_transfer_cost(config.method, settings):
-        idle["transfer_cost"] = f"method {config.method!r} has no transfer cost"
+    why = idle(config.method, settings)
     for adapted in config.pbt.adapt if config.pbt else ():
-        idle.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")
+        why.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")
     for name in settings:
-        if name in idle:
-            raise ExperimentError(f"setting {name!r} plays no part: {idle[name]}; leave it")
+        if name in why:
+            raise ExperimentError(f"setting {name!r} plays no part: {why[name]}; leave it")
 
 
 def _levels(figure: FigureSpec, preset: Preset, names: Iterable[str] | None) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ DIAGNOSTICS = {
     "rho_mean": "V-trace weight, mean",
     "grad_norm": "gradient norm",
     "value_error": "value error",
+    "td_error": "temporal difference (Q-learning)",
 }
 
 

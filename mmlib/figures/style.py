@@ -60,6 +60,9 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "mm_three_cores": (BLACK, SHORT),
     "net2net": (BLACK, LONG),
     "distral": (PURPLE, SOLID),
+    "q_small": (BLUE, LONG),
+    "q_big756": (VERMILLION, LONG),
+    "q_mm": (GREEN, LONG),
     f"distral{ALONE}": (PURPLE, DOTTED),
 }
 SPACES = {"small": ("Small", BLUE), "big540": ("Big", VERMILLION), "big756": ("Big", VERMILLION)}

@@ -164,17 +164,22 @@ class Learner:
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
-        if spec.transfer != "none":
-            along = self.agent.mixture_weights(alpha.detach())
-            transfer = losses.transfer_cost(
-                spec.transfer, outputs.policies, along, stop_gradient=spec.stop_gradient
-            )
-            cost = losses.transfer_loss(transfer[:-1], self._size_of_s)
-            loss = loss + spec.transfer_weight * cost
-            terms["transfer"] = transfer[:-1].mean((0, 2))
+        loss = self._tied(loss, terms, outputs.policies, alpha.detach())
         if spec.alpha == "gradient":
             terms["alpha"] = alpha  # takes the place of the run's in the records
         return loss, _diagnose(outputs, mixture, trace, values, terms)
+
+    def _tied(
+        self, loss: Tensor, terms: dict[str, Tensor], policies: list[Policy], alpha: Tensor
+    ) -> Tensor:
+        """The RL loss `[P]` plus lambda times eq. (1), whose mean a step joins the terms."""
+        spec = self.agent.spec
+        if spec.transfer == "none":
+            return loss
+        along, apart = self.agent.mixture_weights(alpha), spec.stop_gradient
+        cost = losses.transfer_cost(spec.transfer, policies, along, stop_gradient=apart)[:-1]
+        terms["transfer"] = cost.mean((0, 2))
+        return loss + spec.transfer_weight * losses.transfer_loss(cost, self._size_of_s)
 
     @property
     def _size_of_s(self) -> int:
@@ -230,15 +235,20 @@ def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def entropies(policies: Sequence[Policy], mixture: Policy) -> dict[str, Tensor]:
+    """How spread out the constituents and the mixture are, mean of each member, `[P]`."""
+    rows = {f"entropy_{i}": p.entropy().mean((0, 2)) for i, p in enumerate(policies, start=1)}
+    return rows | {"collision_entropy": mixture.collision_entropy().mean((0, 2))}
+
+
+@torch.no_grad()
 def _diagnose(
     outputs: Outputs, mixture: Policy, trace: VTrace, values: Tensor, terms: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """What to look at when it does not learn, `[P]`: sums as in the loss, else means a step."""
     rows = {name: term.detach() for name, term in terms.items()}
     rows["entropy"] = -rows.pop("entropy_loss") / trace.vs[:, 0].numel()
-    for i, policy in enumerate(outputs.policies):
-        rows[f"entropy_{i + 1}"] = policy.entropy().mean((0, 2))
-    rows["collision_entropy"] = mixture.collision_entropy().mean((0, 2))
+    rows |= entropies(outputs.policies, mixture)
     rows["rho_mean"] = trace.rhos.mean((0, 2))
     rows["value_mean"] = values.mean((0, 2))
     errors = trace.vs - values[:-1]

@@ -53,6 +53,7 @@ class AgentSpec:
     stop_gradient: bool = False  # whether the transfer cost leaves the teacher alone
     mixing: str = "explicit"  # a name of MIXINGS
     alpha: Schedule | str = "run"  # where it comes from: a name of ALPHAS, or knots of its own
+    learner: str = "vtrace"  # a name of training.shard.LEARNERS
     after: str = ""  # the work that it is taken from, where that is another than the paper
 
     @property

@@ -74,8 +74,9 @@ class PopulationState:
 
 
 def adapted(config: PBTConfig, spec: AgentSpec) -> tuple[str, ...]:
-    """The hyperparameters that are adapted: those asked for, alpha only if the agent mixes."""
-    return tuple(name for name in HYPER if name in config.adapt and (name != "alpha" or spec.mixes))
+    """The hyperparameters that are adapted: those asked for that play a part in how it learns."""
+    idle = {"alpha": not spec.mixes, "entropy_cost": spec.learner != "vtrace"}
+    return tuple(name for name in HYPER if name in config.adapt and not idle.get(name))
 
 
 @dataclass(frozen=True)

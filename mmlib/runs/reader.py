@@ -29,7 +29,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.config import PBT_DEFAULTS, SETTING_DEFAULTS, RunConfig, make_config
+from mmlib.config import PART_DEFAULTS, SETTING_DEFAULTS, RunConfig, make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
 from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sentence
@@ -47,10 +47,11 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     is what was done before it). The schedule of alpha plays no part, and is left out, where PBT adapts alpha.
     """
     settings: dict[str, Any] = as_plain({**SETTING_DEFAULTS, **config})
-    if settings.get("pbt") is not None:
-        settings["pbt"] = as_plain({**PBT_DEFAULTS, **settings["pbt"]})
-        if "alpha" in settings["pbt"]["adapt"]:
-            settings.pop("alpha", None)
+    for part, defaults in PART_DEFAULTS.items():
+        if settings[part] is not None:
+            settings[part] = as_plain({**defaults, **settings[part]})
+    if settings["pbt"] is not None and "alpha" in settings["pbt"]["adapt"]:
+        settings.pop("alpha", None)
     return settings
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
 
 from mmlib import levels
 from mmlib.alternatives.methods import METHODS, teacher_of
-from mmlib.config import ConfigError, RunConfig
+from mmlib.config import TIES, ConfigError, RunConfig
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
 from mmlib.spaces import SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
+OF_LEARNERS = {"vtrace": ("entropy_cost", "value_targets"), "q": ("q",)}  # settings of one alone
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -88,6 +90,23 @@ def has_transfer_cost(method: str, settings: Mapping[str, Any]) -> bool:
     return not spec.single and (settings.get("transfer") or spec.transfer) != "none"
 
 
+def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that play no part in what a method learns, with these settings of a run, and why."""
+    spec, name = METHODS[method], f"method {method!r}"
+    others = [names for learner, names in OF_LEARNERS.items() if learner != spec.learner]
+    found = dict.fromkeys(chain(*others), f"{name} learns by {spec.learner}")
+    if spec.single:
+        found |= dict.fromkeys(("value_targets", *TIES), f"{name} has one policy")
+    if not spec.mixes:
+        found["alpha"] = f"{name} has {'one policy' if spec.single else 'its own'}"
+    if spec.alpha != "bandit":
+        its = ", ".join(other for other, entry in METHODS.items() if entry.alpha == "bandit")
+        found["bandit"] = f"{name} has none; methods with one: {its}"
+    if not has_transfer_cost(method, settings):
+        found |= dict.fromkeys(("transfer_cost", "transfer_normalisation"), f"{name} has no transfer cost")
+    return found
+
+
 def check_together(configs: Sequence[RunConfig]) -> None:
     """Raises ConfigError unless runs of these configurations can be trained side by side (`training.stack`)."""
     first = configs[0]
@@ -129,12 +148,16 @@ def _check_method_and_levels(config: RunConfig) -> None:
 
 
 def _check_entry(name: str) -> None:
-    """Whether an entry of `METHODS` is an agent: with its heads, actions that the target has, an alpha that is one."""
+    """Whether an entry of `METHODS` is an agent: its heads, actions that the target has, a learner, an alpha."""
     spec = METHODS[name]
     for c in spec.constituents:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
         embedding(c.space, spec.space)
+    if spec.learner not in OF_LEARNERS:
+        raise ValueError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
+    if spec.alpha == "gradient" and spec.learner != "vtrace":
+        raise ValueError(f"method {name!r}: alpha is learned by vtrace's policy gradient, not by {spec.learner!r}")
     if isinstance(spec.alpha, str):
         if spec.alpha not in ALPHAS:
             raise ValueError(f"method {name!r}: unknown alpha {spec.alpha!r}; choices: {', '.join(ALPHAS)}, or knots")

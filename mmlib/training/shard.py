@@ -20,18 +20,21 @@ from torch import Tensor
 from mmlib import levels
 from mmlib.alternatives.bandit import Round
 from mmlib.alternatives.methods import teacher_of
+from mmlib.alternatives.q_learning import QLearner
 from mmlib.config import RunConfig
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
 from mmlib.method.pbt import Decision
-from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.method.trajectory import Episode, Trajectory, members_first
 from mmlib.numerics.threads import cores
 from mmlib.numerics.trees import mapped
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, specification
+
+LEARNERS: dict[str, type[Learner]] = {"vtrace": Learner, "q": QLearner}
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Shard:
         torch.set_num_threads(1)  # a thread a stage: runs, shards, or a GPU's environments share the cores
         self.seeds = seeds(config)
         agent = initial_agent(config, self.members).to(config.device)
-        self.learner = Learner(agent, config)
+        self.learner = LEARNERS[agent.spec.learner](agent, config)
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
         tasks = range(len(config.levels))
         self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
@@ -201,7 +204,7 @@ class Shard:
         learner = self.learner.state_dict()
         stopped = {self.members[member]: reason for member, reason in learner.pop("stopped").items()}
         state = {
-            "pending": None if self.pending is None else [_by_member(vars(trajectory)) for trajectory in self.pending],
+            "pending": None if self.pending is None else [members_first(vars(made)) for made in self.pending],
             "learner": learner,
             "stopped": stopped,
             "actors": [actor.state_dict() for actor in (*self.actors, *self.evaluators)],
@@ -213,7 +216,7 @@ class Shard:
         saved = cut(whole, self.members, self.config.population)
         stopped = {m - self.members.start: reason for m, reason in whole["stopped"].items() if m in self.members}
         pending = mapped(lambda x: x.to(self.config.device), saved["pending"])
-        self.pending = None if pending is None else [Trajectory(**_by_member(fields)) for fields in pending]
+        self.pending = None if pending is None else [Trajectory(**members_first(fields)) for fields in pending]
         self.learner.load_state_dict({**saved["learner"], "stopped": stopped})
         for actor, state in zip((*self.actors, *self.evaluators), saved["actors"], strict=True):
             actor.load_state_dict(state)
@@ -274,12 +277,6 @@ def part_of(agent: MixMatchAgent, config: RunConfig, members: range) -> MixMatch
     part = make_agent(config.model_copy(update={"population": len(members), "pbt": None}))
     part.load_state_dict(cut(agent.state_dict(), members, config.population))
     return part
-
-
-def _by_member(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A trajectory's fields with the axes of time and of members changed over, where it has both: its own inverse."""
-    alone = ("weights", "cores")  # without an axis of time
-    return {name: value if name in alone else value.transpose(0, 1) for name, value in fields.items()}
 
 
 def cut(state: Any, members: range, population: int) -> Any:
