@@ -30,6 +30,8 @@ ROWS = {
     "evaluations": {"frames": 4, "member": 0, "return": 1.5, "length_frames": 4},
     "decisions": {"frames": 4, "member": 0, "opponent": 1, "mean": None, "p": 0.1, "copied": True, "explored": False}
     | {"old": HYPER, "new": HYPER},
+    "rounds": {"frames": 4, "member": 0, "mean": None, "reward": 0.5, "probabilities": [0.5, 0.5], "arm": -1}
+    | {"old": 0.1, "new": 0.0},
     "timing": {"frames": 4, "seconds": 1.0, "stages": {"act": 0.5}},
 }
 

@@ -1,9 +1,9 @@
 """Alpha moved by an adversarial bandit: Exp3.S (Auer, Cesa-Bianchi, Freund and Schapire 2002, section 8) with three
 arms, which take a step from alpha, leave it alone, or add a step.
 
-Every member has a bandit of its own. Its round is `window` fresh episodes of each level (see `method.pbt`, whose clock
-it has: `observe`, `full`, `scores`). At a round's end the arm that began it is paid for the slope of the return, which
-is the round's mean less the mean of the round before, and the next arm is drawn.
+Every member has a bandit of its own. Its round is `window` fresh episodes of each level, of the target alone where it
+is evaluated (the clock is that of `method.pbt`: `observe`, `full`, `scores`). At a round's end the arm that began it is
+paid for the slope of the return, the round's mean less that of the round before, and the next arm is drawn.
 
 Stated choices. A round begins anew with every arm, the one that leaves alpha alone too: returns rise as an agent
 learns, and arms can be compared only if each is given the same time. The episodes that a run begins with count for

@@ -45,8 +45,9 @@ RECORDS: dict[str, dict[str, Any]] = {  # the columns of each; `Required` ones a
     | dict.fromkeys(("episodes", "opponent_episodes", "changed", "opponent_changed"), Whole)
     | dict.fromkeys(("began", "opponent_began"), Whole | None)
     | {"copied": Required[bool], "explored": bool, "old": Required[Named], "new": Required[Named]},
-    "rounds": {"frames": Required[Whole], "member": Required[Whole], "mean": Maybe, "reward": Maybe, "arm": int}
-    | {"log_weights": list[Number], "probabilities": list[Number], "old": Required[Number], "new": Required[Number]},
+    "rounds": {"frames": Required[Whole], "member": Required[Whole], "mean": Maybe, "reward": Maybe}
+    | {"log_weights": list[Number], "probabilities": list[Number], "arm": Annotated[int, Field(ge=-1, le=1)]}
+    | {"old": Required[Number], "new": Required[Number]},
     "timing": {"frames": Required[Whole], "seconds": Number, "agent_steps_per_second": Number, "stages": Named},
 }
 
