@@ -72,10 +72,10 @@ class QConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    tau: float = Field(default=0.02, gt=0.0, description="temperature of the policies, in (clipped) returns")
+    tau: float = Field(default=0.004, gt=0.0, description="temperature of the policies, in (clipped) returns")
     n_steps: int = Field(default=5, ge=1, description="rewards of a target")
     target_every: int = Field(default=5, ge=1, description="unrolls from one target network to the next")
-    replay: int = Field(default=32, ge=1, description="last unrolls of each environment that are learned from")
+    replay: int = Field(default=32, ge=1, description="last unrolls of each environment; checkpoints have them too")
     passes: int = Field(default=1, ge=1, description="how often an agent step is learned from on average")
 
 
