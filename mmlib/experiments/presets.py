@@ -118,6 +118,7 @@ FIGURES = {
             methods=(*_ALTERNATIVES, "mm_three", "mm_learned_alpha"),
             main_methods=_ALTERNATIVES,
             levels=_FOUR_LEVELS,
+            beside=("whole", "mm_whole"),
         ),
     )
 }

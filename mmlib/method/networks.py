@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from mmlib.numerics import fused
 from mmlib.numerics.precision import product
 from mmlib.numerics.recurrence import FusedRecurrence, Recurrence
+from mmlib.spaces import ActionSpace
 
 FEATURES = 256  # width of the torso's output and of every core (appendix A)
 HEAD_GAIN = 0.01  # heads start near zero: a uniform policy, no value error pushed into the torso
@@ -125,6 +126,23 @@ class VectorTorso(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Features `[P, M, 256]` of vectors `[P, M, n]`."""
         return F.relu(self.linear(vectors))
+
+
+class LogSpline(nn.Module):
+    """Logits `[P, M, C]` of a space of ordered values, of what a head says at knots, `[P, M, F]`.
+
+    They are linear between knots, as a log-spline density (Kooperberg and Stone 1991). Of a head
+    that says nothing a value has the share of `spaces.warp` that it takes up (stated choice).
+    """
+
+    def __init__(self, space: ActionSpace):
+        super().__init__()
+        self.register_buffer("basis", torch.tensor(space.features.T), persistent=False)
+        self.register_buffer("start", torch.tensor(space.log_widths), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, not normalised."""
+        return x @ self.get_buffer("basis") + self.get_buffer("start")
 
 
 class FeedForward(nn.Module):

@@ -18,7 +18,7 @@ from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import ConfigError, RunConfig
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import MIXINGS, AgentSpec
-from mmlib.spaces import SMALL, ActionSpace, embedding
+from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
 
@@ -29,6 +29,7 @@ def check(config: RunConfig) -> RunConfig:
         _check_method_and_levels(config)
         _check_entry(config.method)
         _check_ties(config)
+        _check_enumerable(config)
         _check_teacher(config)
         _check_device(config.device)
     except ValueError as error:
@@ -128,7 +129,8 @@ def _check_entry(name: str) -> None:
     for c in spec.constituents:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
-        embedding(c.space, spec.space)
+        if c.space != spec.space:
+            embedding(c.space, spec.space)
     times = [time for time, _ in spec.alpha or ()]
     if times != sorted(times) or not all(0 <= part <= 1 for knot in spec.alpha or () for part in knot):
         raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
@@ -142,6 +144,17 @@ def _check_ties(config: RunConfig) -> None:
     for name, known in (("transfer", (*PAIR_COSTS, MIXTURE_COST, "none")), ("mixing", tuple(MIXINGS))):
         if getattr(spec, name) not in known:
             raise ValueError(f"unknown {name} {getattr(spec, name)!r}; choices: {', '.join(known)}")
+
+
+def _check_enumerable(config: RunConfig) -> None:
+    """Whether nothing goes through joint actions that are too many."""
+    spec = specification(config)
+    whole = [c for c in spec.active() if c.space == spec.space]
+    if spec.space.num_actions > ENUMERABLE and (len(whole) > 1 or spec.transfer == MIXTURE_COST):
+        raise ValueError(
+            f"method {config.method!r} has {spec.space.num_actions:,} joint actions, too many to go through: one "
+            f"policy at most may have them all, and transfer may be {', '.join(PAIR_COSTS)} or none"
+        )
 
 
 def _check_teacher(config: RunConfig) -> None:
