@@ -366,7 +366,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("lag", [0, 1])
-@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart", "mm_learned_alpha"])
+@pytest.mark.parametrize("method", ["finetune", "distil", "kickstart", "mm_learned_alpha", "mm_whole"])
 def test_resumed_is_as_if_never_interrupted_and_without_the_teachers_run(method, lag, place):
     given = config(method, lag=lag, log_every=40)
     for name in ("seed1", "seed2"):

@@ -245,9 +245,8 @@ class Factorised(Policy):
         return self.logits.exp() if tuple(sizes) == self.sizes else super().marginals(sizes)
 
     def _draw(self, generator: logspace.Generators) -> Tensor:
-        noise = logspace.gumbel(self.logits, generator)
-        noisy = torch.nn.functional.pad(noise, (0, 1), value=-math.inf)  # what `padded` points at
-        chosen = noisy[..., self._layout.padded].argmax(-1)  # (..., G)
+        groups = logspace.gumbel(self.logits, generator).split(self.sizes, dim=-1)
+        chosen = torch.stack([group.argmax(-1) for group in groups], dim=-1)  # (..., G)
         return (chosen * self._layout.strides).sum(-1)
 
 

@@ -109,7 +109,6 @@ class GroupLayout(NamedTuple):
     starts: Tensor  # int64 [G], the first of each group's columns
     sizes: Tensor  # int64 [G]
     strides: Tensor  # int64 [G], of the joint index: row-major, the first group slowest
-    padded: Tensor  # int64 [G, largest size], the columns of each group, filled up with C
 
     def columns(self, actions: Tensor) -> Tensor:
         """The columns, int64 [..., G], of joint actions, int64 [...]."""
@@ -122,11 +121,7 @@ def group_layout(sizes: tuple[int, ...], device: torch.device) -> GroupLayout:
     with torch.inference_mode(False):  # the tensors outlive the caller's mode
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-        padded = torch.full((len(sizes), max(sizes)), sum(sizes), device=device)
-        for row, start, size in zip(padded, starts, sizes):
-            row[:size] = torch.arange(start, start + size)
-        first, counts, steps = (torch.tensor(x, device=device) for x in (starts, sizes, strides))
-        return GroupLayout(first, counts, steps, padded)
+        return GroupLayout(*(torch.tensor(part, device=device) for part in (starts, sizes, strides)))
 
 
 def marginals(log_p: Tensor, actions: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
