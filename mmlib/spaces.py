@@ -49,6 +49,10 @@ class ActionSpace:
                 f"action space {self.name!r}: groups of {self.group_sizes} need {sum(self.group_sizes)} vectors, one "
                 f"a value; got {len(self.vectors)}"
             )
+        for name, knots in self.knots.items():
+            known = dict(zip(self.group_names, self.values)).get(name, [])
+            if list(knots) != sorted(set(knots) & set(known)):
+                raise ValueError(f"action space {self.name!r}: knots {tuple(knots)} are no rising values of {name!r}")
         self.vectors.flags.writeable = False
 
     @cached_property
@@ -66,14 +70,16 @@ class ActionSpace:
         """The vectors of each group's values, [G][size of the group, length of a vector]."""
         return np.split(self.vectors, np.cumsum(self.group_sizes)[:-1])
 
+    @property
+    def values(self) -> list[list[int]]:
+        """The values of each group that sets one part of the vector, [G][size of the group]."""
+        return [vectors.sum(-1).tolist() for vectors in self.by_group]
+
     @cached_property
     def feature_labels(self) -> tuple[tuple[str, ...], ...]:
         """The labels of each group's features: of all its values, or of those at its knots."""
-        found = []
-        for name, labels, vectors in zip(self.group_names, self.group_labels, self.by_group):
-            values = vectors.sum(-1).tolist()
-            found.append(tuple(labels[values.index(knot)] for knot in self.knots.get(name, ())) or labels)
-        return tuple(found)
+        groups = zip(self.group_names, self.group_labels, self.values)
+        return tuple(tuple(ls[vs.index(k)] for k in self.knots.get(name, ())) or ls for name, ls, vs in groups)
 
     @cached_property
     def features(self) -> npt.NDArray[np.float32]:
@@ -81,10 +87,8 @@ class ActionSpace:
 
         The network's last-action input (paper appendix A) has those of a joint action's values.
         """
-        blocks = [
-            hats(vectors.sum(-1), self.knots[name]) if name in self.knots else np.eye(len(vectors))
-            for name, vectors in zip(self.group_names, self.by_group)
-        ]
+        groups = zip(self.group_names, self.values)
+        blocks = [hats(v, self.knots[name]) if name in self.knots else np.eye(len(v)) for name, v in groups]
         widths = [block.shape[1] for block in blocks]
         before = np.cumsum([0, *widths])
         padded = [np.pad(block, ((0, 0), (a, before[-1] - a - w))) for block, a, w in zip(blocks, before, widths)]
@@ -93,12 +97,9 @@ class ActionSpace:
     @cached_property
     def log_widths(self) -> npt.NDArray[np.float32]:
         """Of ordered values the log of the room that each has on the axis of `warp`, float32 [C]; else 0."""
-        return np.concatenate(
-            [
-                np.log(warp(v.sum(-1) + 0.5) - warp(v.sum(-1) - 0.5)) if name in self.knots else np.zeros(len(v))
-                for name, v in zip(self.group_names, self.by_group)
-            ]
-        ).astype(np.float32)
+        groups = zip(self.group_names, map(np.array, self.values))
+        widths = [warp(v + 0.5) - warp(v - 0.5) if name in self.knots else np.ones(len(v)) for name, v in groups]
+        return np.log(np.concatenate(widths)).astype(np.float32)
 
     def label(self, action: int) -> str:
         """A joint action in words: its values' labels, but for those that go without saying."""
@@ -262,6 +263,9 @@ def embedding(small: ActionSpace, big: ActionSpace) -> npt.NDArray[np.int64]:
         raise ValueError(
             f"space {small.name!r} has {small.num_actions:,} joint actions, too many to be found in {big.name!r}"
         )
+    parts = small.vectors.shape[1]
+    if parts != big.vectors.shape[1]:
+        raise ValueError(f"space {small.name!r} is no subset of {big.name!r}: its vectors have {parts} parts")
     wanted = small.encode(np.arange(small.num_actions))
     groups = []
     for vectors in big.by_group:

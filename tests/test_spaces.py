@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmlib.levels.base import ACTION_HIGH, ACTION_LOW
-from mmlib.spaces import BIG_540, BIG_756, SMALL, SPACES, VECTOR, WHOLE, embedding, get_space, hats
+from mmlib.spaces import BIG_540, BIG_756, SMALL, SPACES, VECTOR, WHOLE, ActionSpace, embedding, get_space, hats
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
@@ -170,6 +170,22 @@ def test_bad_group_indices_are_refused():
 def test_a_space_whose_parts_do_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"need 9 vectors, one a value; got 8"):
         dataclasses.replace(SMALL, vectors=SMALL.vectors[:8].copy())
+
+
+@pytest.mark.parametrize("knots", [{"yaw": (0, 21)}, {"yaw": (5, 0)}, {"roll": (0,)}])
+def test_knots_are_rising_values_of_a_group(knots):
+    with pytest.raises(ValueError, match=r"'big756': knots \(.*\) are no rising values of '(yaw|roll)'"):
+        dataclasses.replace(BIG_756, knots=knots)
+
+
+def test_vectors_of_another_length_are_no_subset():
+    other = ActionSpace(
+        "other", ("a", "b"), (("0", "1"), ("0", "1")), np.array([[0, 0], [1, 0], [0, 0], [0, 1]], np.int32)
+    )
+    assert [other.label(a) for a in (0, 1, 3)] == ["0, 0", "0, 1", "1, 1"]
+    np.testing.assert_array_equal(other.encode([1, 2]), [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="'small' is no subset of 'other': its vectors have 7 parts"):
+        embedding(SMALL, other)
 
 
 def test_equality_and_hash_are_by_value():
