@@ -121,7 +121,9 @@ def _hidden(agent, batch):
     observation, action, reward, first = batch
     begun = (~first).float()[..., None]
     seen = agent.torsos["torso"](observation.transpose(0, 1).flatten(1, 2)).unflatten(1, (2, -1)).transpose(0, 1)
-    x = torch.cat([seen, agent.action_features[action] * begun, reward[..., None] * begun], -1)
+    x = torch.cat(
+        [seen, agent.value_features[agent.space.columns(action)].sum(-2) * begun, reward[..., None] * begun], -1
+    )
     state = agent.initial_state(2).cores
     return {name: core(x, first, state[name])[0].transpose(0, 1).flatten(1, 2) for name, core in agent.cores.items()}
 

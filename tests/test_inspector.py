@@ -59,7 +59,7 @@ def test_remix_is_the_mixture_enumerated(alpha, seed):
     both = (1 - alpha) * first + alpha * second
     nine = embedding(SMALL, BIG_756)
     assert np.allclose(mixed.few.probs, np.stack([first, second, both])[:, nine])
-    assert mixed.few.labels == tuple(BIG_756.labels[a] for a in nine)
+    assert mixed.few.labels == tuple(map(BIG_756.label, nine))
     groups = BIG_756.unravel(np.arange(756))
     for g, panel in enumerate(mixed.groups):
         sums = [both[groups[:, g] == value].sum() for value in range(BIG_756.group_sizes[g])]

@@ -119,6 +119,7 @@ def lstm_of(actions: int) -> int:
 
 FF = (256 + 18 + 1) * 256 + 256
 SMALL, BIG_540, BIG_756, VALUE = 257 * 9, 257 * 18, 257 * 20, 257
+WHOLE = 257 * 48  # 19 knots of yaw and of pitch
 MM = TORSO + lstm_of(20) + SMALL + BIG_756 + 2 * VALUE
 CORE = TORSO + BIG_540 + VALUE
 
@@ -140,6 +141,8 @@ CORE = TORSO + BIG_540 + VALUE
         *((name, TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)) for name in ("mm_multitask", "distral")),
         *((name, MM) for name in ("finetune", "small_teacher", "q_mm")),
         ("mm_learned_alpha", MM + 1),
+        ("whole", TORSO + lstm_of(48) + WHOLE + VALUE),
+        ("mm_whole", TORSO + lstm_of(48) + SMALL + WHOLE + 2 * VALUE),
         *((name, CORE + FF + lstm_of(18)) for name in ("finetune_ff_lstm", "mm_three_cores", "net2net")),
         *((name, MM + TORSO + lstm_of(20)) for name in ("distil", "kickstart")),
         *((name, 2 * CORE + FF + lstm_of(18)) for name in ("distil_ff_lstm", "kickstart_ff_lstm")),

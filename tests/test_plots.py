@@ -201,7 +201,7 @@ def test_the_way_through_a_narrow_map_is_whole():
     assert level.extent == (200, 400)
     level.set_pose(0, 50.0, 50.0, 0.0)
     for _ in range(8):
-        level.step(SMALL.encode(np.array([SMALL.labels.index("forward")])))
+        level.step(SMALL.encode(np.array([SMALL.group_labels[0].index("forward")])))
         way.append(gallery.place(level))
     level.close()
     assert 0.3 < way[-1][0] < 0.5 and way[-1][1] == pytest.approx(0.125, abs=0.01)

@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 from torch.distributions import kl_divergence
 
 from mmlib.method.mixture import Mixture
-from mmlib.method.policies import Factorised, Masked, OnSupport, marginals, masked_kl
+from mmlib.method.policies import Factorised, Masked, OnSupport, masked_kl
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 KINDS = ("on_support", "factorised", "masked", "mixture1", "mixture2", "mixture3", "two_dense", "nested")
@@ -116,7 +116,7 @@ def test_every_quantity_is_the_enumerations(kind, seed, sizes, batch, scale):
     joint = probs.reshape(*batch, *sizes)
     axes = range(len(batch), joint.ndim)
     each = [joint.sum(axis=tuple(a for a in axes if a != keep)) for keep in axes]
-    close(marginals(policy, sizes), np.concatenate(each, axis=-1))
+    close(policy.marginals(sizes), np.concatenate(each, axis=-1))
 
 
 @pytest.mark.parametrize("q_kind", KINDS)
@@ -174,7 +174,7 @@ def test_a_mixture_of_factorised_policies_is_not_factorised():
     second = Factorised(torch.tensor([-math.inf, 0.0, -math.inf, 0.0]), (2, 2))
     mixture = Mixture(torch.tensor([0.5, 0.5]), [first, second])
     assert mixture.probs.tolist() == [0.5, 0, 0, 0.5]
-    assert marginals(mixture, (2, 2)).tolist() == [0.5] * 4
+    assert mixture.marginals((2, 2)).tolist() == [0.5] * 4
     assert mixture.log_prob(torch.tensor(1)) == -math.inf
     assert mixture.entropy().item() == pytest.approx(math.log(2))
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import kl_divergence
 
 from mmlib.method.mixture import Mixture
-from mmlib.method.policies import Factorised, Masked, OnSupport, Policy, marginals, masked_kl
+from mmlib.method.policies import Factorised, Masked, OnSupport, Policy, masked_kl
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 SUPPORT = torch.tensor(embedding(SMALL, BIG_756))
@@ -38,7 +38,7 @@ def test_shapes(name, batch):
     assert torch.isfinite(policy.log_prob(sample)).all()
     assert policy.probs.shape == policy.joint_log_probs().shape == (*batch, 756)
     assert policy.entropy().shape == policy.collision_entropy().shape == batch
-    assert marginals(policy, BIG_756.group_sizes).shape == (*batch, 20)
+    assert policy.marginals(BIG_756.group_sizes).shape == (*batch, 20)
     torch.testing.assert_close(policy.probs.sum(-1), torch.ones(batch))
 
 
@@ -189,7 +189,7 @@ def test_policies_over_other_spaces_do_not_mix():
         with pytest.raises(ValueError, match="KL needs one action space; got"):
             kl_divergence(p, q)
     with pytest.raises(ValueError, match=r"group sizes \(7, 3\) make 21 joint actions, not 756"):
-        marginals(big, (7, 3))
+        big.marginals((7, 3))
 
 
 def test_factorised_policies_with_other_groups_compare_by_their_joint_actions():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmlib.method.methods import PAPER_METHODS, AgentSpec, Constituent
+from mmlib.spaces import WHOLE
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ _KICKSTART |= {"mixing": "none", "alpha": DECAY, "after": "Schmitt et al. 2018"}
 _FF, _LSTM = _MM_FF_LSTM.constituents
 _FF_AND_LSTM = replace(_FF, cores=(*_FF.cores, *_LSTM.cores))
 
+# All that DeepMind Lab takes but crouching: 37.8 M joint actions, of which the paper uses 756. The 1,025 values of yaw
+# and of pitch have no logit each: logits are linear between 19 knots, which lie as close together near 0, where turning
+# is of use, as an axis of logarithms makes them (stated choice, see `numerics.spline`).
+_SMALL, _BIG = _MM.constituents
+_ALL = replace(_BIG, space=WHOLE)
+_WHOLE: dict[str, Any] = {"heads": {"small": _SMALL.space, "big": WHOLE}, "after": "Kooperberg & Stone 1991"}
+
 ALTERNATIVES = {
     # Alpha climbs the return by itself: d log pi_mm / d alpha times the advantage, with which the weights are trained.
     "mm_learned_alpha": replace(_MM, label="M&M, α by gradient", alpha="gradient"),
@@ -93,6 +101,8 @@ ALTERNATIVES = {
     ),
     "distil_ff_lstm": _apart(_MM_FF_LSTM, **_DISTIL),
     "kickstart_ff_lstm": _apart(_MM_FF_LSTM, "ff", **_KICKSTART),
+    "whole": replace(_MM, label="Whole action space", constituents=(_ALL,), transfer="none", **_WHOLE),
+    "mm_whole": replace(_MM, label="M&M (to the whole space)", constituents=(_SMALL, _ALL), **_WHOLE),
     # A chain of three cores, as `mm_three` is one of three action spaces.
     "mm_three_cores": replace(_MM_FF_LSTM, label="M&M (FF → FF+LSTM → LSTM)", constituents=(_FF, _FF_AND_LSTM, _LSTM)),
     # Teh et al.: each specialist acts on its level, with the central policy as its prior. Their objective for level i,

@@ -122,7 +122,8 @@ FIGURES = {
             methods=(*_ALTERNATIVES, "mm_three", "mm_learned_alpha"),
             main_methods=_ALTERNATIVES,
             levels=_FOUR_LEVELS,
-            beside=("mm_bandit", "q_small", "q_big756", "q_mm"),  # a bandit goes without PBT, which some presets have
+            # What `--method` adds; a bandit goes without population based training, which some presets have.
+            beside=("mm_bandit", "q_small", "q_big756", "q_mm", "whole", "mm_whole"),
         ),
     )
 }

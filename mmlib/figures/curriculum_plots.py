@@ -120,10 +120,11 @@ def action_heat_map(run: Run) -> Figure:
     """The marginal distribution of the actions taken through time (figure 5 right), the mean over the population.
 
     A row an action, darker is more. The run's metrics hold the marginals of each group, at equal distances.
+    Of values in order a row has those around a knot, each by its feature (`spaces.hats`).
     """
     space = METHODS[run.method].space
     grouped = run.metrics().groupby("frames")["action_marginals"].apply(lambda rows: np.mean(rows.tolist(), axis=0))
-    names = [name for group in space.group_labels for name in group]
+    names = [name for group in space.feature_labels for name in group]
     shares = pd.DataFrame(np.stack(grouped.to_list(), axis=1), index=names)  # a column a log point
     figure = sheet(COLUMN * 1.25, 0.8 + 0.135 * len(names))
     axes = figure.add_subplot()
@@ -131,7 +132,7 @@ def action_heat_map(run: Run) -> Figure:
     sns.heatmap(shares, vmin=0, vmax=1, cmap="Blues", cbar_kws=bar, yticklabels=True, rasterized=True, ax=axes)
     axes.grid(False)
     axes.tick_params(axis="y", length=0, labelsize=6, labelrotation=0)
-    axes.hlines(np.cumsum(space.group_sizes)[:-1], *axes.get_xlim(), color=RULE, lw=0.6)
+    axes.hlines(np.cumsum([len(group) for group in space.feature_labels])[:-1], *axes.get_xlim(), color=RULE, lw=0.6)
     end = float(grouped.index.max())
     ticks = [tick for tick in MaxNLocator(5).tick_values(0, end) if 0 <= tick <= end]
     axes.set_xticks([tick / end * len(grouped) for tick in ticks], map(EngFormatter(sep=" "), ticks), rotation=0)

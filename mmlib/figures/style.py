@@ -57,6 +57,8 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "finetune_ff_lstm": (ORANGE, LONG),
     "distil_ff_lstm": (PURPLE, SHORT),
     "kickstart_ff_lstm": (SKY, SHORT),
+    "whole": (VERMILLION, LONG),
+    "mm_whole": (GREEN, LONG),
     "mm_three_cores": (BLACK, SHORT),
     "net2net": (BLACK, LONG),
     "distral": (PURPLE, SOLID),

@@ -152,17 +152,16 @@ def describe(name: str, environment: gymnasium.Env, width: int, height: int) -> 
 def _action_spaces(name: str, groups: dict[str, tuple[Any, ...]]) -> dict[str, ActionSpace]:
     """The whole space as "big" and, if one is declared, the easy one as "small"."""
     labels = tuple(tuple(str(v) for v in values) for values in groups.values())
-    joint = np.array(list(product(*(range(len(v)) for v in groups.values()))), np.int32)
-    joint_labels = tuple(", ".join(words) for words in product(*labels))
-    found = {"big": ActionSpace(f"big of {name}", tuple(groups), labels, joint_labels, joint)}
+    entries = np.eye(len(groups), dtype=np.int32)
+    vectors = np.concatenate([np.outer(range(len(v)), e) for v, e in zip(groups.values(), entries)], dtype=np.int32)
+    found = {"big": ActionSpace(f"big of {name}", tuple(groups), labels, vectors)}
     small = declaration(name).small
     if small:
         try:
-            vectors = [[g.index(v) for g, v in zip(groups.values(), vs, strict=True)] for vs in small.values()]
+            chosen = [[g.index(v) for g, v in zip(groups.values(), vs, strict=True)] for vs in small.values()]
         except ValueError:
             raise ValueError(f"the small space of {name} has actions that are not of its groups {groups}") from None
-        words = tuple(small)
-        found["small"] = ActionSpace(f"small of {name}", ("action",), (words,), words, np.array(vectors, np.int32))
+        found["small"] = ActionSpace(f"small of {name}", ("action",), (tuple(small),), np.array(chosen, np.int32))
     return found
 
 

@@ -29,8 +29,9 @@ from mmlib.method.networks import (
     unflatten_time,
 )
 from mmlib.method.policies import Factorised, Masked, OnSupport, Policy
-from mmlib.numerics.logspace import Generators, gumbel
+from mmlib.numerics.logspace import Generators, group_layout, gumbel
 from mmlib.numerics.precision import DTYPES
+from mmlib.numerics.spline import LogSpline
 from mmlib.spaces import ActionSpace, embedding
 
 # A learned alpha is sigmoid(30 x), from 0.05 on: an optimiser's step for x is made for weights of a
@@ -87,7 +88,7 @@ class MixMatchAgent(nn.Module):
         dtype: str = "float32",
     ):
         super().__init__()
-        self.action_features: Tensor  # float32 [A, features], a buffer
+        self.value_features: Tensor  # float32 [C, F] of the space, a buffer
         self.spec, self.space, self.population = spec, spec.space, population
         inputs = FEATURES + self.space.features.shape[1] + 1  # torso, last action, last reward
         parts, precise = spec.constituents, DTYPES[dtype]
@@ -101,22 +102,24 @@ class MixMatchAgent(nn.Module):
         core_names = _names(name for c in parts for name in c.cores)
         if odd := [name for name in core_names if name.split("/")[0] not in CORES]:
             raise ValueError(f"unknown kind of core {odd[0]!r}; kinds: {', '.join(CORES)}")
-        self.cores = nn.ModuleDict(
-            {n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names}
-        )
+        cores = {n: CORES[n.split("/")[0]](population, inputs, precise) for n in core_names}
+        self.cores = nn.ModuleDict(cores)
 
         def head(outputs: int) -> Linear:
             return Linear(population, FEATURES, outputs, gain=HEAD_GAIN)
 
-        head_sizes = {n: sum(spec.heads[n].group_sizes) for n in _names(c.head for c in parts)}
-        self.heads = nn.ModuleDict({n: head(size) for n, size in head_sizes.items()})
+        def policy_head(space: ActionSpace) -> nn.Module:
+            linear = head(space.features.shape[1])
+            return nn.Sequential(linear, LogSpline(space)) if space.knots else linear
+
+        heads = {name: policy_head(spec.heads[name]) for name in _names(c.head for c in parts)}
+        self.heads = nn.ModuleDict(heads)
         self.baselines = nn.ModuleDict({n: head(1) for n in _names(c.baseline for c in parts)})
         if spec.alpha == "gradient":
-            start = torch.full((population, 1), FIRST_ALPHA).logit() / ALPHA_GAIN
-            self.alpha = nn.Parameter(start)
-        known = torch.as_tensor(self.space.features)
-        self.register_buffer("action_features", known, persistent=False)
-        self.spaces = list(dict.fromkeys(c.space for c in parts))
+            self.alpha = nn.Parameter(torch.full((population, 1), FIRST_ALPHA).logit() / ALPHA_GAIN)
+        self.register_buffer("value_features", torch.tensor(self.space.features), persistent=False)
+        few = [c.space for c in parts if c.space != self.space or len(c.space.group_sizes) == 1]
+        self.spaces = list(dict.fromkeys(few))
         for k, space in enumerate(self.spaces):  # numbered: a level may name its spaces anyhow
             support = torch.as_tensor(embedding(space, self.space))
             self.register_buffer(f"support_{k}", support, persistent=False)
@@ -138,7 +141,7 @@ class MixMatchAgent(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.action_features.device
+        return self.value_features.device
 
     def initial_state(self, num_envs: int, task: int = 0) -> AgentState:
         """The state before an episode of level `task`, N = `num_envs` environments a member."""
@@ -169,7 +172,8 @@ class MixMatchAgent(nn.Module):
         """
         steps, parts = observation.shape[0], self.spec.active(task)
         begun = (~first).to(torch.float32)[..., None]
-        features = self.action_features[last_action] * begun
+        values = group_layout(self.space.group_sizes, self.device).columns(last_action)
+        features = self.value_features[values].sum(-2) * begun  # of the last actions' values
         reward = last_reward[..., None] * begun
         # Colours last in memory, as the actors' buffers and the convolutions have them.
         observed = flatten_time(observation.movedim(3, -1)).movedim(-1, 2)
@@ -231,21 +235,22 @@ class MixMatchAgent(nn.Module):
         return cast("LSTM | FeedForward", self.cores[name])
 
     def support(self, space: ActionSpace) -> Tensor:
-        """The joint actions, int64 `[S]`, of a constituent's space in the agent's."""
+        """The joint actions, int64 `[S]`, of a constituent's few in the agent's space."""
         return self.get_buffer(f"support_{self.spaces.index(space)}")
 
     def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
-        support = self.support(c.space)
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
         head_space, num_actions = self.spec.heads[c.head], self.space.num_actions
         if len(head_space.group_sizes) == 1:
-            return OnSupport(logits, support, num_actions, validate_args=False)
+            return OnSupport(logits, self.support(c.space), num_actions, validate_args=False)
         policy = Factorised(logits, head_space.group_sizes, validate_args=False)
+        if c.space == self.space:
+            return policy
+        support = self.support(c.space)
         if c.space != head_space:
             return Masked(policy, support, validate_args=False)
-        if c.space != self.space:  # a factorised space inside the agent's
-            return OnSupport(policy.joint_log_probs(), support, num_actions, validate_args=False)
-        return policy
+        # A factorised space inside the agent's.
+        return OnSupport(policy.joint_log_probs(), support, num_actions, validate_args=False)
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)

@@ -234,7 +234,6 @@ def average(rows: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name] for row in rows]).mean(0) for name in rows[0]}
 
 
-@torch.no_grad()
 def entropies(policies: Sequence[Policy], mixture: Policy) -> dict[str, Tensor]:
     """How spread out the constituents and the mixture are, mean of each member, `[P]`."""
     rows = {f"entropy_{i}": p.entropy().mean((0, 2)) for i, p in enumerate(policies, start=1)}

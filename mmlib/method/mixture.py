@@ -89,6 +89,11 @@ class Mixture(Policy):
             return super().collision_entropy()
         return logspace.mixture_collision_entropy(dense.collision_entropy(), *self._around(dense))
 
+    def marginals(self, sizes: Sequence[int]) -> Tensor:
+        """The mixture of the components' marginals, [..., C]."""
+        each = torch.stack([c.marginals(sizes) for c in self.components], dim=-1)
+        return (each * self.weights.unsqueeze(-2)).sum(-1)
+
     def _only_dense(self) -> Policy | None:
         """The component that has every action, if it is the only one of several."""
         dense = [c for c in self.components if c.support_actions is None]

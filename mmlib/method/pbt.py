@@ -155,8 +155,7 @@ def full(state: PopulationState, config: PBTConfig | BanditConfig, member: int) 
 
 
 def scores(state: PopulationState, config: PBTConfig | BanditConfig, member: int) -> np.ndarray:
-    """What is compared, `[window]` or none if too few: the k-th last return, the mean over levels
-    (stated choice)."""
+    """What is compared, `[window]` or none: k-th last returns, mean over levels (stated choice)."""
     if not full(state, config, member):
         return np.empty(0)
     return np.mean([[value for _, value in window] for window in state.windows[member]], axis=0)
@@ -180,10 +179,7 @@ def better(opponent: np.ndarray, member: np.ndarray) -> float:
 
 
 def decide(
-    state: PopulationState,
-    config: PBTConfig,
-    member: int,
-    stopped: Collection[int] = frozenset(),
+    state: PopulationState, config: PBTConfig, member: int, stopped: Collection[int] = frozenset()
 ) -> Decision:
     """Exploit and explore for a member that is ready; changes nothing.
 

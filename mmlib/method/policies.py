@@ -58,6 +58,18 @@ class Policy(Distribution):
         """−log Σ_a π(a)², [...] (section 4.1, figure 5), by enumeration of the support."""
         return -torch.logsumexp(2 * self.support_log_probs(), dim=-1)
 
+    def marginals(self, sizes: Sequence[int]) -> Tensor:
+        """The marginal probabilities, [..., C], of groups of sizes [G] (figure 5), by enumeration.
+
+        Raises:
+          ValueError: the product of the sizes is not the policy's number of actions.
+        """
+        if (count := math.prod(sizes)) != self.num_actions:
+            raise ValueError(
+                f"group sizes {tuple(sizes)} make {count} joint actions, not {self.num_actions}"
+            )
+        return logspace.marginals(self.support_log_probs(), self.support_actions, tuple(sizes))
+
     def log_prob(self, value: Tensor) -> Tensor:
         """log π(a), [*sample_shape, ...], of joint actions; −inf if impossible; enumerates none."""
         if self._validate_args:
@@ -137,7 +149,7 @@ class OnSupport(Policy):
         return self.logits
 
     def log_probs_at(self, actions: Tensor) -> Tensor:
-        position, inside = logspace.positions(actions, self.support_actions, self.num_actions)
+        position, inside = logspace.positions(actions, self.support_actions)
         return self.logits.index_select(-1, position).masked_fill(~inside, -math.inf)
 
     def _log_prob(self, value: Tensor) -> Tensor:
@@ -212,12 +224,11 @@ class Factorised(Policy):
         return joint
 
     def log_probs_at(self, actions: Tensor) -> Tensor:
-        columns = self._layout.columns[actions]  # (S, G)
-        return self.logits[..., columns].sum(-1)
+        return self.logits[..., self._layout.columns(actions)].sum(-1)
 
     def _log_prob(self, value: Tensor) -> Tensor:
         # (..., G), (..., C)
-        columns, logits = logspace.align(self._layout.columns[value], self.logits)
+        columns, logits = logspace.align(self._layout.columns(value), self.logits)
         return logits.gather(-1, columns).sum(-1)
 
     def entropy(self) -> Tensor:
@@ -229,10 +240,13 @@ class Factorised(Policy):
         groups = (2 * self.logits).split(self.sizes, dim=-1)
         return -torch.stack([torch.logsumexp(group, dim=-1) for group in groups], dim=-1).sum(-1)
 
+    def marginals(self, sizes: Sequence[int]) -> Tensor:
+        """Those of the own groups are what it is a product of."""
+        return self.logits.exp() if tuple(sizes) == self.sizes else super().marginals(sizes)
+
     def _draw(self, generator: logspace.Generators) -> Tensor:
-        noise = logspace.gumbel(self.logits, generator)
-        noisy = torch.nn.functional.pad(noise, (0, 1), value=-math.inf)  # what `padded` points at
-        chosen = noisy[..., self._layout.padded].argmax(-1)  # (..., G)
+        groups = logspace.gumbel(self.logits, generator).split(self.sizes, dim=-1)
+        chosen = torch.stack([group.argmax(-1) for group in groups], dim=-1)  # (..., G)
         return (chosen * self._layout.strides).sum(-1)
 
 
@@ -240,24 +254,6 @@ def masked_kl(p: Policy, q: Policy) -> Tensor:
     """KL(p ‖ q masked to p's support and renormalised), [...] (section 4.1, M&M (Masked KL))."""
     support = p.support_actions
     return kl_divergence(p, q if support is None else Masked(q, support))
-
-
-def marginals(policy: Policy, sizes: Sequence[int]) -> Tensor:
-    """The marginal probabilities, [..., C], of the groups of joint actions, sizes [G]
-    (figure 5).
-
-    Raises:
-      ValueError: the product of the sizes is not the policy's number of actions.
-    """
-    if math.prod(sizes) != policy.num_actions:
-        raise ValueError(
-            f"group sizes {tuple(sizes)} make {math.prod(sizes)} joint actions, "
-            f"not {policy.num_actions}"
-        )
-    probs = policy.support_log_probs().exp()
-    columns = logspace.group_layout(tuple(sizes), probs.device).columns
-    columns = columns if policy.support_actions is None else columns[policy.support_actions]
-    return probs @ torch.nn.functional.one_hot(columns, sum(sizes)).sum(-2).to(probs.dtype)
 
 
 @register_kl(Policy, Policy)

@@ -90,12 +90,11 @@ def align(index: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     return index.expand(*shape, -1), logits.expand(*shape, -1)
 
 
-def positions(actions: Tensor, support: Tensor, num_actions: int) -> tuple[Tensor, Tensor]:
+def positions(actions: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
     """Return where in the support [S] each action stands (anywhere if it does not), and whether it does."""
-    table = support.new_full((num_actions,), len(support))
-    table[support] = torch.arange(len(support), device=support.device)
-    position = table[actions]
-    return position.clamp(max=len(support) - 1), position < len(support)
+    ordered, position = support.sort()
+    place = torch.searchsorted(ordered, actions).clamp(max=len(support) - 1)
+    return position[place], ordered[place] == actions
 
 
 @lru_cache(maxsize=64)
@@ -107,9 +106,13 @@ def union(supports: tuple[Tensor, ...]) -> Tensor:
 class GroupLayout(NamedTuple):
     """Where the groups of a joint action lie in C concatenated logits."""
 
-    columns: Tensor  # int64 [A, G], the logits' columns of each joint action
-    padded: Tensor  # int64 [G, largest size], the columns of each group, filled up with C
+    starts: Tensor  # int64 [G], the first of each group's columns
+    sizes: Tensor  # int64 [G]
     strides: Tensor  # int64 [G], of the joint index: row-major, the first group slowest
+
+    def columns(self, actions: Tensor) -> Tensor:
+        """The columns, int64 [..., G], of joint actions, int64 [...]."""
+        return actions.unsqueeze(-1) // self.strides % self.sizes + self.starts
 
 
 @lru_cache(maxsize=64)
@@ -117,10 +120,13 @@ def group_layout(sizes: tuple[int, ...], device: torch.device) -> GroupLayout:
     """Return the layout of groups of these sizes; made once for each device."""
     with torch.inference_mode(False):  # the tensors outlive the caller's mode
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        strides = torch.tensor([math.prod(sizes[i + 1 :]) for i in range(len(sizes))], device=device)
-        joint = torch.arange(math.prod(sizes), device=device).unsqueeze(-1)
-        columns = joint // strides % torch.tensor(sizes, device=device) + torch.tensor(starts, device=device)
-        padded = torch.full((len(sizes), max(sizes)), sum(sizes), device=device)
-        for row, start, size in zip(padded, starts, sizes):
-            row[:size] = torch.arange(start, start + size)
-        return GroupLayout(columns, padded, strides)
+        strides = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+        return GroupLayout(*(torch.tensor(part, device=device) for part in (starts, sizes, strides)))
+
+
+def marginals(log_p: Tensor, actions: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
+    """Return the groups' probabilities, [..., C], of log-probabilities [..., S] of joint actions [S], or of all."""
+    if actions is None:
+        actions = torch.arange(math.prod(sizes), device=log_p.device)
+    columns = group_layout(sizes, log_p.device).columns(actions)
+    return log_p.exp() @ torch.nn.functional.one_hot(columns, sum(sizes)).sum(-2).to(log_p.dtype)

@@ -18,7 +18,7 @@ from torch.distributions import kl_divergence
 
 from mmlib.method.mixture import Mixture
 from mmlib.method.networks import Linear
-from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
+from mmlib.method.policies import Factorised, OnSupport, Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.spaces import BIG_756, SMALL, embedding
 
@@ -191,7 +191,7 @@ def total_correlation(policy: Policy, sizes: Sequence[int]) -> Tensor:
     Where it is above 0, as for any policy over Small that is not almost a point, no factorised pi_2 equals pi_1 and
     remark 1's "big enough network" does not exist.
     """
-    groups = marginals(policy, sizes).clamp(min=0).split(tuple(sizes), dim=-1)
+    groups = policy.marginals(sizes).clamp(min=0).split(tuple(sizes), dim=-1)
     entropies = [torch.special.entr(group).sum(-1) for group in groups]
     return torch.stack(entropies).sum(0) - policy.entropy()
 

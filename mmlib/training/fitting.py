@@ -19,7 +19,7 @@ from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import TIES, ConfigError, RunConfig
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
-from mmlib.spaces import SMALL, ActionSpace, embedding
+from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
 OF_LEARNERS = {"vtrace": ("entropy_cost", "value_targets"), "q": ("q",)}  # settings of one alone
@@ -32,6 +32,7 @@ def check(config: RunConfig) -> RunConfig:
         _check_entry(config.method)
         _check_ties(config)
         _check_bandit(config)
+        _check_enumerable(config)
         _check_teacher(config)
         _check_device(config.device)
     except ValueError as error:
@@ -153,7 +154,8 @@ def _check_entry(name: str) -> None:
     for c in spec.constituents:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
-        embedding(c.space, spec.space)
+        if c.space != spec.space:
+            embedding(c.space, spec.space)
     if spec.learner not in OF_LEARNERS:
         raise ValueError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
     if spec.alpha == "gradient" and spec.learner != "vtrace":
@@ -180,6 +182,17 @@ def _check_ties(config: RunConfig) -> None:
 def _check_bandit(config: RunConfig) -> None:
     if METHODS[config.method].alpha == "bandit" and config.pbt is not None:
         raise ValueError(f"method {config.method!r} moves alpha by a bandit, which goes without PBT: pbt must be null")
+
+
+def _check_enumerable(config: RunConfig) -> None:
+    """Whether nothing goes through joint actions that are too many."""
+    spec = specification(config)
+    whole = [c for c in spec.active() if c.space == spec.space]
+    if spec.space.num_actions > ENUMERABLE and (len(whole) > 1 or spec.transfer == MIXTURE_COST):
+        raise ValueError(
+            f"method {config.method!r} has {spec.space.num_actions:,} joint actions, too many to go through: one "
+            f"policy at most may have them all, and transfer may be {', '.join(PAIR_COSTS)} or none"
+        )
 
 
 def _check_teacher(config: RunConfig) -> None:

@@ -242,7 +242,7 @@ class TrainingLoop:
         rows = [{name: torch.cat([row[name] for row in each]) for name in each[0]} for each in _by_unroll(parts)]
         return replace(
             parts[0],
-            actions=np.concatenate([part.actions for part in parts]),
+            values=np.concatenate([part.values for part in parts]),
             diagnostics=rows,
             episodes=_in_order(e for part in parts for e in part.episodes),
             evaluations=_in_order(e for part in parts for e in part.evaluations),

@@ -28,18 +28,18 @@ class Recorder:
         self.config, self.writer, self.report = config, writer, report
         self.written = self.resumed = 0  # agent steps of the last row, and at which this process began
         self.started = self.last = time.monotonic()
-        self.features = specification(config).space.features
+        self.space = specification(config).space
         self._clear()
 
     def _clear(self) -> None:
         self.diagnostics: list[dict[str, Tensor]] = []
-        self.counts = np.zeros((self.config.population, len(self.features)), dtype=np.int64)
+        self.counts = np.zeros((self.config.population, len(self.space.vectors)), dtype=np.int64)
         self.returns: list[list[float]] = [[] for _ in range(self.config.population)]
 
     def add(self, outcome: Outcome, agent_steps: int) -> None:
         """Takes what an iteration of the loop brought; episodes and decisions are written at once."""
         self.diagnostics += outcome.diagnostics
-        self.counts += outcome.actions
+        self.counts += outcome.values
         for e in outcome.episodes:
             self.returns[e.member].append(e.episode_return)
         self.writer.append("episodes", self._rows(outcome.episodes))
@@ -87,7 +87,8 @@ class Recorder:
         for p, returns in enumerate(self.returns):
             own = {name: float(f"{float(value[p]):.6g}") for name, value in vars(hyper).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
-            marginals = self.counts[p] @ self.features / max(1, self.counts[p].sum())
+            taken = self.counts[p].sum() // len(self.space.group_sizes)
+            marginals = self.counts[p] @ self.space.features / max(1, taken)
             self.writer.append(
                 "metrics",
                 [
@@ -132,4 +133,4 @@ class Recorder:
     def load_state_dict(self, saved: dict[str, Any], agent_steps: int) -> None:
         """Continues where `state_dict` was taken, at `agent_steps` agent steps."""
         self.diagnostics, self.returns, self.written = (saved[name] for name in ("diagnostics", "returns", "written"))
-        self.counts, self.resumed = saved["counts"].numpy(), agent_steps
+        self.counts[:], self.resumed = saved["counts"].numpy(), agent_steps

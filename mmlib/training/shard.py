@@ -27,9 +27,9 @@ from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
 from mmlib.method.pbt import Decision
-from mmlib.method.trajectory import Episode, Trajectory, members_first
+from mmlib.method.trajectory import Episode, Trajectory
 from mmlib.numerics.threads import cores
-from mmlib.numerics.trees import mapped
+from mmlib.numerics.trees import mapped, members_first
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, specification
@@ -41,7 +41,7 @@ LEARNERS: dict[str, type[Learner]] = {"vtrace": Learner, "q": QLearner}
 class Outcome:
     """What a shard, or all of a loop's, brought since the call before; members have their numbers in the population."""
 
-    actions: np.ndarray  # int64 [n, A], how often each joint action was taken
+    values: np.ndarray  # int64 [n, C], how often each value of an action's groups was taken
     steps: int  # agent steps of each environment so far
     updates: int  # so far
     diagnostics: list[dict[str, Tensor]]  # of each unroll learned from, `[n]`, on the CPU
@@ -149,13 +149,13 @@ class Shard:
         episodes: Sequence[Episode] = (),
         evaluations: Sequence[Episode] = (),
     ) -> Outcome:
-        num_actions = self.learner.agent.space.num_actions
-        actions = np.zeros((len(self.members), num_actions), np.int64)
+        space = self.learner.agent.space
+        values = np.zeros((len(self.members), len(space.vectors)), np.int64)
         for trajectory in made:
             for member, taken in enumerate(trajectory.action.cpu().unbind(1)):
-                actions[member] += np.bincount(taken.flatten().numpy(), minlength=num_actions)
+                values[member] += np.bincount(space.columns(taken.numpy()).ravel(), minlength=len(space.vectors))
         return Outcome(
-            actions,
+            values,
             self.actors[0].steps,
             self.learner.updates,
             [{name: value.cpu() for name, value in row.items()} for row in diagnostics],

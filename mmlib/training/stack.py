@@ -154,7 +154,7 @@ def _outcome(made: Outcome, member: int) -> Outcome:
     """One run's outcome out of its stack's."""
     return replace(
         made,
-        actions=made.actions[member : member + 1],
+        values=made.values[member : member + 1],
         diagnostics=[{name: value[member : member + 1] for name, value in row.items()} for row in made.diagnostics],
         stopped={0: made.stopped[member]} if member in made.stopped else {},
         episodes=[replace(e, member=0) for e in made.episodes if e.member == member],

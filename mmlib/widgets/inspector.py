@@ -307,7 +307,7 @@ class MixtureInspector(widgets.VBox):
             self.picture.value = made.views[t]
         if made.maps:
             self.map.value = made.map_with_trail(t)
-        label = made.subject.agent.space.labels[made.actions[t]]
+        label = made.subject.agent.space.label(made.actions[t])
         reward, total = made.rewards[t], made.rewards[: t + 1].sum()
         self.clock.value = (
             f'<div class="mmi">step <b>{t}</b> of {len(made) - 1}, {made.seconds(t):.1f} s; '

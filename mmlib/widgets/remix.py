@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmlib.method.mixture import mix
-from mmlib.method.policies import Factorised, OnSupport, Policy, marginals
-from mmlib.spaces import SMALL, ActionSpace, embedding
+from mmlib.method.policies import Factorised, OnSupport, Policy
+from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
 
 TOP = 10  # joint actions shown
 
@@ -61,16 +61,16 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
     """
     check_weights(weights, len(policies))
     everyone = [*policies, mix(policies, torch.tensor(weights, dtype=torch.float64))]
-    probs = torch.stack([policy.probs for policy in everyone]).numpy()  # (K + 1, A)
-    best = np.argsort(-probs[-1], kind="stable")[:TOP]
+    known = likely(policies, space)
+    best = known[np.argsort(-_at(everyone[-1:], known)[0], kind="stable")[:TOP]]
     small = few_actions(policies, space)
     return Mixed(
         weights=tuple(float(w) for w in weights),
         few=None
         if small is None
-        else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, probs, space),
+        else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, everyone, space),
         groups=_groups(everyone, space),
-        top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, probs, space),
+        top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, everyone, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
         collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
         kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
@@ -131,14 +131,37 @@ def few_actions(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.in
         return None if support is None else support.numpy()
 
 
-def _joint(title: str, actions: NDArray, probs: NDArray, space: ActionSpace) -> Bars:
-    return Bars(title, tuple(space.labels[a] for a in actions), tuple(actions.tolist()), probs[:, actions])
+def likely(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64]:
+    """Joint actions, rising, among which any mixture has its `TOP`: all, or of very many those that can be.
+
+    Those are the policies' few and, of one policy that has all, the products of each group's likeliest values: for a
+    joint action with the n-th likeliest value of a group there are n - 1 likelier ones.
+    """
+    if space.num_actions <= ENUMERABLE:
+        return np.arange(space.num_actions)
+    few = [p.support_actions.numpy() for p in policies if p.support_actions is not None]
+    count = TOP + sum(map(len, few))
+    for policy in policies:
+        if isinstance(policy, Factorised):
+            groups = [p.topk(min(count, len(p))).indices for p in policy.logits.split(policy.sizes)]
+            few.append(space.ravel(torch.cartesian_prod(*groups).numpy()))
+    return np.unique(np.concatenate(few))
+
+
+def _at(policies: Sequence[Policy], actions: NDArray) -> NDArray[np.float64]:
+    """The probabilities, [policies, n], of n joint actions."""
+    return torch.stack([policy.log_probs_at(torch.as_tensor(actions)) for policy in policies]).exp().numpy()
+
+
+def _joint(title: str, actions: NDArray, policies: Sequence[Policy], space: ActionSpace) -> Bars:
+    return Bars(title, tuple(map(space.label, actions)), tuple(actions.tolist()), _at(policies, actions))
 
 
 def _groups(policies: Sequence[Policy], space: ActionSpace) -> tuple[Bars, ...]:
-    """The groups' marginals (figure 5); none for a space of one group, whose marginal is the policy itself."""
+    """The groups' marginals (figure 5), by their features; none for a space of one group: that is the policy itself."""
     if len(space.group_sizes) == 1:
         return ()
-    columns = np.stack([marginals(policy, space.group_sizes).numpy() for policy in policies])  # (K + 1, C)
-    parts = np.split(columns, np.cumsum(space.group_sizes)[:-1], axis=1)
-    return tuple(Bars(n, labels, (), part) for n, labels, part in zip(space.group_names, space.group_labels, parts))
+    columns = np.stack([policy.marginals(space.group_sizes).numpy() for policy in policies])
+    columns = columns @ space.features.astype(np.float64)  # (K + 1, F)
+    parts = np.split(columns, np.cumsum([len(labels) for labels in space.feature_labels])[:-1], axis=1)
+    return tuple(Bars(n, labels, (), part) for n, labels, part in zip(space.group_names, space.feature_labels, parts))

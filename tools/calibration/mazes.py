@@ -17,7 +17,7 @@ from mmlib.levels.minilab.maze.generator import OBJECT_CELL, WALL, generate, maz
 from mmlib.levels.minilab.physics import ORIGIN_ABOVE_FLOOR, TICK_MS
 from mmlib.levels.minilab.random import MAZE, stream
 from mmlib.levels.table import SPECS
-from mmlib.spaces import SMALL, get_space
+from mmlib.spaces import BIG_756, SMALL
 from tools.calibration.target import Target
 
 Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ START = (550.0, 50.0)  # the west end of five cells in a row of nav_maze_static_
 REFERENCE_BIG = np.array(  # the "big" random policy measured there, whose yaw is not the paper's
     [(*a, 0) for a in product((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))], np.int32
 )
-RANDOM_POLICIES = {"Small": SMALL.vectors, "Big756": get_space("big756").vectors, "big": REFERENCE_BIG}
+RANDOM_POLICIES = {"Small": SMALL.vectors, "Big756": BIG_756.encode(np.arange(756)), "big": REFERENCE_BIG}
 
 
 class _Body:
