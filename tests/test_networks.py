@@ -138,7 +138,7 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_lstm_lstm", CORE + 2 * lstm_of(18)),
         ("multitask", CORE + lstm_of(18)),
         *((name, TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)) for name in ("mm_multitask", "distral")),
-        *((name, MM) for name in ("finetune", "small_teacher")),
+        *((name, MM) for name in ("finetune", "small_teacher", "mm_bandit")),
         ("mm_learned_alpha", MM + 1),
         *((name, CORE + FF + lstm_of(18)) for name in ("finetune_ff_lstm", "mm_three_cores", "net2net")),
         *((name, MM + TORSO + lstm_of(20)) for name in ("distil", "kickstart")),
