@@ -356,7 +356,7 @@ def test_every_alternative_trains_and_leaves_records(method, place):
     train(given, where)
     run = Run(where)
     assert run.done and set(run.metrics()["agent_steps"]) and run.config["teacher"] == given.teacher
-    alphas = [piecewise(METHODS[method].alpha or ((0, 0.0),), x) for x in (0.0, 1.0)]
+    alphas = [piecewise(METHODS[method].knots or ((0, 0.0),), x) for x in (0.0, 1.0)]
     assert [run.metrics()["alpha"].iloc[i] for i in (0, -1)] == pytest.approx(alphas, abs=0.35)
     assert load(where).agent.spec.label == METHODS[method].label
 

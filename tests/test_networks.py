@@ -139,7 +139,7 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_lstm_lstm", CORE + 2 * lstm_of(18)),
         ("multitask", CORE + lstm_of(18)),
         *((name, TORSO + 4 * (lstm_of(18) + BIG_540 + VALUE)) for name in ("mm_multitask", "distral")),
-        *((name, MM) for name in ("finetune", "small_teacher", "q_mm")),
+        *((name, MM) for name in ("finetune", "small_teacher", "mm_bandit", "q_mm")),
         ("mm_learned_alpha", MM + 1),
         ("whole", TORSO + lstm_of(48) + WHOLE + VALUE),
         ("mm_whole", TORSO + lstm_of(48) + SMALL + WHOLE + 2 * VALUE),

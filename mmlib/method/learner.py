@@ -42,8 +42,8 @@ class Hyperparameters:
         """Those at `agent_steps` agent steps of each member; the one place where alpha is resolved,
         but for one that the agent learns (`MixMatchAgent.alpha_in_force`).
 
-        A member's own where population based training adapts them (`PopulationState.hyper`), else
-        the method's alpha, else the run's; learning rates as far annealed as they are by then.
+        A member's own where population based training or a bandit adapts them (`adapted`, see
+        `PopulationState.hyper`), else the method's alpha, else the run's; learning rates annealed.
         """
         run = {"learning_rate": config.learning_rate, "entropy_cost": config.entropy_cost}
         run["alpha"] = piecewise(config.alpha, agent_steps)
