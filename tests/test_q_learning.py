@@ -234,7 +234,7 @@ def test_gradients_are_a_policys_and_a_baselines_by_hand():
         logits.grad[:-1], -errors[..., None] * taken * (seen.float() - policy.probs[:-1][..., SMALL_IN_BIG])
     )
     assert not value.grad[-1].any() and not logits.grad[-1].any()
-    torch.testing.assert_close(row["td_error"], errors.abs().mean((0, 2)))
+    torch.testing.assert_close(row["value_error"], errors.abs().mean((0, 2)))
 
 
 def gradients(of, batch, alpha):
@@ -348,7 +348,7 @@ def test_a_run_goes_on_exactly_where_it_was(overrides, tmp_path):
     assert [path.read_text() for path in files[0]] == [path.read_text() for path in files[1]]
     one, two = (checkpoint.load(tmp_path / run)["loop"]["learner"] for run in ("whole", "parts"))
     assert all(map(torch.equal, tensors(one), tensors(two))) and one["updates"] == two["updates"] == 22
-    assert Run(tmp_path / "whole").metrics()["td_error"].gt(0).all()
+    assert Run(tmp_path / "whole").metrics()["value_error"].gt(0).all()
 
 
 def test_a_population_is_one_run_however_it_is_divided_and_copies_the_target_network(tmp_path):

@@ -125,17 +125,17 @@ class QLearner(Learner):
         return places.split(config.num_envs // config.learner_batches, dim=1)
 
     def _loss(self, batch: Trajectory, hyper: Hyperparameters, task: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of each member `[P]` on level `task`, and diagnostics."""
+        """The loss of each member `[P]` on level `task`, and diagnostics; `value_error` is the mean of |y - Q|."""
         inputs = (batch.observation, batch.last_action, batch.last_reward, batch.first)
         outputs = self.agent.unroll(*inputs, batch.cores, task)
         with torch.no_grad():
             target = self.target.unroll(*inputs, batch.cores, task)
-        terms = dict.fromkeys(("pg_loss", "baseline_loss", "td_error"), torch.zeros_like(hyper.alpha))
+        terms = dict.fromkeys(("pg_loss", "baseline_loss", "value_error"), torch.zeros_like(hyper.alpha))
         for each in zip(outputs.policies, outputs.values, target.policies, target.values, strict=True):
             log_probs, error = self._errors(batch, *each)
             terms["pg_loss"] = terms["pg_loss"] + losses.policy_gradient_loss(log_probs, error.detach())
             terms["baseline_loss"] = terms["baseline_loss"] + losses.baseline_loss(error, torch.zeros_like(error))
-            terms["td_error"] = terms["td_error"] + error.abs().mean((0, 2)) / len(outputs.policies)
+            terms["value_error"] = terms["value_error"] + error.abs().mean((0, 2)) / len(outputs.policies)
         loss = terms["pg_loss"] + self.config.baseline_cost * terms["baseline_loss"]
         loss = self._tied(loss, terms, outputs.policies, hyper.alpha)
         weights = self.agent.control_weights(hyper.alpha)

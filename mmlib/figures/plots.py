@@ -25,7 +25,6 @@ DIAGNOSTICS = {
     "rho_mean": "V-trace weight, mean",
     "grad_norm": "gradient norm",
     "value_error": "value error",
-    "td_error": "temporal difference (Q-learning)",
 }
 
 

@@ -36,7 +36,7 @@ RECORDS: dict[str, dict[str, Any]] = {  # the columns of each; `Required` ones a
     | dict.fromkeys(("learning_rate", "entropy_cost", "alpha", "return_mean"), Maybe)
     | {"episodes": Whole}
     | dict.fromkeys(("pg_loss", "baseline_loss", "entropy", "collision_entropy", "transfer", "rho_mean"), Maybe)
-    | dict.fromkeys(("grad_norm", "value_mean", "value_error", "explained_variance", "td_error"), Maybe)
+    | dict.fromkeys(("grad_norm", "value_mean", "value_error", "explained_variance"), Maybe)
     | {"action_marginals": list[Number]},
     "episodes": _EPISODE,
     "evaluations": _EPISODE,
