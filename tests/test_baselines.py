@@ -72,7 +72,7 @@ def test_a_random_score_by_hand(made):
 
 
 def test_policies_that_do_not_exist_or_cannot_play_say_so(made):
-    with pytest.raises(ResultsError, match="unknown policy 'medium'; policies: small, big540, big756, expert"):
+    with pytest.raises(ResultsError, match="unknown policy 'medium'; policies: small, big540, big756, whole, expert"):
         measure(MINI, "medium")
     assert not made
     with pytest.raises(ResultsError, match="minilab's levels only, not two_steps of elsewhere"):

@@ -383,7 +383,7 @@ def test_seeds_side_by_side_are_the_runs_that_each_would_have_been(tmp_path):
 # --- Settings ---
 
 
-def test_settings_of_another_learner_are_refused_and_play_no_part():
+def test_settings_of_another_learner_are_refused_and_play_no_part(tmp_path):
     assert LEARNERS.keys() == OF_LEARNERS.keys()
     quick = design.PRESETS["quick"]
     for method, name, value in (
@@ -396,7 +396,8 @@ def test_settings_of_another_learner_are_refused_and_play_no_part():
         ):
             design.configure(quick, LEVEL, method, 1, {name: value})
     assert design.configure(quick, LEVEL, "q_mm", 1, {"q": {"tau": 1}, "baseline_cost": 1.0}).q == QConfig(tau=1)
-    jobs = design.plan("alternatives", "quick", None, ["mm", "q_mm"], [1], {"q": {"tau": 1}, "entropy_cost": 1.0})
+    given = {"q": {"tau": 1}, "entropy_cost": 1.0}
+    jobs = design.plan("alternatives", "quick", None, ["mm", "q_mm"], [1], given, tmp_path)
     assert [(job.config.q.tau, job.config.entropy_cost) for job in jobs] == [(QConfig().tau, 1.0), (1, 2e-3)]
     settings = [in_force(job.config.model_dump(mode="json")) for job in jobs]
     assert "q" not in settings[0] and "entropy_cost" in settings[0]
