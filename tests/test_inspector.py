@@ -127,7 +127,7 @@ def test_a_member_alone_acts_as_in_its_population(results):
 def test_the_static_twin_shows_the_state(recorded, method):
     made = recorded[method]
     figure = charts.state_figure(made, charts.telling_step(made))
-    titles = [axes.get_title() for axes in figure.axes]
+    titles = [axes.get_title(loc="right") for axes in figure.axes]
     for alpha in ("α = 0:", "α = 0.5:", "α = 1:"):
         assert any(alpha in title for title in titles) == (method == "mm")
 

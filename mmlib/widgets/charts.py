@@ -67,7 +67,8 @@ def state_figure(made: Recording, step: int) -> Figure:
         for axes, panel, title, m in zip(row, group, titles, mixed):
             _bars(axes, panel, tints, limit)
             numbers = f"entropy {m.entropy[-1]:.2f} nats, value {m.value[-1]:.2f}"
-            axes.set_title(f"{panel.title}" if place else f"{title}: {numbers}\n{panel.title}")
+            # Over the labels too, which leave room for it.
+            axes.set_title(panel.title if place else f"{title}: {numbers}\n{panel.title}", loc="right")
         if group[0].labels == group[-1].labels:
             for axes in row[1:]:
                 axes.set_yticklabels([])
@@ -97,7 +98,8 @@ def _bars(axes: Axes, panel: Bars, tints: Sequence[str], limit: float) -> None:
     rows, height = np.arange(len(panel.labels)), 0.8 / len(tints)
     for k, tint in enumerate(tints):
         axes.barh(rows - 0.4 + (k + 0.5) * height, panel.probs[k], height * 0.9, color=tint)
-    axes.set_yticks(rows, [label.replace(" + ", "+") for label in panel.labels], fontsize=7)
+    short = (label.replace(" + ", "+") for label in panel.labels)
+    axes.set_yticks(rows, [label if len(label) < 28 else f"{label[:26]}…" for label in short], fontsize=7)
     axes.set(ylim=(len(panel.labels) - 0.5, -0.5), xlim=(0, limit * 1.05))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)

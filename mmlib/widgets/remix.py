@@ -70,7 +70,7 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
         if small is None
         else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, everyone, space),
         groups=_groups(everyone, space),
-        top=_joint(f"top {len(best)} of {space.num_actions} joint actions", best, everyone, space),
+        top=_joint(f"top {len(best)} of {space.num_actions:,} joint actions", best, everyone, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
         collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
         kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
