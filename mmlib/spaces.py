@@ -65,10 +65,15 @@ class ActionSpace:
         """Number of joint actions, A."""
         return prod(self.group_sizes)
 
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """Where the values of each group begin among all C, [G]."""
+        return np.cumsum([0, *self.group_sizes[:-1]])
+
     @property
     def by_group(self) -> list[npt.NDArray[np.int32]]:
         """The vectors of each group's values, [G][size of the group, length of a vector]."""
-        return np.split(self.vectors, np.cumsum(self.group_sizes)[:-1])
+        return np.split(self.vectors, self._starts[1:])
 
     @property
     def values(self) -> list[list[int]]:
@@ -117,7 +122,7 @@ class ActionSpace:
 
     def columns(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return where the values of joint actions stand among all C, int64 [..., G] (see `unravel`)."""
-        return self.unravel(actions) + np.cumsum([0, *self.group_sizes[:-1]])
+        return self.unravel(actions) + self._starts
 
     def unravel(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Return the groups' indices, int64 [..., G], of joint indices, integer [...].
@@ -175,6 +180,12 @@ def hats(values: npt.ArrayLike, knots: Sequence[int]) -> npt.NDArray[np.float64]
     return np.stack([np.interp(warp(values), warp(knots), at) for at in np.eye(len(knots))], axis=-1)
 
 
+def one_part_each(groups: Sequence[Sequence[int]], parts: int) -> npt.NDArray[np.int32]:
+    """The vectors, int32 [C, parts], of groups of values each of which sets one part, the first group the first."""
+    entries = np.eye(parts, dtype=np.int32)
+    return np.concatenate([np.outer(values, entry) for values, entry in zip(groups, entries)], dtype=np.int32)
+
+
 def _big(
     name: str, yaw: Sequence[int], pitch: Sequence[int] = (-10, 0, 10), knots: Sequence[int] | None = None
 ) -> ActionSpace:
@@ -191,12 +202,11 @@ def _big(
         "fire": {0: "", 1: "fire"},
         "jump": {0: "", 1: "jump"},
     }
-    entries = np.eye(len(VECTOR), dtype=np.int32)  # the last stays 0: it never crouches
     return ActionSpace(
         name=name,
         group_names=tuple(groups),
         group_labels=tuple(tuple(w or f"no {g}" for w in values.values()) for g, values in groups.items()),
-        vectors=np.concatenate([np.outer(list(v), e) for v, e in zip(groups.values(), entries)], dtype=np.int32),
+        vectors=one_part_each([[*values] for values in groups.values()], len(VECTOR)),  # the last is 0: no crouching
         unsaid=tuple(f"no {g}" for g in groups),
         knots={} if knots is None else {"yaw": knots, "pitch": knots},
     )

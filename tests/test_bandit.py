@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from divided import config as population
 from divided import same_numbers, told
+from dying import train_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -245,21 +246,10 @@ def test_members_act_with_their_own_alpha():
 
 
 @pytest.mark.parametrize("lag", [0, 1])
-def test_rounds_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag, whole):
+def test_rounds_resume_as_if_never_interrupted(tmp_path, lag, whole):
     if lag:
         train(config(lag=1), tmp_path / "whole")
-    iterate, calls = TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) == 15:
-            raise KeyboardInterrupt
-        return iterate(self)
-
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train(config(lag=lag), tmp_path / "broken")
-    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    train_until(15, config(lag=lag), tmp_path / "broken")
     train(config(lag=lag), tmp_path / "broken")
     there = tmp_path / "whole" if lag else whole
     assert told(there) == told(tmp_path / "broken") and told(there)["rounds"].count("\n") >= 8

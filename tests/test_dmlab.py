@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dying import train_until
 
 from mmlib import levels
 from mmlib.cli import doctor
@@ -27,7 +28,7 @@ from mmlib.levels.dmlab_process import Worker
 from mmlib.levels.dmlab_worker import LevelCache
 from mmlib.runs.reader import Run
 from mmlib.training.fitting import check
-from mmlib.training.loop import TrainingLoop, train
+from mmlib.training.loop import train
 
 REAL = dmlab_found.problem() is None
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
@@ -344,17 +345,7 @@ def test_the_cache_keeps_whole_files_only(tmp_path):
 def test_an_interrupted_run_goes_on_with_new_episodes(tmp_path, monkeypatch):
     values = dict(level=NAME, backend="dmlab", method="small", num_envs=2, unroll=10, width=32, height=24, conv1=(4, 2))
     config = make_config(values | dict(agent_steps=120, log_every=20, checkpoint_every=40))
-    iterate, calls = TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return iterate(self)
-
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run")
+    train_until(4, config, tmp_path / "run")
     train(config, tmp_path / "run")
     run = Run(tmp_path / "run")
     assert run.done and run.config["backend_in_force"] == "dmlab"

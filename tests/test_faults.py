@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from dying import train_until
 
 from mmlib.config import make_config
 from mmlib.errors import DivergedError, ResultsError, Stopped, in_plain_words
@@ -90,17 +91,8 @@ def assert_same(directory, whole):
 @pytest.fixture(scope="module")
 def halfway(tmp_path_factory):
     """A run that died in its eleventh iteration, without a word."""
-    directory, iterate, calls = tmp_path_factory.mktemp("halfway"), TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) == 11:
-            raise KeyboardInterrupt
-        return iterate(self)
-
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(TrainingLoop, "iterate", dying)
-        train(config(), directory)
+    directory = tmp_path_factory.mktemp("halfway")
+    train_until(11, config(), directory)
     return directory
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from dying import train_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -296,22 +297,11 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lag", [0, 1])
-def test_decisions_resume_as_if_never_interrupted(tmp_path, monkeypatch, lag):
+def test_decisions_resume_as_if_never_interrupted(tmp_path, lag):
     train(config(lag=lag), tmp_path / "whole")
     whole = Run(tmp_path / "whole").decisions()
     assert len(whole) >= 6 and whole["copied"].any() and whole["explored"].any()
-    iterate, calls = TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) == 12:
-            raise KeyboardInterrupt
-        return iterate(self)
-
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train(config(lag=lag), tmp_path / "broken")
-    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
+    train_until(12, config(lag=lag), tmp_path / "broken")
     train(config(lag=lag), tmp_path / "broken")
     for name in ("metrics", "episodes", "decisions"):
         one, two = ((tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "broken"))

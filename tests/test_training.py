@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from dying import train_until
 
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
@@ -49,19 +50,9 @@ def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, lag, settings
     class Killed(Exception):
         pass
 
-    iterate, calls = TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) == 7:  # after the checkpoint at 160 agent steps, and some records that it does not cover
-            raise Killed
-        return iterate(self)
-
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    with pytest.raises(Killed):
-        train(config(lag=lag, **settings), tmp_path / "broken")
+    # After the checkpoint at 160 agent steps, and some records that it does not cover.
+    train_until(7, config(lag=lag, **settings), tmp_path / "broken", error=Killed)
     assert Run(tmp_path / "broken").state == "failed"
-    monkeypatch.setattr(TrainingLoop, "iterate", iterate)
     train(config(lag=lag, **settings), tmp_path / "broken")
 
     assert records(tmp_path / "broken") == records(tmp_path / "whole")
@@ -122,18 +113,8 @@ def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, m
     settings |= dict(level_settings={"episode_seconds": 2}, log_every=80, checkpoint_every=40)
     whole = config(**settings, agent_steps=40 * 12)
     train(whole, tmp_path / "whole")
-    iterate, calls = TrainingLoop.iterate, []
-
-    def dying(self):
-        calls.append(1)
-        if len(calls) in (4, 10):
-            raise KeyboardInterrupt
-        return iterate(self)
-
-    monkeypatch.setattr(TrainingLoop, "iterate", dying)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            train(whole, tmp_path / "broken")
+    for iteration in (4, 6):
+        train_until(iteration, whole, tmp_path / "broken")
     train(whole, tmp_path / "broken")
     for name in ("metrics", "episodes", "evaluations", "decisions"):
         one, two = ((tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "broken"))

@@ -138,9 +138,9 @@ class QLearner(Learner):
             terms["value_error"] = terms["value_error"] + error.abs().mean((0, 2)) / len(outputs.policies)
         loss = terms["pg_loss"] + self.config.baseline_cost * terms["baseline_loss"]
         loss = self._tied(loss, terms, outputs.policies, hyper.alpha)
-        weights = self.agent.control_weights(hyper.alpha)
-        mixture = mix(outputs.policies, weights)
         with torch.no_grad():
+            weights = self.agent.control_weights(hyper.alpha)
+            mixture = mix(outputs.policies, weights)
             rows = {name: term.detach() for name, term in terms.items()} | entropies(outputs.policies, mixture)
             rows["entropy"] = mixture.entropy().mean((0, 2))
             rows["value_mean"] = mix_values(outputs.values, weights).mean((0, 2))

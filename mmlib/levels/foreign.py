@@ -30,7 +30,7 @@ from mmlib.levels.base import (
     check_index,
 )
 from mmlib.levels.bookkeeping import CountedLevel
-from mmlib.spaces import ActionSpace
+from mmlib.spaces import ActionSpace, one_part_each
 
 MAX_ACTIONS = 4096  # joint actions of a level; the agent's policy enumerates them
 
@@ -152,8 +152,7 @@ def describe(name: str, environment: gymnasium.Env, width: int, height: int) -> 
 def _action_spaces(name: str, groups: dict[str, tuple[Any, ...]]) -> dict[str, ActionSpace]:
     """The whole space as "big" and, if one is declared, the easy one as "small"."""
     labels = tuple(tuple(str(v) for v in values) for values in groups.values())
-    entries = np.eye(len(groups), dtype=np.int32)
-    vectors = np.concatenate([np.outer(range(len(v)), e) for v, e in zip(groups.values(), entries)], dtype=np.int32)
+    vectors = one_part_each([range(len(values)) for values in groups.values()], len(groups))
     found = {"big": ActionSpace(f"big of {name}", tuple(groups), labels, vectors)}
     small = declaration(name).small
     if small:
