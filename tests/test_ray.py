@@ -8,6 +8,7 @@ import time
 import pytest
 from divided import config, same_numbers, told
 
+from mmlib.errors import Stopped
 from mmlib.runs.reader import Run
 from mmlib.training import checkpoint, trained
 from mmlib.training.fleet import ShardDied
@@ -80,3 +81,28 @@ def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
                 time.sleep(0.05)
     finally:
         fleet.close()
+
+
+@pytest.mark.slow
+def test_over_ray_a_run_that_waits_for_places_stops_at_the_first_signal(cluster, tmp_path):
+    """Another run has all that the node carries; nothing is recorded but that it was stopped, and it starts later."""
+    from mmlib.training.ray_fleet import RayFleets
+
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    fleets = RayFleets(cluster.address, 1)
+    places = int(fleets._ray.cluster_resources()["CPU"])
+    others = [fleets(config()) for _ in range(places)]
+    run = config(agent_steps=800)
+    signalled = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
+    signalled.start()
+    try:
+        with pytest.raises(Stopped):
+            train(run, tmp_path, make_fleet=fleets)
+    finally:
+        signalled.join()
+        for fleet in others:
+            fleet.close()
+    assert Run(tmp_path).state == "stopped" and not len(Run(tmp_path).episodes())
+    train(run, tmp_path, make_fleet=fleets)
+    assert Run(tmp_path).done

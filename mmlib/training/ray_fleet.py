@@ -18,6 +18,7 @@ from mmlib.config import ConfigError, RunConfig
 from mmlib.errors import say_once
 from mmlib.training.fleet import ShardDied
 from mmlib.training.shard import Shard
+from mmlib.training.signals import StopRequests
 
 PATIENCE = 30.0  # seconds without the resources for the shards, after which that is said
 
@@ -66,19 +67,27 @@ class RayFleets:
         return max(1, each)
 
     def __call__(self, config: RunConfig) -> RayFleet:
-        """The fleet of a run, when all its shards are there; fewer of them if the cluster loses places meanwhile."""
+        """The fleet of a run, when all its shards are there; fewer of them if the cluster loses places meanwhile.
+
+        Raises:
+          errors.Stopped: a signal came while it waited.
+        """
         began, (what, each) = time.monotonic(), _needs(config)
-        while True:
-            shards = self.number(config)
-            fleet = RayFleet(config, shards)
-            while not fleet.placed(seconds=1.0):
-                if self.number(config) < shards:
-                    fleet.kill()
-                    break
-                if time.monotonic() - began > PATIENCE:
-                    say_once(f"waiting for places for {shards} shards, each with {each} {what}")
-            else:
-                return fleet
+        with StopRequests() as requests:  # a run's own are heard between iterations, of which there is none yet
+            while True:
+                shards = self.number(config)
+                fleet = RayFleet(config, shards)
+                while not fleet.placed(seconds=1.0):
+                    if requests.received:
+                        fleet.kill()
+                        raise requests.stopped()
+                    if self.number(config) < shards:
+                        fleet.kill()
+                        break
+                    if time.monotonic() - began > PATIENCE:
+                        say_once(f"waiting for places for {shards} shards, each with {each} {what}")
+                else:
+                    return fleet
 
 
 class RayFleet:
