@@ -85,14 +85,17 @@ def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_over_ray_a_run_that_waits_for_places_stops_at_the_first_signal(cluster, tmp_path):
-    """Another run has all that the node carries; nothing is recorded but that it was stopped, and it starts later."""
+    """Something else has all that the nodes carry; the run says that it was stopped, and may begin later."""
+    import ray
+
     from mmlib.training.ray_fleet import RayFleets
 
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     fleets = RayFleets(cluster.address, 1)
-    places = int(fleets._ray.cluster_resources()["CPU"])
-    others = [fleets(config()) for _ in range(places)]
+    places = int(ray.cluster_resources()["CPU"])
+    others = [ray.remote(num_cpus=1)(object).remote() for _ in range(places)]
+    ray.get([other.__ray_ready__.remote() for other in others])
     run = config(agent_steps=800)
     signalled = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
     signalled.start()
@@ -101,8 +104,8 @@ def test_over_ray_a_run_that_waits_for_places_stops_at_the_first_signal(cluster,
             train(run, tmp_path, make_fleet=fleets)
     finally:
         signalled.join()
-        for fleet in others:
-            fleet.close()
+        for other in others:
+            ray.kill(other)
     assert Run(tmp_path).state == "stopped" and not len(Run(tmp_path).episodes())
     train(run, tmp_path, make_fleet=fleets)
     assert Run(tmp_path).done
