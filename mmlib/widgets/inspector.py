@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from mmlib.training.trained import Subject, checkpoint_names, open_subject
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
+from mmlib.widgets.background import Background, GoOn
 from mmlib.widgets.interactive import Picture, widgets_shown
-from mmlib.widgets.recording import SECONDS, VIEW, Cancelled, Recording
+from mmlib.widgets.recording import SECONDS, VIEW, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
 from mmlib.widgets.weight_sliders import WeightSliders
 
@@ -95,10 +95,9 @@ class MixtureInspector(widgets.VBox):
         self.root, self.seconds = Path(root), seconds
         self.subject: Subject | None = None
         self.recording: Recording | None = None
-        self._strip: charts.Strip | None = None
+        self._strip = ""  # the drawing
         self._follower: Callable[[Recording], object] = lambda _: None
-        self._wanted: object = None  # the recording under way
-        self._thread: threading.Thread | None = None
+        self.work = Background()  # the recording under way
         self._choosing = False
         self._make_choosers(seed)
         self._make_player()
@@ -180,11 +179,6 @@ class MixtureInspector(widgets.VBox):
         if self.recording is not None:
             shown(self.recording)
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Waits for the recording that is under way."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
     # choosing
 
     def _guarded(self, act: Callable[[], object]) -> Callable[[Any], None]:
@@ -245,38 +239,30 @@ class MixtureInspector(widgets.VBox):
     # recording
 
     def _record(self, weights: tuple[float, ...] | None = None) -> None:
-        """Records an episode, in a thread; a recording under way is given up."""
-        if self.subject is None:
+        """Records an episode in the background; a recording under way is given up."""
+        if (subject := self.subject) is None:
             return
-        self._wanted = wanted = object()
+        seed = self.seed.value
         self.message.value, self.busy.value, self.busy.layout.display = "", 0.0, ""
-        arguments = (wanted, self.subject, self.seed.value, weights or self.subject.acting_weights)
-        self._thread = threading.Thread(target=self._play_episode, args=arguments, daemon=True)
-        self._thread.start()
 
-    def _play_episode(self, wanted: object, subject: Subject, seed: int, weights: tuple[float, ...]) -> None:
-        def progress(share: float) -> None:
-            if wanted is not self._wanted:
-                raise Cancelled
-            self.busy.value = share
+        def work(go_on: GoOn) -> None:
+            def progress(share: float) -> None:
+                go_on()
+                self.busy.value = share
 
-        try:
             made = recording.record(subject, seed, weights, self.seconds, progress)
-        except Cancelled:
-            return
-        except Exception as error:  # a thread has nobody else to tell
-            if wanted is self._wanted:
-                self._say(f"no episode could be recorded: {error}")
-            return
-        if wanted is self._wanted:
+            go_on()
             self._show_recording(made)
+
+        self.work.begin(work, lambda why: self._say(f"no episode could be recorded: {why}"))
 
     # showing
 
     def _say(self, text: str) -> None:
         """Words in place of the picture."""
-        self._wanted, self.subject, self.recording = None, None, None
-        self.sweep.stop()
+        self.subject = self.recording = None
+        self.work.stop()
+        self.sweep.work.stop()
         self.message.value, self.about.value = view.say(text), ""
         self.body.layout.display = self.busy.layout.display = "none"
 
@@ -289,7 +275,6 @@ class MixtureInspector(widgets.VBox):
         self.step.max = self.play.max = last
         self.picture.layout.display = "" if made.views else "none"
         self.map.layout.display = "" if made.maps else "none"
-        self._strip = charts.Strip(made)
         self._show_mixture(moved=True)
         self._show_step()
         self.body.layout.display = ""
@@ -328,8 +313,7 @@ class MixtureInspector(widgets.VBox):
         self.table.value = view.table(mixed, method, view.names(subject.agent, task))
         self.joint.value = view.joint_panels(mixed, method, int(made.actions[t]))
         self.groups.value = view.group_panels(mixed, method)
-        assert self._strip is not None
         if moved:
-            self._strip.mix(weights)
+            self._strip = charts.strip(made, weights)
             self.sweep.at(self.weights.alpha)
-        self.strip.value = self._strip.html(t)
+        self.strip.value = self._strip.replace(charts.AT, str(t))

@@ -37,10 +37,10 @@ STYLE = """<style>
 .mmi-say {padding: 8px 12px; border-left: 4px solid #D55E00; background: rgba(213, 94, 0, .09)}
 .mmi svg {display: block; width: 100%}
 .mmi svg text {font-family: inherit !important}
+.mmi polyline {vector-effect: non-scaling-stroke}
 .mmi-charts {display: flex; flex-wrap: wrap; gap: 4px 12px}
 .mmi-charts > * {flex: 1 1 280px; max-width: 460px}
 .mmi-strip svg {height: 56px; overflow: visible; background: rgba(128, 128, 128, .08)}
-.mmi-strip svg * {vector-effect: non-scaling-stroke}
 .mmi-keys > * {margin-right: 12px; white-space: nowrap}
 </style>"""
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch.distributions import kl_divergence
 
 from mmlib.figures import gallery, video
 from mmlib.levels.base import FRAMES_PER_SECOND, Level
@@ -34,12 +37,6 @@ TRAIL_BEFORE = "#96aae1"  # before a restart or respawn
 
 TIMER = StageTimer()  # that an actor asks for; nobody reads it
 
-Progress = Callable[[float], object]
-
-
-class Cancelled(Exception):
-    """The recording is no longer wanted."""
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -54,6 +51,16 @@ class Recording:
     views: tuple[bytes, ...]  # [T] JPEG; () where the level cannot be drawn
     maps: tuple[bytes, ...]  # [T] PNG; () where the level has no map
     places: NDArray[np.float64]  # [T, 2], see `gallery.Walk.way`; [0, 2] without a map
+
+    @cached_property
+    def kl(self) -> NDArray[np.float64] | None:
+        """[T], KL(π₁ ‖ π₂) in every step's state; None for a single policy."""
+        return kl_divergence(*self.policies[:2]).numpy() if len(self.policies) > 1 else None
+
+    @cached_property
+    def most_entropy(self) -> float:
+        """What no mixture has more of: max H(πᵢ) + log K."""
+        return max(float(policy.entropy().max()) for policy in self.policies) + math.log(len(self.policies))
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -89,7 +96,7 @@ def record(
     seed: int = 0,
     weights: tuple[float, ...] | None = None,
     seconds: float = SECONDS,
-    progress: Progress | None = None,
+    progress: Callable[[float], object] = lambda _: None,
 ) -> Recording:
     """Plays an episode and keeps all of it.
 
@@ -116,7 +123,7 @@ def record(
             acts.append(acted)
             rewards.append(float(step.reward[0]))
             done = bool(step.done[0])
-            if progress is not None and len(acts) % 10 == 0:
+            if len(acts) % 10 == 0:
                 progress(min(1.0, len(acts) / expected))
     policies = zip(*(acted.outputs.policies for acted in acts))
     return Recording(
