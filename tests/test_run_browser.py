@@ -277,7 +277,7 @@ def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):
     assert widget.bar.value == 1.0 and widget.words.value.startswith("killed, 4,000 of 4,000 frames")
     assert drawn(widget.picture)
     assert widget.stop.disabled and not widget.resume.disabled
-    assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.widget.children[0].value
+    assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.children[0].value
     widget.picture.value = b""
     widget.refresh()
     assert bytes(widget.picture.value) == b""  # nothing is new, so nothing is drawn

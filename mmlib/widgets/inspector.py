@@ -16,7 +16,7 @@ from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
 from mmlib.widgets.background import Background, GoOn
-from mmlib.widgets.interactive import Picture, widgets_shown
+from mmlib.widgets.interactive import Picture, png, widgets_shown
 from mmlib.widgets.recording import SECONDS, VIEW, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
 from mmlib.widgets.weight_sliders import WeightSliders
@@ -47,9 +47,10 @@ def inspect(
     picture = Picture()
 
     def draw(made: Recording) -> None:
-        picture.draw(charts.state_figure(made, charts.telling_step(made)))
+        drawn = png(charts.state_figure(made, charts.telling_step(made)))
+        picture.draw(drawn)
         pictures.mkdir(parents=True, exist_ok=True)
-        (pictures / "state.png").write_bytes(picture.png)
+        (pictures / "state.png").write_bytes(drawn)
 
     if widgets_shown():
         inspector = MixtureInspector(root, member=member, seed=seed, seconds=seconds, episodes=episodes)
