@@ -209,7 +209,7 @@ def test_members_levels_and_three_weights(inspector):
     inspector.work.wait()
     assert inspector.recording.subject.member == 1
     choose(inspector, "mm_multitask")
-    inspector.level.value = 2
+    inspector.level.index = 2
     inspector.work.wait()
     assert inspector.recording.subject.level == "nav_maze_static_02_mini" and "central" in inspector.table.value
     choose(inspector, "mm_ff_lstm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,6 @@ class MixtureInspector(widgets.VBox):
         self._strip = ""  # the drawing
         self._follower: Callable[[Recording], object] = lambda _: None
         self.work = Background()  # the recording under way
-        self._choosing = False
         self._make_choosers(seed)
         self._make_player()
         self._make_panels(episodes)
@@ -118,10 +117,9 @@ class MixtureInspector(widgets.VBox):
         self.again = widgets.Button(
             description="record with these weights", icon="circle", tooltip="Play it again", layout={"width": "210px"}
         )
-        self.run.observe(self._guarded(self._choose_run), "value")
-        for chooser in (self.checkpoint, self.member, self.level):
-            chooser.observe(self._guarded(self._open), "value")
-        self.seed.observe(self._guarded(self._record), "value")
+        for chooser in (self.run, self.checkpoint, self.member, self.level):
+            chooser.observe(self._choose, "value")
+        self.seed.observe(lambda _: self._record(), "value")
         self.again.on_click(lambda _: self._record(weights=self.weights.weights))
 
     def _make_player(self) -> None:
@@ -140,7 +138,7 @@ class MixtureInspector(widgets.VBox):
         self.step.observe(lambda _: self._show_step(), "value")
 
     def _make_panels(self, episodes: int) -> None:
-        self.weights = WeightSliders(lambda _: self._show_mixture(moved=True))
+        self.weights = WeightSliders(lambda: self._show_mixture(moved=True))
         self.about, self.message = widgets.HTML(), widgets.HTML()
         self.table, self.joint, self.groups = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.busy = widgets.FloatProgress(max=1.0, description="recording", layout={"width": "360px"})
@@ -182,23 +180,11 @@ class MixtureInspector(widgets.VBox):
 
     # choosing
 
-    def _guarded(self, act: Callable[[], object]) -> Callable[[Any], None]:
-        """An observer that stays quiet while the choosers are being filled."""
-
-        def observer(_: Any) -> None:
-            if not self._choosing:
-                act()
-
-        return observer
-
-    def _fill(self, chooser: Any, options: list[tuple[str, Any]], chosen: int = 0) -> None:
-        self._choosing = True
-        try:
-            chooser.options = options
-            if options:
-                chooser.value = options[chosen][1]
-        finally:
-            self._choosing = False
+    def _fill(self, chooser: Any, options: Sequence[Any], chosen: int = 0) -> None:
+        """Other options, whose choice nobody is told of."""
+        chooser.unobserve(self._choose, "value")
+        chooser.options, chooser.index = options, chosen if options else None
+        chooser.observe(self._choose, "value")
 
     def _find(self, member: int) -> None:
         """Fills the list of runs, and opens a member of the first."""
@@ -212,25 +198,31 @@ class MixtureInspector(widgets.VBox):
         self._choose_run(member)
 
     def _choose_run(self, member: int = 0) -> None:
-        """Another run: its checkpoints, members and levels; then opens it."""
-        directory = self.run.value
-        self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in checkpoint_names(directory)])
-        self._fill(self.member, [(str(member), member)])
-        self._fill(self.level, [])
-        self._open(fresh=True)
+        """Another run: its checkpoints; then opens the newest."""
+        files = [(CHECKPOINTS[name], name) for name in checkpoint_names(self.run.value)]
+        self._fill(self.checkpoint, files)
+        self._fill(self.member, ())
+        self._fill(self.level, ())
+        self._open(member, 0)
 
-    def _open(self, fresh: bool = False) -> None:
-        """Opens what the choosers say, and records an episode of it."""
+    def _choose(self, change: Any) -> None:
+        """Another run, or another checkpoint, member or level of it."""
+        if change["owner"] is self.run:
+            self._choose_run()
+        else:
+            self._open(self.member.index or 0, self.level.index or 0)
+
+    def _open(self, member: int, task: int) -> None:
+        """Opens a member of the checkpoint, and records an episode of it."""
         try:
-            subject = open_subject(self.run.value, self.checkpoint.value, self.member.value or 0, self.level.value or 0)
+            subject = open_subject(self.run.value, self.checkpoint.value, member, task)
         except ValueError as error:
             self._say(str(error))
             return
-        if fresh:
-            self._fill(self.member, [(str(m), m) for m in range(subject.members)], subject.member)
-            self._fill(self.level, [(name, task) for task, name in enumerate(subject.config.levels)])
-        self.member.layout.display = "" if subject.members > 1 else "none"
-        self.level.layout.display = "" if len(subject.config.levels) > 1 else "none"
+        self._fill(self.member, range(subject.members), member)
+        self._fill(self.level, subject.config.levels, task)
+        for chooser in (self.member, self.level):
+            chooser.layout.display = "" if len(chooser.options) > 1 else "none"
         self.subject = subject
         self.weights.begin(subject.acting_weights)
         self.sweep.begin(subject, self.weights.alpha)
@@ -282,7 +274,7 @@ class MixtureInspector(widgets.VBox):
         self._follower(made)
 
     def _go(self, steps: int) -> None:
-        self.step.value = min(self.step.max, max(0, self.step.value + steps))
+        self.step.value += steps  # which the slider keeps within its bounds
 
     def _show_step(self) -> None:
         """The pictures of the step that the slider is at, and its policies."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,8 @@ SECONDS = 60.0  # recorded at most, of 60 environment frames each
 TRAIL_BEFORE = "#96aae1"  # before a restart or respawn
 
 TIMER = StageTimer()  # that an actor asks for; nobody reads it
+
+_Shot = tuple[Future[bytes] | None, Future[bytes] | None, tuple[float, float] | None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Recording:
 
     def remix(self, step: int, weights: tuple[float, ...] | None = None) -> Mixed:
         """The policies of a step under weights [K], by default those that acted: no network, no level."""
-        states = [remix.at(policy, step) for policy in self.policies]
+        states = [remix.with_logits(policy, lambda logits: logits[step]) for policy in self.policies]
         space = self.subject.agent.space
         return remix.remix(states, self.values[:, step].tolist(), weights or self.weights, space)
 
@@ -107,54 +109,50 @@ def record(
       progress: called with the share that is done, now and then; what it raises ends the recording.
 
     Raises:
-      ResultsError: the level cannot be made here.  ValueError: the weights are not on the simplex.
+      ResultsError: the level cannot be made here.
     """
     weights = subject.acting_weights if weights is None else weights
-    remix.check_weights(weights, subject.constituents)
     actor, acting = play(subject, 1, seed), torch.tensor([weights])
     limit = max(1, round(seconds * FRAMES_PER_SECOND / subject.config.action_repeat))
     expected = min(limit, actor.level.episode_frames // subject.config.action_repeat or limit)
-    acts, rewards, done = list[Acted](), list[float](), False
+    shots, acts, rewards, done = list[_Shot](), list[Acted](), list[float](), False
     with contextlib.closing(actor.level), ThreadPoolExecutor(1) as encoder:
-        camera = _Camera(actor.level, encoder)
         while not done and len(acts) < limit:
-            camera.shoot()
+            shots.append(_shoot(actor.level, encoder))
             acted, step = actor.act(acting, TIMER)
             acts.append(acted)
             rewards.append(float(step.reward[0]))
             done = bool(step.done[0])
             if len(acts) % 10 == 0:
                 progress(min(1.0, len(acts) / expected))
-    policies = zip(*(acted.outputs.policies for acted in acts))
+    views, maps, places = zip(*shots)
     return Recording(
         subject=subject,
         weights=tuple(weights),
-        policies=tuple(remix.stacked(of_one) for of_one in policies),
+        policies=tuple(_stacked(of_one) for of_one in zip(*(acted.outputs.policies for acted in acts))),
         values=torch.stack([acted.outputs.values[:, 0, 0, 0] for acted in acts], dim=-1).double().numpy(),
         actions=np.array([acted.action.item() for acted in acts]),
         rewards=np.array(rewards),
-        views=tuple(picture.result() for picture in camera.views),
-        maps=tuple(picture.result() for picture in camera.maps),
-        places=np.array(camera.places).reshape(-1, 2),
+        views=tuple(picture.result() for picture in views if picture),
+        maps=tuple(picture.result() for picture in maps if picture),
+        places=np.array([place for place in places if place]).reshape(-1, 2),
     )
 
 
-class _Camera:
-    """Takes the pictures of a level's first environment that the level can give; `encoder` encodes them."""
+def _shoot(level: Level, encoder: Executor) -> _Shot:
+    """What the level can give of its first environment: the view, the map, the place on it; `encoder` encodes them."""
+    view, place = video.view(level, *VIEW), gallery.place(level)
+    shot = None if view is None else encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88)
+    if place is None:
+        return shot, None, None
+    overview = Image.fromarray(level.map_image(0, MAP))
+    return shot, encoder.submit(_encoded, overview, "PNG", compress_level=1), place
 
-    def __init__(self, level: Level, encoder: Executor):
-        self.level, self.encoder = level, encoder
-        self.views, self.maps, self.places = list[Future[bytes]](), list[Future[bytes]](), list[tuple[float, float]]()
 
-    def shoot(self) -> None:
-        """One picture of each kind."""
-        view = video.view(self.level, *VIEW)
-        if view is not None:
-            self.views.append(self.encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88))
-        if (place := gallery.place(self.level)) is not None:
-            self.places.append(place)
-            overview = Image.fromarray(self.level.map_image(0, MAP))
-            self.maps.append(self.encoder.submit(_encoded, overview, "PNG", compress_level=1))
+def _stacked(states: Sequence[Policy]) -> Policy:
+    """One policy's T states, each of batch shape [1, 1, 1], as a policy of batch shape [T] in double precision."""
+    logits = torch.cat([policy.logits[0, 0] for policy in states])  # type: ignore[attr-defined]  # constituents have them
+    return remix.with_logits(states[0], lambda _: logits.double())
 
 
 def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:
