@@ -22,10 +22,8 @@ def levels(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(info) for info in LEVELS.values()])
         return
-    rows = []
-    for info in LEVELS.values():
-        kind = "miniature; " if info.miniature else ""
-        rows.append((info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}"))
+    about = "{0.episode_frames:,} frames an episode; {0.description}"
+    rows = [(i.name, "miniature; " * i.miniature + about.format(i)) for i in LEVELS.values()]
     print_table(("level", ""), rows)
 
 

@@ -9,11 +9,9 @@ import typer
 
 from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json
 
-Level = Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")]
-
 
 def baselines(
-    level: Level = None,
+    level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Of each policy, at least; else 128, of dmlab what 200,000 agent steps hold.")
     ] = None,

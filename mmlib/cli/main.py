@@ -126,7 +126,7 @@ def train(
             runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
         runs = training.put_into(runs, directory, divided=bool(shards or ray))
         fleets = read_fleets(shards, ray)
-    training.make_together(runs) if len(runs) > 1 else training.make(*runs[0], fleets)
+    training.make(runs, fleets)
 
 
 @app.command()
