@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_table
+from mmlib.cli.common import AsJson, Results, UsageError, print_table
 
 
 def runs(
@@ -33,8 +33,7 @@ def runs(
     from mmlib.experiments import run_table
     from mmlib.runs.reader import Run
 
-    with bad_input():
-        table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
+    table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
     if returns:
         table = course.table(map(Run, table[table["state"] == "done"]["directory"]))
     if as_json:
@@ -65,17 +64,14 @@ def pack(
     from mmlib.runs.writer import compress
 
     before = after = 0
-    with bad_input():
-        for path in runs:
-            found = sorted(config.parent for config in path.rglob("config.json"))
-            if not found:
-                raise UsageError(f"{path} holds no run, nor does a directory below it")
-            for done in map(compress, found):
-                what = (
-                    f"skipped, {done.skipped}" if done.skipped else f"{decimal(done.before)} to {decimal(done.after)}"
-                )
-                print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
-                before, after = before + done.before, after + done.after
+    for path in runs:
+        found = sorted(config.parent for config in path.rglob("config.json"))
+        if not found:
+            raise UsageError(f"{path} holds no run, nor does a directory below it")
+        for done in map(compress, found):
+            what = f"skipped, {done.skipped}" if done.skipped else f"{decimal(done.before)} to {decimal(done.after)}"
+            print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
+            before, after = before + done.before, after + done.after
     print(f"{decimal(before)} to {decimal(after)} in all")
 
 
@@ -93,6 +89,5 @@ def export(
     from mmlib.runs import tensorboard as events
     from mmlib.runs.reader import Run
 
-    with bad_input():
-        written = events.export(Run(run), tensorboard)
+    written = events.export(Run(run), tensorboard)
     print(f"{written:,} scalars in {tensorboard}")

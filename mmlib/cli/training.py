@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlib.cli.common import UsageError, bad_input, fail
+from mmlib.cli.common import UsageError, fail
 
 if TYPE_CHECKING:
     from mmlib.config import RunConfig
@@ -59,9 +59,8 @@ def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
     from mmlib.training.stack import train_together
 
     configs, places = zip(*runs, strict=True)
-    with bad_input():
-        if len(runs) > 1:
-            check_together(configs)
+    if len(runs) > 1:
+        check_together(configs)
     for chosen, where in runs:
         what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
         print(f"{what}; records in {where}", flush=True)
@@ -82,8 +81,7 @@ def _plainly() -> Iterator[None]:
     from mmlib.errors import Stopped, in_plain_words
 
     try:
-        with bad_input():
-            yield
+        yield
     except Stopped as stop:
         fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
     except KeyboardInterrupt:  # a second one, or before there was anything to save
