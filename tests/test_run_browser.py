@@ -298,7 +298,7 @@ def test_the_live_widget_follows_a_run_that_had_ended(root):
         (directory / "state.json").write_text(json.dumps(state | {"state": "stopped"}))
         while widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        widget.close()
+        widget.task.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
     assert widget.words.value.startswith("stopped, ")
@@ -329,7 +329,7 @@ def test_the_live_widget_survives_records_that_cannot_be_read_for_a_while(root):
         experiment.directory = directory
         while not widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        widget.close()
+        widget.task.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
 

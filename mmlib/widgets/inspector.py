@@ -223,7 +223,7 @@ class MixtureInspector(widgets.VBox):
         self._fill(self.level, subject.config.levels, task)
         for chooser in (self.member, self.level):
             chooser.layout.display = "" if len(chooser.options) > 1 else "none"
-        self.subject = subject
+        self.subject, self.recording = subject, None
         self.weights.begin(subject.acting_weights)
         self.sweep.begin(subject, self.weights.alpha)
         self.about.value = view.note(view.sentence(subject))
@@ -278,9 +278,9 @@ class MixtureInspector(widgets.VBox):
 
     def _show_step(self) -> None:
         """The pictures of the step that the slider is at, and its policies."""
-        made, t = self.recording, self.step.value
-        if made is None or t >= len(made):
+        if (made := self.recording) is None:
             return
+        t = self.step.value
         if made.views:
             self.picture.value = made.views[t]
         if made.maps:
@@ -295,12 +295,9 @@ class MixtureInspector(widgets.VBox):
 
     def _show_mixture(self, moved: bool = False) -> None:
         """The bars and numbers of the step under the sliders' weights; `moved`: the weights are new."""
-        made, t = self.recording, self.step.value
-        if made is None or t >= len(made):
+        if (made := self.recording) is None:
             return
-        subject, weights = made.subject, self.weights.weights
-        if len(weights) != subject.constituents:
-            return  # another subject's recording is on its way
+        subject, weights, t = made.subject, self.weights.weights, self.step.value
         method, task = subject.config.method, subject.task
         mixed = made.remix(t, weights)
         self.table.value = view.table(mixed, method, view.names(subject.agent, task))

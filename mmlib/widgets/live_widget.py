@@ -78,12 +78,6 @@ class LiveWidget(widgets.VBox):
         with contextlib.suppress(RuntimeError):  # no loop: it stays as it is
             self.task = asyncio.get_running_loop().create_task(follow(self.refresh, POLL))
 
-    def close(self) -> None:
-        """Stops following; the run goes on."""
-        if self.task is not None:
-            self.task.cancel()
-        super().close()
-
     def refresh(self) -> None:
         """Looks at the records once, and draws what is new. What cannot be read just now is said, until the next look.
 
