@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from inspected import train_run
+from inspected import finish, train_run
 
 from mmlib.training.trained import open_subject
 from mmlib.widgets import alpha_sweep, charts
@@ -45,51 +45,51 @@ def test_sweep_is_measured_once_and_kept_beside_the_run(results, tmp_path, monke
     assert len(charts.sweep_figure(points).axes) == 3
 
 
-def test_the_sweep_button_measures_in_a_process_and_what_is_kept_is_not_measured_again(tmp_path):
+def test_the_sweep_button_measures_beside_all_else_and_what_is_kept_is_not_measured_again(tmp_path):
     train_run(tmp_path, "mm", level_settings={"episode_seconds": 5})
     run = tmp_path / "mm" / "seed0"
     subject, panel = open_subject(run), SweepPanel(episodes=1)
-    panel.begin(subject, 0.3)
+    panel.begin(subject)
     assert panel.button.description == "sweep α" and panel.progress.value == 0
     first = alpha_sweep.measure(subject, 0.0, 1)
     alpha_sweep.store(subject, [replace(first, alpha=alpha) for alpha in alpha_sweep.ALPHAS[:-1]], 1)
-    panel.begin(subject, 0.3)
+    panel.begin(subject)
     assert panel.button.description == "go on" and panel.progress.value == 10
     seen = []
     panel.button.observe(lambda change: seen.append((change["new"], panel.progress.layout.visibility)), "description")
     panel.button.click()
     assert panel.work.running
-    panel.work.wait()
+    finish(panel.work)
     assert seen[0] == ("stop", "visible") and not panel.work.running and panel.progress.value == 11
     assert panel.points[-1] == alpha_sweep.measure(subject, 1.0, 1) and panel.points[0] == first
     assert "measured and kept" in panel.said.value and panel.charts.value.count("<svg") == 3
     (path,) = (run / "alpha_sweep").iterdir()  # and no half-written file
     again, written = SweepPanel(episodes=1), path.stat().st_mtime_ns
-    again.begin(open_subject(run), 0.3)
+    again.begin(open_subject(run))
     assert again.points == panel.points and again.charts.value == panel.charts.value
     assert again.button.layout.display == "none" and not again.work.running
     again.measure()  # as if it were pressed all the same: nothing is left to measure
-    again.work.wait()
+    finish(again.work)
     assert path.stat().st_mtime_ns == written and again.points == panel.points
 
 
 def test_a_stopped_sweep_ends_and_says_what_is_missing(results, tmp_path):
     shutil.copytree(results / "mm" / "seed0", tmp_path / "run")
     panel = SweepPanel(episodes=2000)  # which would play for minutes
-    panel.begin(open_subject(tmp_path / "run"), 0.3)
+    panel.begin(open_subject(tmp_path / "run"))
     panel.button.click()
     panel.button.click()
     assert not panel.work.running
-    panel.work.wait()
+    finish(panel.work)
     assert "0 of 11 α measured" in panel.said.value and panel.button.description == "sweep α"
     assert alpha_sweep.cached(open_subject(tmp_path / "run"), 2000) == []
 
 
 def test_a_sweep_that_cannot_be_made_says_why(results):
     panel = SweepPanel(episodes=0)
-    panel.begin(open_subject(results / "mm" / "seed0"), 0.3)
+    panel.begin(open_subject(results / "mm" / "seed0"))
     panel.button.click()
-    panel.work.wait()
+    finish(panel.work)
     assert "The sweep ended early: alpha 0.0 and 0 episodes cannot be measured" in panel.said.value
     assert not panel.work.running and panel.button.description == "sweep α"
 
@@ -100,7 +100,7 @@ def test_a_killed_kernel_leaves_no_sweep(results, tmp_path):
     program = (
         "import sys; from mmlib.training.trained import open_subject\n"
         "from mmlib.widgets.sweep_panel import SweepPanel; panel = SweepPanel(2000)\n"
-        "panel.begin(open_subject(sys.argv[1]), 0.3); panel.measure(); print('measures', flush=True)"
+        "panel.begin(open_subject(sys.argv[1])); panel.measure(); print('measures', flush=True)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True, timeout=120)
     assert done.stdout == b"measures\n"

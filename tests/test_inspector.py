@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspected import METHODS, train_run
+from inspected import METHODS, finish, train_run
 
 from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import find_choices
@@ -135,14 +135,14 @@ def test_the_static_twin_shows_the_state(recorded, method):
 @pytest.fixture(scope="module")
 def inspector(results):
     widget = MixtureInspector(results, seconds=0.5, episodes=1)
-    widget.work.wait()
+    finish(widget.work)
     return widget
 
 
 def choose(inspector, name):
     """Chooses a run by its method and waits for its recording."""
     inspector.run.value = next(place for label, place in inspector.run.options if label.startswith(f"{name} "))
-    inspector.work.wait()
+    finish(inspector.work)
     assert inspector.message.value == "" and inspector.body.layout.display == ""
 
 
@@ -206,11 +206,11 @@ def test_charts_in_a_page_have_the_page_s_colours_and_a_line_that_moves(recorded
 def test_members_levels_and_three_weights(inspector):
     choose(inspector, "mm")
     inspector.member.value = 1
-    inspector.work.wait()
+    finish(inspector.work)
     assert inspector.recording.subject.member == 1
     choose(inspector, "mm_multitask")
     inspector.level.index = 2
-    inspector.work.wait()
+    finish(inspector.work)
     assert inspector.recording.subject.level == "nav_maze_static_02_mini" and "central" in inspector.table.value
     choose(inspector, "mm_ff_lstm")
     assert "FF" in inspector.table.value and "LSTM" in inspector.table.value
@@ -220,7 +220,7 @@ def test_members_levels_and_three_weights(inspector):
     first.value = 0.25
     assert sum(inspector.weights.weights) == pytest.approx(1) and second.value + third.value == pytest.approx(0.75)
     inspector.again.click()
-    inspector.work.wait()
+    finish(inspector.work)
     assert inspector.recording.weights == pytest.approx(inspector.weights.weights)
     choose(inspector, "small")
     assert inspector.weights.sliders == [] and inspector.sweep.layout.display == "none"
@@ -258,13 +258,13 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
         and problems["good"] == problems["scribbled"] == ""
     )
     widget = MixtureInspector(tmp_path, seconds=0.5)
-    widget.work.wait()
+    finish(widget.work)
     for name, words in expected.items():
         widget.run.value = tmp_path / name
         assert words in widget.message.value and "Traceback" not in widget.message.value
         assert widget.body.layout.display == "none"
     widget.run.value = tmp_path / "good"
-    widget.work.wait()
+    finish(widget.work)
     assert widget.message.value == "" and widget.recording is not None
     assert "there is no directory" in MixtureInspector(tmp_path / "absent").message.value
     (tmp_path / "empty").mkdir()

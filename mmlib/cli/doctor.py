@@ -1,4 +1,4 @@
-"""What this machine has: versions, cores, memory, GPU, backends, caches. What `mmlib doctor` prints."""
+"""`mmlib doctor`: what this machine has."""
 
 from __future__ import annotations
 
@@ -15,8 +15,28 @@ import psutil
 from rich.filesize import decimal
 
 from mmlib import caches
+from mmlib.cli.common import AsJson, Results, print_json, print_table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
+
+
+def doctor(results: Results = Path("results"), as_json: AsJson = False) -> None:
+    """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
+
+    The caches (compiled kernels, those of older sources too, and maps) may be deleted at any time: they are made again.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib doctor --json
+    """
+    facts = examine(results)
+    if as_json:
+        print_json({**facts, "advice": advice(facts)})
+        return
+    print_table(None, report(facts))
+    for sentence in advice(facts):
+        print(f"- {sentence}")
 
 
 def examine(results: str | Path = "results") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmlib import caches
-from mmlib.cli import campaign, claims, info, levels, runs
+from mmlib.cli import campaign, claims, doctor, info, levels, runs
 from mmlib.cli.common import Commands, Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
@@ -241,7 +241,7 @@ def schedule(
 
 
 for _command in (
-    *(info.levels, info.methods, info.presets, info.doctor, levels.baselines, levels.video),
+    *(info.levels, info.methods, info.presets, doctor.doctor, levels.baselines, levels.video),
     *(claims.claims, claims.premises, claims.report, runs.runs, runs.pack, runs.export, campaign.campaign),
 ):
     app.command()(_command)

@@ -17,7 +17,7 @@ class Background:
 
     def __init__(self) -> None:
         self._wanted: object = None
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None  # of what was begun last
 
     @property
     def running(self) -> bool:
@@ -44,14 +44,9 @@ class Background:
                     self.stop()
                     failed(str(error))
 
-        self._thread = threading.Thread(target=run, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
 
     def stop(self) -> None:
         """Gives up what is under way."""
         self._wanted = None
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Waits for what is under way."""
-        if self._thread is not None:
-            self._thread.join(timeout)

@@ -225,7 +225,7 @@ class MixtureInspector(widgets.VBox):
             chooser.layout.display = "" if len(chooser.options) > 1 else "none"
         self.subject, self.recording = subject, None
         self.weights.begin(subject.acting_weights)
-        self.sweep.begin(subject, self.weights.alpha)
+        self.sweep.begin(subject)
         self.about.value = view.note(view.sentence(subject))
         self._record()
 

@@ -12,7 +12,6 @@ records there.
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -123,13 +122,6 @@ class Experiment:
                 raise
             self._process.terminate()  # it has not begun to write
         self._stopping = True
-
-    def wait(self, seconds: float | None = None) -> RunStatus:
-        """Waits until the run has ended, or for `seconds`."""
-        until = None if seconds is None else time.monotonic() + seconds
-        while (status := self.status()).alive and (until is None or time.monotonic() < until):
-            time.sleep(0.1)
-        return status
 
     def status(self) -> RunStatus:
         """How the run is now, from its records; new, starting and stopping are among its states."""

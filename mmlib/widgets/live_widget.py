@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import html
 import threading
 import time
@@ -38,7 +37,7 @@ def show(experiment: Experiment) -> None:
         widget = LiveWidget(experiment)
         display(widget)
         widget.picture.show()
-        widget.follow()
+        widget.task = asyncio.create_task(follow(widget.refresh, POLL))  # when the run has ended, too: it may go on
         return
     config = experiment.config
     print(f"{config.method} on {config.level}, seed {config.seed}: {words(experiment.status())}")
@@ -72,11 +71,6 @@ class LiveWidget(widgets.VBox):
         self.task: asyncio.Task[None] | None = None
         self.looking = threading.Lock()
         self.refresh()
-
-    def follow(self) -> None:
-        """Keeps the widget up to date from the running event loop, also when the run has ended: it may go on."""
-        with contextlib.suppress(RuntimeError):  # no loop: it stays as it is
-            self.task = asyncio.get_running_loop().create_task(follow(self.refresh, POLL))
 
     def refresh(self) -> None:
         """Looks at the records once, and draws what is new. What cannot be read just now is said, until the next look.

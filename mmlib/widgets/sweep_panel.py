@@ -35,10 +35,10 @@ class SweepPanel(widgets.VBox):
         self._alpha: float | None = None
         self.button.on_click(lambda _: self.stop() if self.work.running else self.measure())
 
-    def begin(self, subject: Subject, alpha: float | None) -> None:
+    def begin(self, subject: Subject) -> None:
         """Turns to another subject; what is under way for the last one ends, its points are kept."""
         self.work.stop()
-        self._subject, self._alpha = subject, alpha
+        self._subject, self._alpha = subject, None
         self.layout.display = "" if subject.constituents > 1 else "none"
         self._show(alpha_sweep.cached(subject, self.episodes))
 
