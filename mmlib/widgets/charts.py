@@ -173,12 +173,12 @@ def strip(made: Recording, weights: tuple[float, ...]) -> str:
     It has no margins, so that a step lies where a slider of the same width has it, and its scales do not depend on the
     weights: that of the entropy ends at its largest possible value. A line is at step `AT`.
     """
-    marks = [(step, ORANGE if made.rewards[step] > 0 else VERMILLION) for step in np.flatnonzero(made.rewards)]
-    lines = [_polyline([(step, BOTTOM), (step, -0.05)], colour, 2.5) for step, colour in marks]
-    keys = [(GREEN, f"entropy of πₘₘ, 0 to {made.most_entropy:.2f} nats")]
+    lines, keys = list[str](), [(GREEN, f"entropy of πₘₘ, 0 to {made.most_entropy:.2f} nats")]
     if made.kl is not None:
         lines.append(_polyline(enumerate(made.kl / max(made.kl.max(), 1e-9)), GREY))
         keys.append((GREY, f"KL(π₁ ‖ π₂), 0 to {made.kl.max():.2f} nats"))
+    marks = [(step, ORANGE if made.rewards[step] > 0 else VERMILLION) for step in np.flatnonzero(made.rewards)]
+    lines += [_polyline([(step, BOTTOM), (step, -0.05)], colour, 2.5) for step, colour in marks]
     lines.append(_polyline(enumerate(made.entropies(weights) / made.most_entropy), GREEN))
     lines.append(_polyline([(AT, BOTTOM), (AT, TOP)]))
     keys += [(ORANGE, "reward")] + [(VERMILLION, "punishment")] * bool((made.rewards < 0).any())
