@@ -1,4 +1,4 @@
-"""Runs for the inspector's tests: every wiring, K = 3 and K = 1."""
+"""Runs for the inspector's tests: every wiring, K = 3 and K = 1; and how they wait for what goes on meanwhile."""
 
 from mmlib.config import make_config
 from mmlib.training.loop import train
@@ -15,3 +15,10 @@ def train_run(root, method, **settings):
     run = {"level": level, "method": method, "agent_steps": 2 * steps, "checkpoint_every": steps, "alpha": ((0, 0.3),)}
     size = settings | {"num_envs": 1, "unroll": 10, "width": 48, "height": 36, "conv1": (4, 2)}
     train(make_config(run | size | {"population": 2 if method == "mm" else 1}), root / method / "seed0")
+
+
+def finish(work):
+    """Waits for what was begun last in the background, if anything was."""
+    if work.thread is not None:
+        work.thread.join(300)
+        assert not work.thread.is_alive()

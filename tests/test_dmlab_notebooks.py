@@ -13,7 +13,6 @@ from matplotlib.image import imread
 from shortest import ROOT, SHORT, as_options, make
 from typer.testing import CliRunner
 
-from mmlib import levels
 from mmlib.cli.main import app
 from mmlib.figures import gallery, video
 from mmlib.levels import dmlab, dmlab_found
@@ -82,9 +81,7 @@ def test_notebook_11_is_played_at_random_and_has_no_maps(results, tmp_path):
 
 
 def test_the_gallery_of_a_backend_without_maps_has_views_only():
-    level = levels.make(NAME, "dmlab", seed=1)
-    walk = gallery.walk(level, gallery.wander(), 2.0, views=2, size=gallery.AGENTS)
-    level.close()
+    walk = gallery.walk(NAME, gallery.wander(), 2.0, 1, "dmlab", views=2, size=gallery.AGENTS)
     assert walk.overview is None and len(gallery.figure({NAME: walk}).axes) == 2
 
 

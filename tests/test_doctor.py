@@ -70,8 +70,3 @@ def test_what_is_missing_is_said(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda *args, **options: None)
     said = " ".join(doctor.advice(doctor.examine()))
     assert "JupyterLab was not found" in said and "no browser was found" in said
-
-
-@pytest.mark.parametrize(("count", "text"), [(999, "999 bytes"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.21e9, "3.2 GB")])
-def test_sizes(count, text):
-    assert doctor.size(int(count)) == text

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspected import METHODS, train_run
+from inspected import METHODS, finish, train_run
 
 from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import find_choices
@@ -135,14 +135,14 @@ def test_the_static_twin_shows_the_state(recorded, method):
 @pytest.fixture(scope="module")
 def inspector(results):
     widget = MixtureInspector(results, seconds=0.5, episodes=1)
-    widget.wait()
+    finish(widget.work)
     return widget
 
 
 def choose(inspector, name):
     """Chooses a run by its method and waits for its recording."""
     inspector.run.value = next(place for label, place in inspector.run.options if label.startswith(f"{name} "))
-    inspector.wait()
+    finish(inspector.work)
     assert inspector.message.value == "" and inspector.body.layout.display == ""
 
 
@@ -179,37 +179,38 @@ def test_it_opens_on_a_run_with_a_mixture_and_its_follower_sees_what_is_chosen(r
 
 def test_the_strip_keeps_its_scale_and_lies_under_the_slider(recorded):
     made = recorded["mm"]
-    strip = charts.Strip(made)
     for weights in ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)):
-        strip.mix(weights)
-        drawn = strip.html(3)
-        box = f"0 {-strip.TOP} {len(made) - 1} {strip.TOP - strip.BOTTOM}"
+        drawn = charts.strip(made, weights).replace(charts.AT, "3")
+        box = f"0 {-charts.TOP} {len(made) - 1} {charts.TOP - charts.BOTTOM}"
         assert f'viewBox="{box}" preserveAspectRatio="none"' in drawn
         *_, entropy, cursor = re.findall(r'<polyline points="([^"]+)"', drawn)
         points = np.array([[float(n) for n in pair.split(",")] for pair in entropy.split()])
         assert np.array_equal(points[:, 0], np.arange(len(made)))
         assert {pair.split(",")[0] for pair in cursor.split()} == {"3"}
-        assert np.allclose(points[:, 1] * strip.most, made.entropies(weights), atol=1e-4)
+        assert np.allclose(points[:, 1] * made.most_entropy, made.entropies(weights), atol=1e-4)
 
 
-def test_charts_in_a_page_have_the_page_s_colours(recorded):
+def test_charts_in_a_page_have_the_page_s_colours_and_a_line_that_moves(recorded):
     points = [Point(alpha, [1.0, 2.0 + alpha], 1.0, 0.5, 3.0) for alpha in (0.0, 0.5, 1.0)]
-    for chart in charts.sweep_charts(points, 0.5):
-        drawn = chart.svg(0.5)
-        assert "var(--jp-ui-font-color1" in drawn and not any(code in drawn for code in charts.PAGE_COLOURS)
-        assert "#ffffff" not in drawn.lower()  # no background of its own
-        assert f"M {re.search('polyline points=.([0-9]+[.][0-9])', drawn)[1]}" in drawn  # on the dotted line at 0.5
-        ElementTree.fromstring(drawn.replace("xlink:href", "href"))
+    drawn = charts.sweep_charts(points, 0.37).replace(charts.AT, "0.37")
+    assert "var(--jp-ui-font-color1" in drawn and not any(code in drawn for code in charts.PAGE_COLOURS)
+    assert "#ffffff" not in drawn.lower()  # no background of its own
+    for chart in ElementTree.fromstring(drawn.replace("xlink:href", "href")):
+        text = ElementTree.tostring(chart, "unicode")
+        left, _, across, _ = map(float, re.search(r"translate\((.+?) (.+?)\) scale\((.+?) (.+?)\)", text).groups())
+        line = left + across * (0.37 + float(re.search(r"\) translate\(([0-9.]+) 0\)", text)[1]))
+        upright = [float(x) for x, to in re.findall(r'd="M (\S+) \S+\s+L (\S+) ', text) if x == to]
+        assert line == pytest.approx(min(upright, key=lambda x: abs(x - line)), abs=0.01)  # on the dotted one at 0.37
 
 
 def test_members_levels_and_three_weights(inspector):
     choose(inspector, "mm")
     inspector.member.value = 1
-    inspector.wait()
+    finish(inspector.work)
     assert inspector.recording.subject.member == 1
     choose(inspector, "mm_multitask")
-    inspector.level.value = 2
-    inspector.wait()
+    inspector.level.index = 2
+    finish(inspector.work)
     assert inspector.recording.subject.level == "nav_maze_static_02_mini" and "central" in inspector.table.value
     choose(inspector, "mm_ff_lstm")
     assert "FF" in inspector.table.value and "LSTM" in inspector.table.value
@@ -219,7 +220,7 @@ def test_members_levels_and_three_weights(inspector):
     first.value = 0.25
     assert sum(inspector.weights.weights) == pytest.approx(1) and second.value + third.value == pytest.approx(0.75)
     inspector.again.click()
-    inspector.wait()
+    finish(inspector.work)
     assert inspector.recording.weights == pytest.approx(inspector.weights.weights)
     choose(inspector, "small")
     assert inspector.weights.sliders == [] and inspector.sweep.layout.display == "none"
@@ -257,13 +258,13 @@ def test_what_cannot_be_inspected_is_said_in_words(results, tmp_path):
         and problems["good"] == problems["scribbled"] == ""
     )
     widget = MixtureInspector(tmp_path, seconds=0.5)
-    widget.wait()
+    finish(widget.work)
     for name, words in expected.items():
         widget.run.value = tmp_path / name
         assert words in widget.message.value and "Traceback" not in widget.message.value
         assert widget.body.layout.display == "none"
     widget.run.value = tmp_path / "good"
-    widget.wait()
+    finish(widget.work)
     assert widget.message.value == "" and widget.recording is not None
     assert "there is no directory" in MixtureInspector(tmp_path / "absent").message.value
     (tmp_path / "empty").mkdir()

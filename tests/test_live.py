@@ -42,6 +42,12 @@ def until(condition, seconds=120.0):
         time.sleep(0.05)
 
 
+def ended(experiment):
+    """The status of an experiment that is waited for until nothing trains it any more."""
+    until(lambda: not experiment.status().alive)
+    return experiment.status()
+
+
 def pid_of(directory):
     return Owner.of(directory).pid
 
@@ -72,7 +78,7 @@ def test_a_run_from_start_to_end(tmp_path):
     before = time.monotonic()
     experiment.start()
     assert time.monotonic() - before < 60 and experiment.status().alive  # it did not wait for the run
-    status = experiment.wait()
+    status = ended(experiment)
     assert (status.state, status.frames, status.total_frames) == ("done", 1600, 1600), status
     assert Run(experiment.directory).metrics()["agent_steps"].max() == 400
     assert len(experiment.figure().axes) == 3
@@ -80,7 +86,7 @@ def test_a_run_from_start_to_end(tmp_path):
         experiment.start()
     compress(experiment.directory)
     assert live.attach(experiment.directory).status().frames == 1600
-    status = make(experiment.directory, {**SHORT, "agent_steps": 800}).start().wait()
+    status = ended(make(experiment.directory, {**SHORT, "agent_steps": 800}).start())
     assert (status.state, status.frames) == ("done", 3200) and len(Run(experiment.directory).metrics()) == 8
 
 
@@ -97,7 +103,7 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     pid = pid_of(directory)
     other.stop()
     assert other.status().state in ("stopping", "stopped")
-    assert (other.wait().state, other.status().reason) == ("stopped", "stopped by you")
+    assert (ended(other).state, other.status().reason) == ("stopped", "stopped by you")
     assert (endless.status().state, endless.status().reason) == ("stopped", "stopped by SIGTERM")
     until(lambda: gone(pid))
     assert checkpoint.exists(directory)
@@ -108,7 +114,7 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     until(lambda: Run(directory).metrics()["agent_steps"].max() > steps)
     assert pid_of(directory) != pid
     endless.stop()
-    assert endless.wait().state == "stopped" and not being_written(directory)
+    assert ended(endless).state == "stopped" and not being_written(directory)
 
 
 def test_the_run_outlives_the_process_that_started_it(endless):
@@ -129,7 +135,7 @@ def test_the_run_outlives_the_process_that_started_it(endless):
     until(lambda: endless.status().frames > frames)
     pid = pid_of(endless.directory)
     endless.stop()
-    assert endless.wait().state == "stopped"
+    assert ended(endless).state == "stopped"
     until(lambda: gone(pid))
 
 
@@ -137,7 +143,7 @@ def test_a_killed_run_is_told_from_a_running_one_and_goes_on(endless):
     endless.start()
     until(lambda: endless.status().frames > 0)
     os.kill(pid_of(endless.directory), signal.SIGKILL)
-    assert endless.wait().state == "killed"
+    assert ended(endless).state == "killed"
     assert endless.status().reason.startswith("ended by signal SIGKILL")
     other = live.attach(endless.directory)
     assert other.status().state == "killed" and Run(endless.directory).state == "running"
@@ -148,7 +154,7 @@ def test_a_killed_run_is_told_from_a_running_one_and_goes_on(endless):
 def test_a_run_that_fails_at_once_says_why(tmp_path, monkeypatch):
     experiment = make(tmp_path, SHORT)
     monkeypatch.setattr(live.jobs, "command", lambda job: [sys.executable, "-c", "raise SystemExit('no luck')"])
-    status = experiment.start().wait()
+    status = ended(experiment.start())
     assert status.state == "failed" and status.reason.startswith("no luck (see ")
 
 
@@ -188,4 +194,4 @@ def test_an_environment_that_only_this_process_knows_is_refused_before_it_starts
 def test_an_environment_of_a_module_is_trained_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])]))
     experiment = of_gymnasium(tmp_path / "run", "contract_env:Squares-v0").start()
-    assert experiment.wait(120.0).state == "done"
+    assert ended(experiment).state == "done"

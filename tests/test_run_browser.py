@@ -277,7 +277,7 @@ def test_the_live_widget_shows_records_and_says_errors_beside_its_buttons(root):
     assert widget.bar.value == 1.0 and widget.words.value.startswith("killed, 4,000 of 4,000 frames")
     assert drawn(widget.picture)
     assert widget.stop.disabled and not widget.resume.disabled
-    assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.widget.children[0].value
+    assert "mm-silent" not in widget.words.value and str(directory.resolve()) in widget.children[0].value
     widget.picture.value = b""
     widget.refresh()
     assert bytes(widget.picture.value) == b""  # nothing is new, so nothing is drawn
@@ -292,13 +292,13 @@ def test_the_live_widget_follows_a_run_that_had_ended(root):
     state = json.loads((directory / "state.json").read_text())
 
     async def follow():
-        widget.follow()
+        task = asyncio.create_task(interactive.follow(widget.refresh, 0.1))
         await asyncio.sleep(0.1)
         assert widget.words.value.startswith("killed, ")
         (directory / "state.json").write_text(json.dumps(state | {"state": "stopped"}))
         while widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        widget.close()
+        task.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
     assert widget.words.value.startswith("stopped, ")
@@ -324,12 +324,12 @@ def test_the_live_widget_survives_records_that_cannot_be_read_for_a_while(root):
     assert "File name too long" in widget.words.value
 
     async def follow():
-        widget.follow()
+        task = asyncio.create_task(interactive.follow(widget.refresh, 0.1))
         await asyncio.sleep(0.1)
         experiment.directory = directory
         while not widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        widget.close()
+        task.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
 

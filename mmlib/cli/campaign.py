@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmlib.cli.common import Results, Together, UsageError, bad_input, fail
+from mmlib.cli.common import Results, Together, UsageError, fail
 
 if TYPE_CHECKING:
     from mmlib.experiments.campaign import Campaign
@@ -39,9 +39,8 @@ def campaign(
     """
     from mmlib.experiments import campaign as campaigns
 
-    with bad_input():
-        wanted = campaigns.read(file)
-        plan = campaigns.plan(wanted, results)
+    wanted = campaigns.read(file)
+    plan = campaigns.plan(wanted, results)
     if collect is None and (warning := campaigns.other_code(plan)):
         print(f"mmlib: {warning}", file=sys.stderr)
     refused = 0 if collect is None else _collect(wanted, plan, collect)
@@ -67,19 +66,17 @@ def _make(plan: list[Job], workers: int, together: int) -> None:
     except jobs.RunError as error:
         fail(str(error), code=1)
     finally:
-        with bad_input():
-            for job in filter(finished, plan):
-                compress(job.directory)
+        for job in filter(finished, plan):
+            compress(job.directory)
 
 
 def _collect(wanted: Campaign, plan: list[Job], source: Path) -> int:
     """Copies a plan's finished runs from the results in `source` and says which; how many were refused."""
     from mmlib.experiments import campaign as campaigns
 
-    with bad_input():
-        if not source.is_dir():
-            raise UsageError(f"there are no results in {source}")
-        collected, refused = campaigns.collect(plan, campaigns.plan(wanted, source))
+    if not source.is_dir():
+        raise UsageError(f"there are no results in {source}")
+    collected, refused = campaigns.collect(plan, campaigns.plan(wanted, source))
     print("\n".join([*(f"collected {job.name}" for job in collected), *refused]))
     return len(refused)
 

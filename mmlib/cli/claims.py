@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json, print_table, read_seeds
+from mmlib.cli.common import AsJson, Results, UsageError, print_json, print_table, read_seeds
 
 Preset = Annotated[str | None, typer.Option(help="This preset's (or campaign's) runs only; else all but smoke's.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds that count, for instance 0,1,2 or 0-2; else all from 1.")]
@@ -25,8 +25,7 @@ def claims(
     """
     from mmlib.analysis import claims as tests
 
-    with bad_input():
-        findings = tests.evaluate(results, preset, _asked(preset, seeds, results))
+    findings = tests.evaluate(results, preset, _asked(preset, seeds, results))
     if as_json:
         print_json(tests.rows(findings))
         return
@@ -49,8 +48,7 @@ def premises(
     from mmlib.analysis import premises as tested
     from mmlib.analysis.conditions import on_disk
 
-    with bad_input():
-        found = tested.check(on_disk(results, None, preset, _asked(preset, seeds, results)))
+    found = tested.check(on_disk(results, None, preset, _asked(preset, seeds, results)))
     if as_json:
         print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
         return
@@ -83,12 +81,11 @@ def report(
     """
     from mmlib.figures import report as reports
 
-    with bad_input():
-        counted = _asked(preset, seeds, results)
-        try:
-            reports.write(output, results, preset, counted)
-        except OSError as error:
-            raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+    counted = _asked(preset, seeds, results)
+    try:
+        reports.write(output, results, preset, counted)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     print(f"{output}, its pictures in {output.with_suffix('')}")
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
 Together = Annotated[
@@ -55,17 +56,25 @@ class UsageError(ValueError):
 @contextmanager
 def bad_input(*others: type[ValueError]) -> Iterator[None]:
     """Turns errors that the user can cause, `others` too, into their sentence and exit code 2."""
-    from mmlib.config import ConfigError
-    from mmlib.errors import ResultsError
-    from mmlib.experiments.design import ExperimentError
-    from mmlib.training.checkpoint import CheckpointError
-
-    named = (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError)
-    known: tuple[type[Exception], ...] = named + others
     try:
         yield
-    except known as error:
+    except ValueError as error:
+        from mmlib.config import ConfigError
+        from mmlib.errors import ResultsError
+        from mmlib.experiments.design import ExperimentError
+        from mmlib.training.checkpoint import CheckpointError
+
+        if not isinstance(error, (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError, *others)):
+            raise
         fail(str(error), code=2)
+
+
+class Commands(TyperGroup):
+    """Commands, all of them within `bad_input`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with bad_input():
+            return super().invoke(ctx)
 
 
 def fail(message: str, code: int) -> NoReturn:

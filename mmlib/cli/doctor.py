@@ -1,4 +1,4 @@
-"""What this machine has: versions, cores, memory, GPU, backends, caches. What `mmlib doctor` prints."""
+"""`mmlib doctor`: what this machine has."""
 
 from __future__ import annotations
 
@@ -12,17 +12,43 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from rich.filesize import decimal
 
 from mmlib import caches
+from mmlib.cli.common import AsJson, Results, print_json, print_table
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
 
 
+def doctor(results: Results = Path("results"), as_json: AsJson = False) -> None:
+    """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
+
+    The caches (compiled kernels, those of older sources too, and maps) may be deleted at any time: they are made again.
+
+    \b
+    Examples:
+      mmlib doctor
+      mmlib doctor --json
+    """
+    facts = examine(results)
+    if as_json:
+        print_json({**facts, "advice": advice(facts)})
+        return
+    print_table(None, report(facts))
+    for sentence in advice(facts):
+        print(f"- {sentence}")
+
+
 def examine(results: str | Path = "results") -> dict[str, Any]:
     """Everything that `mmlib doctor` reports, as JSON types; sizes in bytes. Nothing is changed."""
+    import torch
+
     from mmlib import __version__
+    from mmlib.numerics.precision import native_bfloat16
     from mmlib.numerics.threads import cores
 
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))  # activated or not
     return {
         "mmlib": __version__,
         "python": platform.python_version(),
@@ -30,12 +56,12 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
         "packages": packages(),
         "cores": cores(),
         "memory": memory(),
-        "gpus": gpus(),
-        "bfloat16": bfloat16(),
+        "gpus": [{"name": device.name, "bytes": device.total_memory} for device in devices],
+        "bfloat16": {"cpu": native_bfloat16("cpu"), "gpu": native_bfloat16("cuda")},  # whether there are instructions
         "backends": backends(),
         "caches": _place(caches.directory()),
         "results": {**_place(Path(results)), "runs": sum(1 for _ in Path(results).rglob("config.json"))},
-        "jupyterlab": shutil.which("jupyter-lab", path=_programs()),
+        "jupyterlab": shutil.which("jupyter-lab", path=programs),
         "browser": next((found for name in BROWSERS if (found := shutil.which(name))), None),
     }
 
@@ -43,19 +69,19 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
 def report(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """The facts of `examine` as lines for people."""
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
-    gpus = ", ".join(f"{gpu['name']} ({size(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
+    gpus = ", ".join(f"{gpu['name']} ({decimal(gpu['bytes'])})" for gpu in facts["gpus"]) or "none"
     bfloat16 = ", ".join(where for where, has in facts["bfloat16"].items() if has) or "not in hardware"
     found = facts["results"]
     return [
         ("mmlib", f"{facts['mmlib']}, Python {facts['python']}, {facts['platform']}"),
         ("packages", packages),
         ("cores", str(facts["cores"])),
-        ("memory", size(facts["memory"])),
+        ("memory", decimal(facts["memory"])),
         ("GPU", gpus),
         ("bfloat16", bfloat16),
         *((f"backend {name}", text) for name, text in facts["backends"].items()),
-        ("caches", f"{size(facts['caches']['bytes'])} in {facts['caches']['path']}"),
-        ("results", f"{found['runs']} runs, {size(found['bytes'])} in {found['path']}"),
+        ("caches", f"{decimal(facts['caches']['bytes'])} in {facts['caches']['path']}"),
+        ("results", f"{found['runs']} runs, {decimal(found['bytes'])} in {found['path']}"),
         ("JupyterLab", facts["jupyterlab"] or "not found"),
         ("browser", facts["browser"] or "not found"),
     ]
@@ -92,21 +118,6 @@ def memory() -> int:
     return min(whole, int(text)) if text.isdecimal() else whole
 
 
-def gpus() -> list[dict[str, Any]]:
-    """CUDA devices that torch can use."""
-    import torch
-
-    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [{"name": device.name, "bytes": device.total_memory} for device in devices]
-
-
-def bfloat16() -> dict[str, bool]:
-    """Whether the processor, and a GPU, have instructions for bfloat16."""
-    from mmlib.numerics.precision import native_bfloat16
-
-    return {"cpu": native_bfloat16("cpu"), "gpu": native_bfloat16("cuda")}
-
-
 def backends() -> dict[str, str]:
     """Each backend of levels, and whether it can be used."""
     from mmlib.levels import LEVELS, dmlab_found
@@ -116,22 +127,6 @@ def backends() -> dict[str, str]:
 
 
 def _place(directory: Path) -> dict[str, Any]:
-    return {"path": str(directory), "bytes": tree_size(directory)}
-
-
-def tree_size(directory: Path) -> int:
-    """Bytes of the files below a directory; 0 if there is none."""
-    return sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
-
-
-def _programs() -> str:
-    """Where programs are looked for: this environment's first, activated or not."""
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    for unit, worth in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= worth:
-            return f"{count / worth:.1f} {unit}"
-    return f"{count} bytes"
+    """A directory, which need not be there, and how much its files hold."""
+    count = sum(path.lstat().st_size for path in directory.rglob("*") if not path.is_dir())
+    return {"path": str(directory), "bytes": count}

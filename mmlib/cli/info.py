@@ -1,12 +1,11 @@
-"""Commands that inform: `mmlib levels`, `methods`, `presets` and `doctor`."""
+"""Commands that inform: `mmlib levels`, `methods` and `presets`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from mmlib.cli.common import AsJson, Results, print_json, print_table
+from mmlib.cli.common import AsJson, print_json, print_table
 
 
 def levels(as_json: AsJson = False) -> None:
@@ -22,10 +21,8 @@ def levels(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(info) for info in LEVELS.values()])
         return
-    rows = []
-    for info in LEVELS.values():
-        kind = "miniature; " if info.miniature else ""
-        rows.append((info.name, f"{kind}{info.episode_frames:,} frames an episode; {info.description}"))
+    about = "{0.episode_frames:,} frames an episode; {0.description}"
+    rows = [(i.name, "miniature; " * i.miniature + about.format(i)) for i in LEVELS.values()]
     print_table(("level", ""), rows)
 
 
@@ -82,24 +79,3 @@ def presets(as_json: AsJson = False) -> None:
     print("\nPopulation based training, of one member in a run:")
     ticks = table()
     print_table(tuple(ticks[0]), [[str(cell) for cell in row.values()] for row in ticks])
-
-
-def doctor(results: Results = Path("results"), as_json: AsJson = False) -> None:
-    """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
-
-    The caches (compiled kernels, those of older sources too, and maps) may be deleted at any time: they are made again.
-
-    \b
-    Examples:
-      mmlib doctor
-      mmlib doctor --json
-    """
-    from mmlib.cli import doctor as examination
-
-    facts = examination.examine(results)
-    if as_json:
-        print_json({**facts, "advice": examination.advice(facts)})
-        return
-    print_table(None, examination.report(facts))
-    for sentence in examination.advice(facts):
-        print(f"- {sentence}")

@@ -9,11 +9,9 @@ import typer
 
 from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_json
 
-Level = Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")]
-
 
 def baselines(
-    level: Level = None,
+    level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")] = None,
     episodes: Annotated[
         int | None, typer.Option(help="Of each policy, at least; else 128, of dmlab what 200,000 agent steps hold.")
     ] = None,
@@ -35,21 +33,20 @@ def baselines(
 
     with bad_input(ValueError):
         check(level or next(iter(LEVELS)), backend)
-    with bad_input():
-        if episodes is not None and episodes < 2:
-            raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
-        measured = {}
-        if not as_json:
-            print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
-        for name in [level] if level else dmlab.LEVELS if backend == "dmlab" else LEVELS:
-            scripted = resolve_backend(backend, name) == "minilab"
-            policies = scores.POLICIES if scripted else ("small", "big756")
-            row = scores.scores(results, name, policies, backend, episodes, again)
-            measured[name] = {policy: score._asdict() for policy, score in row.items()}
-            if as_json:
-                continue
-            cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
-            print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    if episodes is not None and episodes < 2:
+        raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
+    measured = {}
+    if not as_json:
+        print(f"{'level':<36}" + "".join(f"{name:>18}" for name in scores.POLICIES), flush=True)
+    for name in [level] if level else dmlab.LEVELS if backend == "dmlab" else LEVELS:
+        scripted = resolve_backend(backend, name) == "minilab"
+        policies = scores.POLICIES if scripted else ("small", "big756")
+        row = scores.scores(results, name, policies, backend, episodes, again)
+        measured[name] = {policy: score._asdict() for policy, score in row.items()}
+        if as_json:
+            continue
+        cells = (f"{score.mean:.2f} ± {score.standard_error:.2f}" for score in row.values())
+        print(f"{name:<36}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
     if as_json:
         print_json(measured)
 
@@ -72,6 +69,5 @@ def video(
     """
     from mmlib.figures import video as film
 
-    with bad_input():
-        score = film.record(level, policy, output, seconds, seed, backend)
+    score = film.record(level, policy, output, seconds, seed, backend)
     print(f"{seconds:g} s of {policy} on {level}, reward {score:g}: {output}")

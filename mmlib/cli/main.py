@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmlib import caches
-from mmlib.cli import campaign, claims, info, levels, runs
-from mmlib.cli.common import Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
+from mmlib.cli import campaign, claims, doctor, info, levels, runs
+from mmlib.cli.common import Commands, Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
     from mmlib.experiments.batch import Outcome
     from mmlib.training.ray_fleet import RayFleets
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 notebooks = typer.Typer(no_args_is_help=True)
 app.add_typer(notebooks, name="notebooks")
 
@@ -114,19 +114,18 @@ def train(
     """
     from mmlib.cli import training
 
-    with bad_input():
-        if config is not None:
-            if directory is None or seeds is not None:
-                raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
-            runs = [(each, directory[0]) for each in read_configs(config)]
-        else:
-            given = read_settings(settings, device, backend)
-            if replay is not None:
-                given["alpha"] = read_schedule(replay, method)
-            runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
-        runs = training.put_into(runs, directory, divided=bool(shards or ray))
-        fleets = read_fleets(shards, ray)
-    training.make_together(runs) if len(runs) > 1 else training.make(*runs[0], fleets)
+    if config is not None:
+        if directory is None or seeds is not None:
+            raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
+        runs = [(each, directory[0]) for each in read_configs(config)]
+    else:
+        given = read_settings(settings, device, backend)
+        if replay is not None:
+            given["alpha"] = read_schedule(replay, method)
+        runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
+    runs = training.put_into(runs, directory, divided=bool(shards or ray))
+    fleets = read_fleets(shards, ray)
+    training.make(runs, fleets)
 
 
 @app.command()
@@ -167,12 +166,11 @@ def figure(
     from mmlib.experiments import batch
 
     names = [part for text in level or () for part in text.split(",")]
-    with bad_input():
-        if jobs is not None and jobs < 1:
-            raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
-        given = read_settings(settings, device, backend)
-        jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
-        tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
+    given = read_settings(settings, device, backend)
+    jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
+    tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     outcomes = []
     for task in tasks:
         try:
@@ -216,8 +214,7 @@ def copy(directory: Annotated[Path, typer.Argument(help="Made if need be.")]) ->
     """
     from mmlib.experiments.notebooks import copy as copy_notebooks
 
-    with bad_input():
-        print(*copy_notebooks(directory), sep="\n")
+    print(*copy_notebooks(directory), sep="\n")
 
 
 @app.command()
@@ -244,7 +241,7 @@ def schedule(
 
 
 for _command in (
-    *(info.levels, info.methods, info.presets, info.doctor, levels.baselines, levels.video),
+    *(info.levels, info.methods, info.presets, doctor.doctor, levels.baselines, levels.video),
     *(claims.claims, claims.premises, claims.report, runs.runs, runs.pack, runs.export, campaign.campaign),
 ):
     app.command()(_command)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
-from mmlib.cli.common import AsJson, Results, UsageError, bad_input, print_table
+from mmlib.cli.common import AsJson, Results, UsageError, print_table
 
 
 def runs(
@@ -29,15 +29,18 @@ def runs(
       mmlib runs killed --json
       mmlib runs step small --returns
     """
+    from mmlib.analysis import course
     from mmlib.experiments import run_table
+    from mmlib.runs.reader import Run
 
-    with bad_input():
-        table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
+    table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
     if returns:
-        _returns(table[table["state"] == "done"]["directory"], as_json)
-        return
+        table = course.table(map(Run, table[table["state"] == "done"]["directory"]))
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
+        return
+    if returns:
+        print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="–"))
         return
     numbers = {"frames": "{:,.0f}", "last_return": "{:.2f}"}
     texts = {name: table[name].map(form.format, na_action="ignore") for name, form in numbers.items()}
@@ -46,17 +49,6 @@ def runs(
     print_table(list(cells), cells.to_numpy(), right=("frames", "last return"))
     for row in table[table["state"] == "broken"].to_dict("records"):
         print(f"broken: {row['directory']}: {row['reason']}")
-
-
-def _returns(directories: Iterable[str], as_json: bool) -> None:
-    from mmlib.analysis import course
-    from mmlib.runs.reader import Run
-
-    table = course.table(map(Run, directories))
-    if as_json:
-        print(table.to_json(orient="records", indent=2, force_ascii=False))
-        return
-    print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="–"))
 
 
 def pack(
@@ -69,20 +61,18 @@ def pack(
       mmlib pack results/population
       mmlib pack results/quick/figure3/.../mm/seed1 results/quick/figure3/.../mm/seed2
     """
-    from mmlib.cli.doctor import size
     from mmlib.runs.writer import compress
 
     before = after = 0
-    with bad_input():
-        for path in runs:
-            found = sorted(config.parent for config in path.rglob("config.json"))
-            if not found:
-                raise UsageError(f"{path} holds no run, nor does a directory below it")
-            for done in map(compress, found):
-                what = f"skipped, {done.skipped}" if done.skipped else f"{size(done.before)} to {size(done.after)}"
-                print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
-                before, after = before + done.before, after + done.after
-    print(f"{size(before)} to {size(after)} in all")
+    for path in runs:
+        found = sorted(config.parent for config in path.rglob("config.json"))
+        if not found:
+            raise UsageError(f"{path} holds no run, nor does a directory below it")
+        for done in map(compress, found):
+            what = f"skipped, {done.skipped}" if done.skipped else f"{decimal(done.before)} to {decimal(done.after)}"
+            print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
+            before, after = before + done.before, after + done.after
+    print(f"{decimal(before)} to {decimal(after)} in all")
 
 
 def export(
@@ -99,6 +89,5 @@ def export(
     from mmlib.runs import tensorboard as events
     from mmlib.runs.reader import Run
 
-    with bad_input():
-        written = events.export(Run(run), tensorboard)
+    written = events.export(Run(run), tensorboard)
     print(f"{written:,} scalars in {tensorboard}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmlib.cli.common import UsageError, bad_input, fail
+from mmlib.cli.common import UsageError, fail
 
 if TYPE_CHECKING:
     from mmlib.config import RunConfig
@@ -49,42 +49,30 @@ def put_into(runs: Sequence[Run], directories: Sequence[Path] | None, divided: b
     return [(chosen, where) for (chosen, _), where in zip(runs, places, strict=True)]
 
 
-def make(chosen: RunConfig, where: Path, fleets: RayFleets | None) -> None:
-    """Trains a run."""
-    from mmlib.experiments.reports import TrainingReport
-    from mmlib.training.fleet import InProcess
-    from mmlib.training.loop import train
-
-    _say(chosen, where)
-    with _plainly(), TrainingReport(chosen.frames) as report:
-        train(chosen, where, report, fleets or InProcess)
-
-
-def make_together(runs: Sequence[Run]) -> None:
-    """Trains runs side by side; those that end early have said why by then."""
+def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
+    """Trains a run, or several side by side; of several, those that end early have said why by then."""
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport
-    from mmlib.training.fitting import check_together
+    from mmlib.training.fitting import backend_in_force, check_together
+    from mmlib.training.fleet import InProcess
+    from mmlib.training.loop import train
     from mmlib.training.stack import train_together
 
     configs, places = zip(*runs, strict=True)
-    with bad_input():
+    if len(runs) > 1:
         check_together(configs)
     for chosen, where in runs:
-        _say(chosen, where)
+        what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
+        print(f"{what}; records in {where}", flush=True)
     with _plainly(), TrainingReport(configs[0].frames) as report:
+        if len(runs) == 1:
+            train(configs[0], places[0], report, fleets or InProcess)
+            return
         early = train_together(configs, places, [report.of(f"seed {chosen.seed}") for chosen in configs])
         if stops := [error for error in early.values() if isinstance(error, Stopped)]:
             raise stops[0]
     if early:
         fail(f"{len(early)} of {len(runs)} runs ended early: {', '.join(map(str, early))}", code=1)
-
-
-def _say(chosen: RunConfig, where: Path) -> None:
-    from mmlib.training.fitting import backend_in_force
-
-    what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
-    print(f"{what}; records in {where}", flush=True)
 
 
 @contextmanager
@@ -93,8 +81,7 @@ def _plainly() -> Iterator[None]:
     from mmlib.errors import Stopped, in_plain_words
 
     try:
-        with bad_input():
-            yield
+        yield
     except Stopped as stop:
         fail(f"{stop}, with a checkpoint; the same command goes on from there", code=stop.exit_code)
     except KeyboardInterrupt:  # a second one, or before there was anything to save

@@ -122,12 +122,10 @@ class Figure:
 
     def picture(self) -> Image:
         """The level as its agent sees it, and from above where the backend draws maps."""
-        env = levels.make(self.level, self.backend, seed=1)
-        try:
-            print(f"{self.level} ({env.backend}): {levels.interface(self.level, self.backend).info.description}")
-            walk = gallery.walk(env, gallery.wander(), views=3, size=gallery.AGENTS, enlarged=4)
-        finally:
-            env.close()
+        about = levels.interface(self.level, self.backend).info.description
+        print(f"{self.level} ({levels.resolve_backend(self.backend, self.level)}): {about}")
+        agents: Any = {"views": 3, "size": gallery.AGENTS, "enlarged": 4}
+        walk = gallery.walk(self.level, gallery.wander(), seed=1, backend=self.backend, **agents)
         return self._shown(gallery.figure({self.level: walk}), "level", ["png"], width=None)
 
     def panel(self) -> Image:

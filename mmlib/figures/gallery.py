@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,12 +59,21 @@ def wander() -> Act:
 
 
 def walk(
-    level: Level, act: Act, seconds: float = 30.0, views: int = 4, size: tuple[int, int] = VIEW, enlarged: int = 1
+    name: str,
+    act: Act,
+    seconds: float = 30.0,
+    seed: int = 0,
+    backend: str = "auto",
+    *,
+    views: int = 4,
+    size: tuple[int, int] = VIEW,
+    enlarged: int = 1,
+    **settings: Any,
 ) -> Walk:
     """Plays a level from its start with a policy and keeps what its first environment's agent saw.
 
     Args:
-      level: it is reset and stepped; DeepMind Lab's must have been made with frames of `size`.
+      name, seed, backend, settings: of the level, see `levels.make`.
       act: see `baselines.make_policy`.
       seconds: of play, 60 environment frames each; at most what is left of the first episode.
       views: pictures kept: of each equal part of the walk the one with the most colours (others tend to be a wall
@@ -71,21 +81,24 @@ def walk(
       size: width and height in which the views are drawn.
       enlarged: picture elements a side of each of a view's.
     """
-    level.reset()
-    frames = min(seconds * 60, level.episode_frames - level.action_repeat) if level.episode_frames else seconds * 60
-    steps, total, way = max(views, round(frames / level.action_repeat)), 0.0, list[tuple[float, float]]()
-    moments: list[Moment] = []
-    for part in np.array_split(np.arange(1, steps + 1), views):
-        seen = []
-        for step in part.tolist():
-            total += float(level.step(act(level)).reward[0])
-            if (here := place(level)) is not None:
-                way.append(here)
-            if step % 5 == 0 or step == part[-1]:
-                seen.append(Moment(level.render(0, *size).copy(), step * level.action_repeat / 60, total))
-        view, *rest = max(seen, key=lambda moment: len(Image.fromarray(moment.view).getcolors(moment.view.size) or ()))
-        moments.append(Moment(view.repeat(enlarged, 0).repeat(enlarged, 1), *rest))
-    overview = video.overview(level, 2 * size[0] * enlarged, size[1] * enlarged)
+    if levels.resolve_backend(backend, name) == "dmlab":  # it draws in the size it is made with
+        settings |= {"width": size[0], "height": size[1]}
+    moments, total, way = list[Moment](), 0.0, list[tuple[float, float]]()
+    with contextlib.closing(levels.make(name, backend, seed=seed, **settings)) as level:
+        level.reset()
+        most = (level.episode_frames - level.action_repeat) / 60 if level.episode_frames else seconds
+        steps = max(views, round(min(seconds, most) * 60 / level.action_repeat))
+        for part in np.array_split(np.arange(1, steps + 1), views):
+            seen = []
+            for step in part.tolist():
+                total += float(level.step(act(level)).reward[0])
+                if (here := place(level)) is not None:
+                    way.append(here)
+                if step % 5 == 0 or step == part[-1]:
+                    seen.append(Moment(level.render(0, *size).copy(), step * level.action_repeat / 60, total))
+            view, *rest = max(seen, key=lambda moment: len(Image.fromarray(moment.view).getcolors(1 << 24) or ()))
+            moments.append(Moment(view.repeat(enlarged, 0).repeat(enlarged, 1), *rest))
+        overview = video.overview(level, 2 * size[0] * enlarged, size[1] * enlarged)
     return Walk(moments, overview, np.array(way).reshape(-1, 2))
 
 
@@ -102,15 +115,6 @@ def lives(way: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     jumps = np.hypot(*np.diff(way, axis=0).T) > JUMP
     *before, now = np.split(way, np.flatnonzero(jumps) + 1)
     return [*before, now[np.hypot(*(now - way[-1:]).T) > SIGN]]
-
-
-def visit(name: str, act: Act, seconds: float, seed: int = 0, backend: str = "minilab") -> Walk:
-    """`walk` on a level made for it."""
-    size = dict(zip(("width", "height"), VIEW)) if backend == "dmlab" else {}  # it draws in the size it is made with
-    level = levels.make(name, backend, seed=seed, **size)
-    made = walk(level, act, seconds)
-    level.close()
-    return made
 
 
 @styled

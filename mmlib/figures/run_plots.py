@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from mmlib.analysis.curves import total_frames
 from mmlib.figures.style import BLUE, COLUMN, GREY, LINES, frame_axis, sheet, style, styled
 from mmlib.runs.reader import Run
 
-PANELS = {"entropy": "entropy of the mixture (nats)", "alpha": "α"}
+PANELS = {"return": "episode return", "entropy": "entropy of the mixture (nats)", "alpha": "α"}
 POINTS = 40  # of a curve, at most
 
 
@@ -30,10 +30,9 @@ def run_curves(run: Run | None) -> Figure:
     axes = figure.subplots(1, 3)
     if run is not None:
         look = style(run.method) if run.method in LINES else {"color": BLUE}
-        _returns(axes[0], run, look)
-        for panel, column in zip(axes[1:], PANELS):
-            _metric(panel, run, column, look)
-    for panel, title in zip(axes, ("episode return", *PANELS.values())):
+        for panel, column in zip(axes, PANELS):
+            _plot(panel, run, column, look)
+    for panel, title in zip(axes, PANELS.values()):
         panel.set_title(title)
         frame_axis(panel)
         panel.set_xlim(0, 1.02 * total_frames(run) if run is not None else 1)
@@ -44,29 +43,28 @@ def run_curves(run: Run | None) -> Figure:
     return figure
 
 
-def _returns(axes: Axes, run: Run, look: Mapping[str, Any]) -> None:
-    episodes = run.episodes()
-    if not len(episodes):
-        axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
-        return
-    total = max(total_frames(run), int(episodes["frames"].max()))
-
-    def curve(rows: pd.DataFrame) -> pd.Series:
-        edges = stats.frame_edges(total, POINTS, [rows["frames"].to_numpy()])
-        return pd.Series(stats.learning_curve(rows["frames"], rows["return"], edges), index=edges[1:]).dropna()
-
-    _plot(axes, episodes, curve, look)
-
-
-def _metric(axes: Axes, run: Run, column: str, look: Mapping[str, Any]) -> None:
-    metrics = run.metrics()
+def recorded(run: Run, column: str) -> pd.DataFrame:
+    """What has a column of `PANELS`: a run's episodes or its metrics; no rows of α where there is a single policy."""
+    rows: pd.DataFrame = run.episodes() if column == "return" else run.metrics()
     single = run.method in METHODS and METHODS[run.method].single
-    if len(metrics) and column in metrics and not (single and column == "alpha"):  # one policy has no alpha
-        _plot(axes, metrics, lambda rows: rows.groupby("frames")[column].mean(), look)
+    return rows.iloc[:0] if column not in rows or (single and column == "alpha") else rows
 
 
-def _plot(axes: Axes, rows: pd.DataFrame, curve: Callable[[pd.DataFrame], pd.Series], look: Mapping[str, Any]) -> None:
+def _plot(axes: Axes, run: Run, column: str, look: Mapping[str, Any]) -> None:
     """The curve of all members, and thin that of each if there are several."""
+    rows = recorded(run, column)
+    if column == "return" and not len(rows):
+        axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
+    if not len(rows):
+        return
+    total = max(total_frames(run), int(rows["frames"].max()))
+
+    def curve(own: pd.DataFrame) -> pd.Series:
+        if column != "return":
+            return own.groupby("frames")[column].mean()
+        edges = stats.frame_edges(total, POINTS, [own["frames"].to_numpy()])
+        return pd.Series(stats.learning_curve(own["frames"], own["return"], edges), index=edges[1:]).dropna()
+
     members = [own for _, own in rows.groupby("member")]
     for part, width in [*((own, 0.5) for own in members if len(members) > 1), (rows, 1.6)]:
         values = curve(part)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from mmlib import levels
 from mmlib.analysis import baselines
@@ -148,36 +149,22 @@ def picture(level: Level, caption: str) -> Frame:
 
     Beside it the map, where the backend draws maps. An observation of another size is enlarged without smoothing.
     """
-    from PIL import Image
-
     width, height = VIEW
     seen, beside = view(level, width, height), overview(level, MAP_WIDTH, height)
     assert seen is not None  # `film` has looked
-    beside = None if beside is None else beside[:, : beside.shape[1] // 2 * 2]
-    high, wide = (0, -GAP) if beside is None else beside.shape[:2]
-    out = np.full((height + CAPTION, width + GAP + wide, 3), 24, np.uint8)
-    out[:height, :width] = np.asarray(Image.fromarray(seen).resize(VIEW, Image.Resampling.NEAREST))
+    across = width if beside is None else width + GAP + beside.shape[1] // 2 * 2
+    canvas = Image.new("RGB", (across, height + CAPTION), (24, 24, 24))
+    canvas.paste(Image.fromarray(seen).resize(VIEW, Image.Resampling.NEAREST))
     if beside is not None:
-        top = (height - high) // 2
-        out[top : top + high, width + GAP :] = beside
-    return _write_below(out, caption)
+        canvas.paste(Image.fromarray(beside), (width + GAP, (height - beside.shape[0]) // 2))
+    font = ImageFont.load_default(13)
+    ImageDraw.Draw(canvas).text((8, height + 5), caption, fill=(235, 235, 235), font=font)
+    return np.asarray(canvas)
 
 
 def overview(level: Level, width: int, height: int) -> Frame | None:
     """The first environment from above, in the largest size that fits; None where the backend draws no maps."""
-    try:
-        rows, columns = level.map_image(0, 64).shape[:2]
-    except Unsupported:
+    if (extent := getattr(level, "extent", None)) is None:
         return None
-    pixels = int(min(width / columns, height / rows) * max(rows, columns))
-    return level.map_image(0, pixels)[:height, :width]  # the proportions of a small one are rounded
-
-
-def _write_below(image: Frame, text: str) -> Frame:
-    """The picture with light text in its lowest rows."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    canvas = Image.fromarray(image)
-    place = (8, image.shape[0] - CAPTION + 5)
-    ImageDraw.Draw(canvas).text(place, text, fill=(235, 235, 235), font=ImageFont.load_default(13))
-    return np.asarray(canvas)
+    pixels = int(min(width / extent[0], height / extent[1]) * max(extent))
+    return level.map_image(0, pixels)[:height, :width]  # its shorter side is rounded

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +21,13 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmlib import caches
-from mmlib.analysis.stats import mean_interval
 from mmlib.errors import ResultsError
-from mmlib.experiments.jobs import check_elsewhere
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.runs.records import replace_text
 from mmlib.timing import StageTimer
-from mmlib.training.trained import Subject, open_subject, play
+from mmlib.training.trained import Subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
@@ -53,20 +46,8 @@ class Point:
     collision_entropy: float
     kl: float  # sum of KL(pi_i || pi_i+1); 0 for K = 1
 
-    @property
-    def mean(self) -> float:
-        """Mean return."""
-        return float(np.mean(self.returns))
 
-    @property
-    def half_width(self) -> float:
-        """Of the 95 % interval of the mean return (Student's t over episodes); 0 for a single episode."""
-        if len(self.returns) < 2:
-            return 0.0
-        interval = mean_interval(self.returns)
-        return (interval.high - interval.low) / 2
-
-
+@one_thread()
 def measure(
     subject: Subject,
     alpha: float,
@@ -118,12 +99,10 @@ def cache_files(subject: Subject, episodes: int = EPISODES) -> tuple[Path, Path]
 def cached(subject: Subject, episodes: int = EPISODES) -> list[Point]:
     """The points of this checkpoint that have been measured before, by alpha; what cannot be read counts as absent."""
     for path in cache_files(subject, episodes):
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["version"] == VERSION and content["checksum"] == subject.checksum:
+            if content["version"] == VERSION:
                 return [Point(**row) for row in content["points"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
     return []
 
 
@@ -132,12 +111,10 @@ def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Pa
     content = {"version": VERSION, "checksum": subject.checksum, "level": subject.level, "seed": SEED}
     text = json.dumps({**content, "points": [asdict(point) for point in points]}, indent=1) + "\n"
     for path in cache_files(subject, episodes):
-        try:
+        with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_text(path, text)
-        except OSError:
-            continue
-        return path
+            return path
     return None
 
 
@@ -154,35 +131,3 @@ def alpha_sweep(
         points = sorted([*points, measure(subject, alpha, episodes, go_on=go_on)], key=lambda point: point.alpha)
         store(subject, points, episodes)
         yield points
-
-
-def start(subject: Subject, episodes: int = EPISODES) -> tuple[SpawnProcess, Connection]:
-    """Starts the sweep as a process: through the connection come the points so far, each time, or why it ended early.
-
-    It ends with the process that started it, however that one ends. Raises ExperimentError if it cannot make the level.
-    """
-    check_elsewhere(subject.config)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    opened = (subject.directory.resolve(), subject.checkpoint, subject.member, subject.task)
-    process = context.Process(target=_tell, args=(theirs, episodes, opened), daemon=True)
-    with theirs:
-        process.start()
-    return process, ours
-
-
-@one_thread()
-def _tell(told: Connection, episodes: int, opened: tuple[Path, str, int, int]) -> None:
-    """The process behind `start`; an interrupt of the notebook, which reaches all of its processes, is not for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    notebook = multiprocessing.parent_process()
-
-    def go_on() -> None:
-        if notebook is None or not notebook.is_alive():
-            sys.exit("the process that started the sweep is gone")
-
-    try:
-        for points in alpha_sweep(open_subject(*opened), episodes, go_on):
-            told.send(points)
-    except Exception as error:
-        told.send(str(error))

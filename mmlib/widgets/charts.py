@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from torch.distributions import kl_divergence
 
+from mmlib.analysis.stats import mean_interval
 from mmlib.figures.style import GREEN, ORANGE, STYLE, VERMILLION, sheet, styled
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspector_view import colours, symbols
@@ -20,6 +20,7 @@ from mmlib.widgets.recording import Recording
 from mmlib.widgets.remix import Bars
 
 ALPHAS = (0.0, 0.5, 1.0)
+AT = "@"  # in a drawing for a page: where its line is, which moves, to be replaced by a number
 SVG = "http://www.w3.org/2000/svg"
 WIDTH = 11.5  # inches: the width of a notebook
 GREY = "#7a7a7a"
@@ -36,9 +37,7 @@ IN_PAGE |= dict.fromkeys(("axes.edgecolor", "grid.color"), RULE)
 
 def telling_step(made: Recording) -> int:
     """The step at which the first two constituents differ most (KL); the middle one if there is a single policy."""
-    if made.subject.constituents == 1:
-        return len(made) // 2
-    return int(kl_divergence(*made.policies[:2]).argmax())
+    return len(made) // 2 if made.kl is None else int(made.kl.argmax())
 
 
 @styled
@@ -106,7 +105,7 @@ def _bars(axes: Axes, panel: Bars, tints: Sequence[str], limit: float) -> None:
 
 
 SWEEP = {  # by title: what of a point is drawn, and its colour
-    "mean episode return, 95 % interval": (("mean",), GREEN),
+    "mean episode return, 95 % interval": (("returns",), GREEN),
     "entropy of πₘₘ (nats)": (("entropy", "collision_entropy"), GREEN),
     "KL(π₁ ‖ π₂) on its states (nats)": (("kl",), GREY),
 }
@@ -117,9 +116,9 @@ def _sweep(axes: Axes, title: str, points: Sequence[Point], in_force: float | No
     names, colour = SWEEP[title]
     alphas = [p.alpha for p in points]
     for name, look in zip(names, ("o-", "o--")):
-        axes.plot(alphas, [getattr(p, name) for p in points], look, ms=3, color=colour, label=name.replace("_", " "))
-    if "mean" in names:
-        below, above = ([p.mean + side * p.half_width for p in points] for side in (-1, 1))
+        intervals = [mean_interval(np.atleast_1d(getattr(p, name))) for p in points]  # of a single number: that number
+        mean, below, above = np.reshape(intervals, (-1, 3)).T
+        axes.plot(alphas, mean, look, ms=3, color=colour, label=name.replace("_", " "))
         axes.fill_between(alphas, below, above, color=colour, alpha=0.16, lw=0)
     if len(names) > 1:
         axes.legend()
@@ -140,77 +139,55 @@ def sweep_figure(points: Sequence[Point], title: str = "") -> Figure:
     return figure
 
 
-def sweep_charts(points: Sequence[Point], in_force: float | None) -> list[Inline]:
-    """The same for a page, a chart each."""
+def sweep_charts(points: Sequence[Point], in_force: float | None) -> str:
+    """The same for a page, a chart each, as HTML with an upright line at α = `AT`."""
     with mpl.rc_context(STYLE | IN_PAGE):
         figures = [sheet(3.4, 2.0) for _ in SWEEP]
         for figure, name in zip(figures, SWEEP):
             _sweep(figure.add_subplot(), name, points, in_force)
-        return [Inline(figure) for figure in figures]
+        drawn = "".join(f"<div>{_in_page(figure)}</div>" for figure in figures)
+    return f'<div class="mmi mmi-charts">{drawn}</div>'
 
 
-class Inline:
-    """A figure of one chart as SVG in a page's colours, drawn once; an upright line that moves is laid over it.
-
-    Args:
-      figure: made under `IN_PAGE`, whose colours stand for the page's.
-    """
-
-    def __init__(self, figure: Figure):
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True)
-        body = file.getvalue().partition("</metadata>")[2].rpartition("</svg>")[0]
-        for colour, variable in PAGE_COLOURS.items():
-            body = body.replace(colour, variable)
-        self.body, (self.width, self.height) = body, (figure.get_size_inches() * 72).tolist()
-        self.place, self.limits = figure.axes[0].get_position(), figure.axes[0].get_xlim()
-
-    def svg(self, x: float | None = None) -> str:
-        """The drawing, with a line from the bottom to the top of its axes at x."""
-        over = ""
-        if x is not None:
-            across = self.width * np.interp(x, self.limits, self.place.intervalx)
-            bottom, top = self.height * (1 - self.place.intervaly)
-            over = _polyline([(across, bottom), (across, top)])
-        size = f'viewBox="0 0 {self.width:g} {self.height:g}"'
-        return f'<svg xmlns="{SVG}" {size}>{self.body}{over}</svg>'
+def _in_page(figure: Figure) -> str:
+    """A figure of one chart, drawn under `IN_PAGE`, as SVG in the page's colours; over it a line at x = `AT`."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True)
+    body = file.getvalue().partition("</metadata>")[2].rpartition("</svg>")[0]
+    for colour, variable in PAGE_COLOURS.items():
+        body = body.replace(colour, variable)
+    width, height = (figure.get_size_inches() * 72).tolist()
+    x, y, wide, high = figure.axes[0].get_position().bounds
+    low, to = figure.axes[0].get_xlim()
+    across = f"translate({width * x:g} {height * (1 - y):g}) scale({width * wide / (to - low):g} {-height * high:g})"
+    line = f'<g transform="{across} translate({-low:g} 0)">{_polyline([(AT, 0), (AT, 1)], width=2)}</g>'
+    return f'<svg xmlns="{SVG}" viewBox="0 0 {width:g} {height:g}">{body}{line}</svg>'
 
 
-class Strip:
-    """A whole episode for a page: KL(π₁ ‖ π₂), rewards and the mixture's entropy over steps, without axes.
+TOP, BOTTOM = 1.03, -0.25  # of what the strip draws; curves lie in 0 ... 1, rewards below them
+
+
+def strip(made: Recording, weights: tuple[float, ...]) -> str:
+    """A whole episode for a page: KL(π₁ ‖ π₂), rewards and the mixture's entropy over steps, without axes, as HTML.
 
     It has no margins, so that a step lies where a slider of the same width has it, and its scales do not depend on the
-    weights: that of the entropy ends at its largest possible value, max H(πᵢ) + log K.
+    weights: that of the entropy ends at its largest possible value. A line is at step `AT`.
     """
-
-    TOP, BOTTOM = 1.03, -0.25  # of what is drawn; curves lie in 0 ... 1, rewards below them
-
-    def __init__(self, made: Recording):
-        count = made.subject.constituents
-        vertices = [made.entropies(tuple(float(i == k) for i in range(count))).max() for k in range(count)]
-        self.made, self.most = made, max(vertices) + float(np.log(count))
-        kl = kl_divergence(*made.policies[:2]).numpy() if count > 1 else np.zeros(0)
-        marks = [(step, ORANGE if made.rewards[step] > 0 else VERMILLION) for step in np.flatnonzero(made.rewards)]
-        self.drawn = _polyline(enumerate(kl / max(kl.max(initial=0.0), 1e-9)), GREY)
-        self.drawn += "".join(_polyline([(at, self.BOTTOM), (at, -0.05)], colour, 2.5) for at, colour in marks)
-        keys = [(GREEN, f"entropy of πₘₘ, 0 to {self.most:.2f} nats")]
-        keys += [(GREY, f"KL(π₁ ‖ π₂), 0 to {kl.max():.2f} nats")] if len(kl) else []
-        keys += [(ORANGE, "reward")] + [(VERMILLION, "punishment")] * bool((made.rewards < 0).any())
-        chips = "".join(f'<span><i class="mmi-chip" style="background:{c}"></i>{text}</span>' for c, text in keys)
-        self.legend = f'<div class="mmi-dim mmi-keys">{chips}</div>'
-
-    def mix(self, weights: tuple[float, ...]) -> None:
-        """Takes the entropy of the mixture with these weights, in every state."""
-        self.entropy = _polyline(enumerate(self.made.entropies(weights) / self.most), GREEN)
-
-    def html(self, step: int) -> str:
-        """The strip with a line at a step."""
-        box = f"0 {-self.TOP} {max(1, len(self.made) - 1)} {self.TOP - self.BOTTOM}"
-        lines = self.drawn + self.entropy + _polyline([(step, self.BOTTOM), (step, self.TOP)])
-        drawn = f'<svg xmlns="{SVG}" viewBox="{box}" preserveAspectRatio="none"><g transform="scale(1 -1)">{lines}'
-        return f'<div class="mmi mmi-strip">{drawn}</g></svg>{self.legend}</div>'
+    lines, keys = list[str](), [(GREEN, f"entropy of πₘₘ, 0 to {made.most_entropy:.2f} nats")]
+    if made.kl is not None:
+        lines.append(_polyline(enumerate(made.kl / max(made.kl.max(), 1e-9)), GREY))
+        keys.append((GREY, f"KL(π₁ ‖ π₂), 0 to {made.kl.max():.2f} nats"))
+    marks = [(step, ORANGE if made.rewards[step] > 0 else VERMILLION) for step in np.flatnonzero(made.rewards)]
+    lines += [_polyline([(step, BOTTOM), (step, -0.05)], colour, 2.5) for step, colour in marks]
+    lines.append(_polyline(enumerate(made.entropies(weights) / made.most_entropy), GREEN))
+    lines.append(_polyline([(AT, BOTTOM), (AT, TOP)]))
+    keys += [(ORANGE, "reward")] + [(VERMILLION, "punishment")] * bool((made.rewards < 0).any())
+    chips = "".join(f'<span><i class="mmi-chip" style="background:{c}"></i>{text}</span>' for c, text in keys)
+    box = f'viewBox="0 {-TOP} {max(1, len(made) - 1)} {TOP - BOTTOM}" preserveAspectRatio="none"'
+    drawn = f'<svg xmlns="{SVG}" {box}><g transform="scale(1 -1)">{"".join(lines)}</g></svg>'
+    return f'<div class="mmi mmi-strip">{drawn}<div class="mmi-dim mmi-keys">{chips}</div></div>'
 
 
-def _polyline(points: Iterable[tuple[float, float]], colour: str = "currentColor", width: float = 1.4) -> str:
-    way = " ".join(f"{x:.6g},{y:.6g}" for x, y in points)
+def _polyline(points: Iterable[tuple[Any, float]], colour: str = "currentColor", width: float = 1.4) -> str:
+    way = " ".join(f"{x},{y:.6g}" for x, y in points)
     return f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="{width}"/>'

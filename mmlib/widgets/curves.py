@@ -17,17 +17,16 @@ import scipy.stats
 from plotly.graph_objects import Scatter  # type: ignore[import-untyped]
 from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
-from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
-from mmlib.figures.run_plots import PANELS
+from mmlib.figures.run_plots import PANELS, recorded
 from mmlib.figures.style import BLUE, GREEN, LINES, ORANGE, PURPLE, SKY, VERMILLION
 from mmlib.runs.reader import Run
 
 POINTS = 100  # of a curve, at most
 INK, RULE = "#808080", "rgba(128, 128, 128, 0.25)"  # to be read in a light and in a dark page
 PALETTE = (GREEN, VERMILLION, BLUE, ORANGE, PURPLE, SKY)
-TITLES = {"return": "episode return", **PANELS}
+DASHES = ("solid", "dash", "dot", "dashdot")  # of a group's seeds, in turn
 
 
 def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing: int = 1) -> dict[str, Any]:
@@ -41,14 +40,19 @@ def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing:
     colours = _colours([(name, groups[name][0].method) for name in groups])
     end = max((total_frames(run) for runs in groups.values() for run in runs), default=1)
     edges = np.linspace(0.0, max(end, 1), POINTS + 1)
-    figure = make_subplots(1, len(TITLES), subplot_titles=[*TITLES.values()], horizontal_spacing=0.05)
-    for place, column in enumerate(TITLES, start=1):
-        for name, runs in groups.items():
-            values = {str(run.seed): _values(run, column, edges) for run in runs}
+    lines = [
+        (name, f"{name}, seed {part[0].seed}" if not together else name, dash, part)
+        for name, runs in groups.items()
+        for part, dash in zip([runs] if together else [[run] for run in runs], cycle(DASHES))
+    ]
+    figure = make_subplots(1, len(PANELS), subplot_titles=[*PANELS.values()], horizontal_spacing=0.05)
+    for place, column in enumerate(PANELS, start=1):
+        for group, name, dash, runs in lines:
+            values = {run.seed: _values(run, column, edges) for run in runs}
             table = pd.DataFrame(values, index=edges[1:]).apply(_smooth, smoothing=smoothing)
-            for line in _mean(name, table, colours[name]) if together else _each(name, table, colours[name]):
-                line.update(legendgroup=name, showlegend=place == 1 and line.showlegend is not False)
-                figure.add_trace(line, 1, place)
+            for trace in _mean(name, table, {"color": colours[group], "dash": dash, "width": 2}):
+                trace.update(legendgroup=group, showlegend=place == 1 and trace.showlegend is not False)
+                figure.add_trace(trace, 1, place)
     both: dict[str, Any] = {"rangemode": "tozero", "gridcolor": RULE, "zerolinecolor": RULE}
     figure.update_xaxes(title={"text": "environment frames", "standoff": 8}, **both).update_yaxes(**both)
     figure.update_layout(
@@ -73,14 +77,10 @@ def _colours(groups: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def _values(run: Run, column: str, edges: np.ndarray) -> np.ndarray:
     """[G], the mean over members, episodes and log points in each bin; NaN where there are none."""
-    if column == "return":
-        rows, name = run.episodes(), "return"
-    else:
-        rows, name = run.metrics(), column
-    single = run.method in METHODS and METHODS[run.method].single
-    if name not in rows or not len(rows) or (column == "alpha" and single):  # one policy has no alpha
+    rows = recorded(run, column)
+    if not len(rows):
         return np.full(len(edges) - 1, np.nan)
-    return stats.learning_curve(rows["frames"], rows[name].astype(float), edges)
+    return stats.learning_curve(rows["frames"], rows[column].astype(float), edges)
 
 
 def _smooth(values: pd.Series, smoothing: int) -> pd.Series:
@@ -96,18 +96,13 @@ def _line(name: str, values: pd.Series, look: Mapping[str, Any]) -> Scatter:
     return Scatter(x=x, y=y, mode="lines", name=name, hovertemplate=hover, **look)
 
 
-def _each(name: str, table: pd.DataFrame, colour: str) -> list[Scatter]:
-    dashes = cycle(("solid", "dash", "dot", "dashdot"))
-    looks = ({"line": {"color": colour, "width": 1.5, "dash": dash}} for dash in dashes)
-    return [_line(f"{name}, seed {seed}", values, look) for (seed, values), look in zip(table.items(), looks)]
-
-
-def _mean(name: str, table: pd.DataFrame, colour: str) -> list[Scatter]:
+def _mean(name: str, table: pd.DataFrame, line: Mapping[str, Any]) -> list[Scatter]:
+    """The mean of a table's columns, and around it the interval if there are several."""
     mean, half = table.mean(axis=1), scipy.stats.t.ppf(0.975, table.count(axis=1) - 1) * table.sem(axis=1)
     label = name if len(table.columns) == 1 else f"{name} ({len(table.columns)} seeds)"
-    lines = [_line(label, mean, {"line": {"color": colour, "width": 2}})]
+    traces = [_line(label, mean, {"line": line})]
     around = pd.concat([mean + half, (mean - half)[::-1]]).dropna()
     if len(around):
-        look = {"fill": "toself", "fillcolor": colour, "opacity": 0.18, "line": {"width": 0}, "hoverinfo": "skip"}
-        lines.append(_line(label, around, {**look, "showlegend": False}))
-    return lines
+        look = {"fill": "toself", "fillcolor": line["color"], "opacity": 0.18, "line": {"width": 0}}
+        traces.append(_line(label, around, {**look, "hoverinfo": "skip", "showlegend": False}))
+    return traces

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from mmlib.training.trained import Subject, checkpoint_names, open_subject
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
-from mmlib.widgets.interactive import Picture, widgets_shown
-from mmlib.widgets.recording import SECONDS, VIEW, Cancelled, Recording
+from mmlib.widgets.background import Background, GoOn
+from mmlib.widgets.interactive import Picture, png, widgets_shown
+from mmlib.widgets.recording import SECONDS, VIEW, Recording
 from mmlib.widgets.sweep_panel import SweepPanel
 from mmlib.widgets.weight_sliders import WeightSliders
 
@@ -47,9 +47,10 @@ def inspect(
     picture = Picture()
 
     def draw(made: Recording) -> None:
-        picture.draw(charts.state_figure(made, charts.telling_step(made)))
+        drawn = png(charts.state_figure(made, charts.telling_step(made)))
+        picture.draw(drawn)
         pictures.mkdir(parents=True, exist_ok=True)
-        (pictures / "state.png").write_bytes(picture.png)
+        (pictures / "state.png").write_bytes(drawn)
 
     if widgets_shown():
         inspector = MixtureInspector(root, member=member, seed=seed, seconds=seconds, episodes=episodes)
@@ -95,11 +96,9 @@ class MixtureInspector(widgets.VBox):
         self.root, self.seconds = Path(root), seconds
         self.subject: Subject | None = None
         self.recording: Recording | None = None
-        self._strip: charts.Strip | None = None
+        self._strip = ""  # the drawing
         self._follower: Callable[[Recording], object] = lambda _: None
-        self._wanted: object = None  # the recording under way
-        self._thread: threading.Thread | None = None
-        self._choosing = False
+        self.work = Background()  # the recording under way
         self._make_choosers(seed)
         self._make_player()
         self._make_panels(episodes)
@@ -118,10 +117,9 @@ class MixtureInspector(widgets.VBox):
         self.again = widgets.Button(
             description="record with these weights", icon="circle", tooltip="Play it again", layout={"width": "210px"}
         )
-        self.run.observe(self._guarded(self._choose_run), "value")
-        for chooser in (self.checkpoint, self.member, self.level):
-            chooser.observe(self._guarded(self._open), "value")
-        self.seed.observe(self._guarded(self._record), "value")
+        for chooser in (self.run, self.checkpoint, self.member, self.level):
+            chooser.observe(self._choose, "value")
+        self.seed.observe(lambda _: self._record(), "value")
         self.again.on_click(lambda _: self._record(weights=self.weights.weights))
 
     def _make_player(self) -> None:
@@ -140,7 +138,7 @@ class MixtureInspector(widgets.VBox):
         self.step.observe(lambda _: self._show_step(), "value")
 
     def _make_panels(self, episodes: int) -> None:
-        self.weights = WeightSliders(lambda _: self._show_mixture(moved=True))
+        self.weights = WeightSliders(lambda: self._show_mixture(moved=True))
         self.about, self.message = widgets.HTML(), widgets.HTML()
         self.table, self.joint, self.groups = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.busy = widgets.FloatProgress(max=1.0, description="recording", layout={"width": "360px"})
@@ -180,30 +178,13 @@ class MixtureInspector(widgets.VBox):
         if self.recording is not None:
             shown(self.recording)
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Waits for the recording that is under way."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
     # choosing
 
-    def _guarded(self, act: Callable[[], object]) -> Callable[[Any], None]:
-        """An observer that stays quiet while the choosers are being filled."""
-
-        def observer(_: Any) -> None:
-            if not self._choosing:
-                act()
-
-        return observer
-
-    def _fill(self, chooser: Any, options: list[tuple[str, Any]], chosen: int = 0) -> None:
-        self._choosing = True
-        try:
-            chooser.options = options
-            if options:
-                chooser.value = options[chosen][1]
-        finally:
-            self._choosing = False
+    def _fill(self, chooser: Any, options: Sequence[Any], chosen: int = 0) -> None:
+        """Other options, whose choice nobody is told of."""
+        chooser.unobserve(self._choose, "value")
+        chooser.options, chooser.index = options, chosen if options else None
+        chooser.observe(self._choose, "value")
 
     def _find(self, member: int) -> None:
         """Fills the list of runs, and opens a member of the first."""
@@ -217,66 +198,64 @@ class MixtureInspector(widgets.VBox):
         self._choose_run(member)
 
     def _choose_run(self, member: int = 0) -> None:
-        """Another run: its checkpoints, members and levels; then opens it."""
-        directory = self.run.value
-        self._fill(self.checkpoint, [(CHECKPOINTS[name], name) for name in checkpoint_names(directory)])
-        self._fill(self.member, [(str(member), member)])
-        self._fill(self.level, [])
-        self._open(fresh=True)
+        """Another run: its checkpoints; then opens the newest."""
+        files = [(CHECKPOINTS[name], name) for name in checkpoint_names(self.run.value)]
+        self._fill(self.checkpoint, files)
+        self._fill(self.member, ())
+        self._fill(self.level, ())
+        self._open(member, 0)
 
-    def _open(self, fresh: bool = False) -> None:
-        """Opens what the choosers say, and records an episode of it."""
+    def _choose(self, change: Any) -> None:
+        """Another run, or another checkpoint, member or level of it."""
+        if change["owner"] is self.run:
+            self._choose_run()
+        else:
+            self._open(self.member.index or 0, self.level.index or 0)
+
+    def _open(self, member: int, task: int) -> None:
+        """Opens a member of the checkpoint, and records an episode of it."""
         try:
-            subject = open_subject(self.run.value, self.checkpoint.value, self.member.value or 0, self.level.value or 0)
+            subject = open_subject(self.run.value, self.checkpoint.value, member, task)
         except ValueError as error:
             self._say(str(error))
             return
-        if fresh:
-            self._fill(self.member, [(str(m), m) for m in range(subject.members)], subject.member)
-            self._fill(self.level, [(name, task) for task, name in enumerate(subject.config.levels)])
-        self.member.layout.display = "" if subject.members > 1 else "none"
-        self.level.layout.display = "" if len(subject.config.levels) > 1 else "none"
-        self.subject = subject
+        self._fill(self.member, range(subject.members), member)
+        self._fill(self.level, subject.config.levels, task)
+        for chooser in (self.member, self.level):
+            chooser.layout.display = "" if len(chooser.options) > 1 else "none"
+        self.subject, self.recording = subject, None
         self.weights.begin(subject.acting_weights)
-        self.sweep.begin(subject, self.weights.alpha)
+        self.sweep.begin(subject)
         self.about.value = view.note(view.sentence(subject))
         self._record()
 
     # recording
 
     def _record(self, weights: tuple[float, ...] | None = None) -> None:
-        """Records an episode, in a thread; a recording under way is given up."""
-        if self.subject is None:
+        """Records an episode in the background; a recording under way is given up."""
+        if (subject := self.subject) is None:
             return
-        self._wanted = wanted = object()
+        seed = self.seed.value
         self.message.value, self.busy.value, self.busy.layout.display = "", 0.0, ""
-        arguments = (wanted, self.subject, self.seed.value, weights or self.subject.acting_weights)
-        self._thread = threading.Thread(target=self._play_episode, args=arguments, daemon=True)
-        self._thread.start()
 
-    def _play_episode(self, wanted: object, subject: Subject, seed: int, weights: tuple[float, ...]) -> None:
-        def progress(share: float) -> None:
-            if wanted is not self._wanted:
-                raise Cancelled
-            self.busy.value = share
+        def work(go_on: GoOn) -> None:
+            def progress(share: float) -> None:
+                go_on()
+                self.busy.value = share
 
-        try:
             made = recording.record(subject, seed, weights, self.seconds, progress)
-        except Cancelled:
-            return
-        except Exception as error:  # a thread has nobody else to tell
-            if wanted is self._wanted:
-                self._say(f"no episode could be recorded: {error}")
-            return
-        if wanted is self._wanted:
+            go_on()
             self._show_recording(made)
+
+        self.work.begin(work, lambda why: self._say(f"no episode could be recorded: {why}"))
 
     # showing
 
     def _say(self, text: str) -> None:
         """Words in place of the picture."""
-        self._wanted, self.subject, self.recording = None, None, None
-        self.sweep.stop()
+        self.subject = self.recording = None
+        self.work.stop()
+        self.sweep.work.stop()
         self.message.value, self.about.value = view.say(text), ""
         self.body.layout.display = self.busy.layout.display = "none"
 
@@ -289,20 +268,19 @@ class MixtureInspector(widgets.VBox):
         self.step.max = self.play.max = last
         self.picture.layout.display = "" if made.views else "none"
         self.map.layout.display = "" if made.maps else "none"
-        self._strip = charts.Strip(made)
         self._show_mixture(moved=True)
         self._show_step()
         self.body.layout.display = ""
         self._follower(made)
 
     def _go(self, steps: int) -> None:
-        self.step.value = min(self.step.max, max(0, self.step.value + steps))
+        self.step.value += steps  # which the slider keeps within its bounds
 
     def _show_step(self) -> None:
         """The pictures of the step that the slider is at, and its policies."""
-        made, t = self.recording, self.step.value
-        if made is None or t >= len(made):
+        if (made := self.recording) is None:
             return
+        t = self.step.value
         if made.views:
             self.picture.value = made.views[t]
         if made.maps:
@@ -317,19 +295,15 @@ class MixtureInspector(widgets.VBox):
 
     def _show_mixture(self, moved: bool = False) -> None:
         """The bars and numbers of the step under the sliders' weights; `moved`: the weights are new."""
-        made, t = self.recording, self.step.value
-        if made is None or t >= len(made):
+        if (made := self.recording) is None:
             return
-        subject, weights = made.subject, self.weights.weights
-        if len(weights) != subject.constituents:
-            return  # another subject's recording is on its way
+        subject, weights, t = made.subject, self.weights.weights, self.step.value
         method, task = subject.config.method, subject.task
         mixed = made.remix(t, weights)
         self.table.value = view.table(mixed, method, view.names(subject.agent, task))
         self.joint.value = view.joint_panels(mixed, method, int(made.actions[t]))
         self.groups.value = view.group_panels(mixed, method)
-        assert self._strip is not None
         if moved:
-            self._strip.mix(weights)
+            self._strip = charts.strip(made, weights)
             self.sweep.at(self.weights.alpha)
-        self.strip.value = self._strip.html(t)
+        self.strip.value = self._strip.replace(charts.AT, str(t))

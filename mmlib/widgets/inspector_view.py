@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmlib.figures.style import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, style
 from mmlib.method.agent import MixMatchAgent
 from mmlib.training.trained import Subject
@@ -37,10 +40,10 @@ STYLE = """<style>
 .mmi-say {padding: 8px 12px; border-left: 4px solid #D55E00; background: rgba(213, 94, 0, .09)}
 .mmi svg {display: block; width: 100%}
 .mmi svg text {font-family: inherit !important}
+.mmi polyline {vector-effect: non-scaling-stroke}
 .mmi-charts {display: flex; flex-wrap: wrap; gap: 4px 12px}
 .mmi-charts > * {flex: 1 1 280px; max-width: 460px}
 .mmi-strip svg {height: 56px; overflow: visible; background: rgba(128, 128, 128, .08)}
-.mmi-strip svg * {vector-effect: non-scaling-stroke}
 .mmi-keys > * {margin-right: 12px; white-space: nowrap}
 </style>"""
 
@@ -69,12 +72,12 @@ def colours(count: int, method: str) -> list[str]:
 
 def say(text: str) -> str:
     """A message in words, where something cannot be shown."""
-    return f'{STYLE}<div class="mmi"><div class="mmi-say">{escape(text)}</div></div>'
+    return f'<div class="mmi"><div class="mmi-say">{escape(text)}</div></div>'
 
 
 def note(text: str) -> str:
     """A quiet line."""
-    return f'{STYLE}<div class="mmi"><span class="mmi-dim">{text}</span></div>'
+    return f'<div class="mmi"><span class="mmi-dim">{text}</span></div>'
 
 
 def sentence(subject: Subject) -> str:
@@ -89,14 +92,13 @@ def table(mixed: Mixed, method: str, called: Sequence[str]) -> str:
     chips = (f'<span class="mmi-chip" style="background:{colour}"></span>' for colour in colours(count, method))
     heads = "".join(f"<th>{chip}{symbol}</th>" for chip, symbol in zip(chips, symbols(count)))
     rows = {"": [f'<span class="mmi-dim">{escape(name)}</span>' for name in called]}
-    if count > 1:
-        rows["weight"] = [f"{w:.2f}" for w in mixed.weights]
-    for title, numbers in {
+    numbers = {
+        "weight": mixed.weights if count > 1 else (),
         "entropy, nats": mixed.entropy,
         "collision entropy, nats": mixed.collision_entropy,
         "value": mixed.value,
-    }.items():
-        rows[title] = [f"{x:.2f}" for x in numbers[: len(symbols(count))]]
+    }
+    rows |= {title: [f"{x:.2f}" for x in row] for title, row in numbers.items() if row}
     cells = {title: "".join(f"<td>{cell}</td>" for cell in row) for title, row in rows.items()}
     for k, kl in enumerate(mixed.kl):
         pair = f"KL(π{SUBSCRIPTS[k]} ‖ π{SUBSCRIPTS[k + 1]}), nats"
@@ -105,42 +107,44 @@ def table(mixed: Mixed, method: str, called: Sequence[str]) -> str:
     return f'<div class="mmi"><table><thead><tr><th></th>{heads}</tr></thead>{body}</table></div>'
 
 
-def joint_panels(mixed: Mixed, method: str, taken: int | None) -> str:
+def joint_panels(mixed: Mixed, method: str, taken: int) -> str:
     """The small actions and the top joint actions; the action that was taken is bold."""
     panels = [panel for panel in (mixed.few, mixed.top if mixed.groups or mixed.few is None else None) if panel]
-    parts = []
-    for panel in panels:
-        scale = _nice(float(panel.probs.max()))
-        share = f"sum of πₘₘ {panel.probs[-1].sum():.2f} · bars to {scale:g}"
-        parts.append(_panel(panel, len(mixed.weights), method, scale, share, taken))
-    return f'<div class="mmi" style="--label: minmax(90px, 52%)">{"".join(parts)}</div>'
+    return _panels(panels, colours(len(mixed.weights), method), "--label: minmax(90px, 52%)", taken)
 
 
 def group_panels(mixed: Mixed, method: str) -> str:
     """The groups' marginals."""
-    parts = [_panel(panel, len(mixed.weights), method, 1.0, "", None) for panel in mixed.groups]
-    return f'<div class="mmi" style="--label: 92px; columns: 240px">{"".join(parts)}</div>' if parts else ""
+    return _panels(mixed.groups, colours(len(mixed.weights), method), "--label: 92px; columns: 240px")
+
+
+def _panels(panels: Sequence[Bars], tints: Sequence[str], style: str, taken: int | None = None) -> str:
+    """Panels of bars: from 0 to 1, or of joint actions to a number in the heading, as the few shown add up to less."""
+    parts = []
+    for panel in panels:
+        scale, aside = 1.0, ""
+        if panel.actions:
+            scale = _nice(float(panel.probs.max()))
+            aside = f"sum of πₘₘ {panel.probs[-1].sum():.2f} · bars to {scale:g}"
+        heading = f"<h4><span>{escape(panel.title)}</span><small>{aside}</small></h4>"
+        chosen = [action == taken for action in panel.actions] or [False] * len(panel.labels)
+        rows = (_row(*each, tints, scale) for each in zip(panel.labels, panel.probs.T, chosen))
+        parts.append(f'<div class="mmi-group">{heading}{"".join(rows)}</div>')
+    return f'<div class="mmi" style="{style}">{"".join(parts)}</div>' if parts else ""
+
+
+def _row(label: str, probs: NDArray[np.float64], taken: bool, tints: Sequence[str], scale: float) -> str:
+    bars = "".join(
+        f'<i style="width:{100 * min(p / scale, 1):.1f}%;background:{tint}"></i>' for p, tint in zip(probs, tints)
+    )
+    every = ", ".join(f"{p:.4f}" for p in probs)
+    return (
+        f'<div class="mmi-row{" taken" if taken else ""}" title="{escape(label)}: {every}">'
+        f'<span>{escape(label)}</span><span class="mmi-bars">{bars}</span><span>{probs[-1]:.3f}</span></div>'
+    )
 
 
 def _nice(largest: float) -> float:
     """The smallest of 1, 0.5, 0.2, 0.1 ... that is not below `largest`: it changes seldom while a slider moves."""
     steps = [digit * 10.0**-power for power in range(4) for digit in (1, 0.5, 0.2)]
     return min((step for step in steps if step >= largest - 1e-9), default=1.0)
-
-
-def _panel(panel: Bars, count: int, method: str, scale: float, aside: str, taken: int | None) -> str:
-    tints, shown = colours(count, method), len(symbols(count))
-    rows = []
-    for i, label in enumerate(panel.labels):
-        column = panel.probs[:shown, i]
-        bars = "".join(
-            f'<i style="width:{100 * min(p / scale, 1):.1f}%;background:{tint}"></i>' for p, tint in zip(column, tints)
-        )
-        chosen = " taken" if taken is not None and panel.actions and panel.actions[i] == taken else ""
-        every = ", ".join(f"{p:.4f}" for p in column)
-        rows.append(
-            f'<div class="mmi-row{chosen}" title="{escape(label)}: {every}"><span>{escape(label)}</span>'
-            f'<span class="mmi-bars">{bars}</span><span>{column[-1]:.3f}</span></div>'
-        )
-    heading = f"<h4><span>{escape(panel.title)}</span><small>{aside}</small></h4>"
-    return f'<div class="mmi-group">{heading}{"".join(rows)}</div>'

@@ -1,10 +1,12 @@
-"""Whether widgets can be used where this code runs; pictures, which stay where widgets do not."""
+"""Whether widgets can be used where this code runs, and how they follow what changes; pictures, which stay."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 PLOTLY = "application/vnd.plotly.v1+json"  # shown by the JupyterLab extension that comes with plotly
-Drawn = Figure | Sequence[Figure] | dict[str, Any] | None
+SHARE = 0.1  # of its time, at most, that the kernel looks and draws
+Drawn = bytes | dict[str, Any]
 
 
 def widgets_shown() -> bool:
@@ -27,33 +30,36 @@ def widgets_shown() -> bool:
     return kernel is not None and getattr(kernel, "_allow_stdin", True)
 
 
+async def follow(look: Callable[[], object], seconds: float) -> None:
+    """Looks again and again, in the kernel's event loop: after so many seconds, and for `SHARE` of its time at most."""
+    while True:
+        began = time.monotonic()
+        look()
+        await asyncio.sleep(max(seconds, (time.monotonic() - began) / SHARE))
+
+
 class Picture:
     """A picture in a cell's output that may change, and stays when the kernel, and with it every widget, is gone.
 
     Args:
-      figure: of Matplotlib; several stand below each other; None is none, as is [].  A dict is a chart of Plotly's.
+      value: a PNG, or a chart of Plotly's; b"" is none.
     """
 
-    def __init__(self, figure: Drawn = None):
-        self.value = _value(figure)
+    def __init__(self, value: Drawn = b""):
+        self.value = value
         self._shown: object = None
 
     def show(self) -> None:
         """Displays it in the cell that is running."""
         self._shown = display(self._output(), display_id=True, raw=True)
 
-    def draw(self, figure: Drawn) -> None:
-        """Another figure, or none."""
-        before, self.value = self.value, _value(figure)
+    def draw(self, value: Drawn) -> None:
+        """Another picture, or none."""
+        before, self.value = self.value, value
         if isinstance(self._shown, DisplayHandle):
             if isinstance(before, dict):  # Plotly's extension lets a chart that is there be, whatever comes
                 self._shown.update({"text/html": ""}, raw=True)
             self._shown.update(self._output(), raw=True)
-
-    @property
-    def png(self) -> bytes:
-        """Its bytes, if it is a picture; else none."""
-        return self.value if isinstance(self.value, bytes) else b""
 
     def _output(self) -> dict[str, Any]:
         """By type, what a page shows of it."""
@@ -64,22 +70,13 @@ class Picture:
         return {"image/png": base64.b64encode(self.value).decode(), "text/plain": "a picture"}
 
 
-def _value(figure: Drawn) -> bytes | dict[str, Any]:
-    if isinstance(figure, dict):
-        return figure
-    several = [figure] if isinstance(figure, Figure) else list(figure or ())
-    return png(*several) if several else b""
-
-
 def png(*figures: Figure) -> bytes:
-    """Figures' bytes; several are equally wide, and stand one below the other."""
-    pages = []
-    for figure in figures:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-        pages.append(buffer)
-    if len(pages) == 1:
-        return pages[0].getvalue()
-    buffer = io.BytesIO()
-    Image.fromarray(np.vstack([np.asarray(Image.open(page).convert("RGB")) for page in pages])).save(buffer, "PNG")
-    return buffer.getvalue()
+    """Figures' bytes; several are equally wide, and stand one below the other; b"" of none."""
+    pages = [io.BytesIO() for _ in figures]
+    for figure, page in zip(figures, pages):
+        figure.savefig(page, format="png", dpi=160, metadata={"Software": None})
+    if len(pages) > 1:
+        stacked = np.vstack([np.asarray(Image.open(page).convert("RGB")) for page in pages])
+        pages = [io.BytesIO()]
+        Image.fromarray(stacked).save(pages[0], "PNG")
+    return pages[0].getvalue() if pages else b""

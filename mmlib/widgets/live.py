@@ -12,11 +12,10 @@ records there.
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -38,6 +37,14 @@ def words(status: RunStatus) -> str:
     left = [] if shown.seconds_left is None else [f"about {clock(shown.seconds_left)} left"]
     text = ", ".join([status.state, *said(shown), *left])
     return text if status.alive or not status.reason else f"{text}; {status.reason}"
+
+
+class Pulse(NamedTuple):
+    """Whether a process writes a run or is about to, when its state was last written, how long its records are."""
+
+    at_work: bool
+    written: int
+    sizes: tuple[int, ...]
 
 
 class Experiment:
@@ -116,13 +123,6 @@ class Experiment:
             self._process.terminate()  # it has not begun to write
         self._stopping = True
 
-    def wait(self, seconds: float | None = None) -> RunStatus:
-        """Waits until the run has ended, or for `seconds`."""
-        until = None if seconds is None else time.monotonic() + seconds
-        while (status := self.status()).alive and (until is None or time.monotonic() < until):
-            time.sleep(0.1)
-        return status
-
     def status(self) -> RunStatus:
         """How the run is now, from its records; new, starting and stopping are among its states."""
         self._code()  # before the records, which are complete once it has ended
@@ -130,10 +130,11 @@ class Experiment:
         state, reason = self._told(now.state, now.reason)
         return replace(now, state=state, reason=reason)
 
-    def pulse(self) -> tuple[bool, int]:
-        """Whether a process writes the run or is about to, and when its state was last written: read from no record."""
+    def pulse(self) -> Pulse:
+        """What changes if anything has, read from no record."""
         at_work = being_written(self.directory) or (self._process is not None and self._code() is None)
-        return at_work, self._written()
+        drawn = [path for name in ("metrics", "episodes") for path in sorted(self.directory.glob(f"{name}.jsonl*"))]
+        return Pulse(at_work, self._written(), tuple(path.stat().st_size for path in drawn))
 
     def figure(self) -> Figure:
         """Return, entropy and α so far."""

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch.distributions import kl_divergence
 
 from mmlib.figures import gallery, video
 from mmlib.levels.base import FRAMES_PER_SECOND, Level
@@ -34,11 +37,7 @@ TRAIL_BEFORE = "#96aae1"  # before a restart or respawn
 
 TIMER = StageTimer()  # that an actor asks for; nobody reads it
 
-Progress = Callable[[float], object]
-
-
-class Cancelled(Exception):
-    """The recording is no longer wanted."""
+_Shot = tuple[Future[bytes] | None, Future[bytes] | None, tuple[float, float] | None]
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,22 @@ class Recording:
     maps: tuple[bytes, ...]  # [T] PNG; () where the level has no map
     places: NDArray[np.float64]  # [T, 2], see `gallery.Walk.way`; [0, 2] without a map
 
+    @cached_property
+    def kl(self) -> NDArray[np.float64] | None:
+        """[T], KL(π₁ ‖ π₂) in every step's state; None for a single policy."""
+        return kl_divergence(*self.policies[:2]).numpy() if len(self.policies) > 1 else None
+
+    @cached_property
+    def most_entropy(self) -> float:
+        """What no mixture has more of: max H(πᵢ) + log K."""
+        return max(float(policy.entropy().max()) for policy in self.policies) + math.log(len(self.policies))
+
     def __len__(self) -> int:
         return len(self.actions)
 
     def remix(self, step: int, weights: tuple[float, ...] | None = None) -> Mixed:
         """The policies of a step under weights [K], by default those that acted: no network, no level."""
-        states = [remix.at(policy, step) for policy in self.policies]
+        states = [remix.with_logits(policy, lambda logits: logits[step]) for policy in self.policies]
         space = self.subject.agent.space
         return remix.remix(states, self.values[:, step].tolist(), weights or self.weights, space)
 
@@ -89,7 +98,7 @@ def record(
     seed: int = 0,
     weights: tuple[float, ...] | None = None,
     seconds: float = SECONDS,
-    progress: Progress | None = None,
+    progress: Callable[[float], object] = lambda _: None,
 ) -> Recording:
     """Plays an episode and keeps all of it.
 
@@ -100,54 +109,50 @@ def record(
       progress: called with the share that is done, now and then; what it raises ends the recording.
 
     Raises:
-      ResultsError: the level cannot be made here.  ValueError: the weights are not on the simplex.
+      ResultsError: the level cannot be made here.
     """
     weights = subject.acting_weights if weights is None else weights
-    remix.check_weights(weights, subject.constituents)
     actor, acting = play(subject, 1, seed), torch.tensor([weights])
     limit = max(1, round(seconds * FRAMES_PER_SECOND / subject.config.action_repeat))
     expected = min(limit, actor.level.episode_frames // subject.config.action_repeat or limit)
-    acts, rewards, done = list[Acted](), list[float](), False
+    shots, acts, rewards, done = list[_Shot](), list[Acted](), list[float](), False
     with contextlib.closing(actor.level), ThreadPoolExecutor(1) as encoder:
-        camera = _Camera(actor.level, encoder)
         while not done and len(acts) < limit:
-            camera.shoot()
+            shots.append(_shoot(actor.level, encoder))
             acted, step = actor.act(acting, TIMER)
             acts.append(acted)
             rewards.append(float(step.reward[0]))
             done = bool(step.done[0])
-            if progress is not None and len(acts) % 10 == 0:
+            if len(acts) % 10 == 0:
                 progress(min(1.0, len(acts) / expected))
-    policies = zip(*(acted.outputs.policies for acted in acts))
+    views, maps, places = zip(*shots)
     return Recording(
         subject=subject,
         weights=tuple(weights),
-        policies=tuple(remix.stacked(of_one) for of_one in policies),
+        policies=tuple(_stacked(of_one) for of_one in zip(*(acted.outputs.policies for acted in acts))),
         values=torch.stack([acted.outputs.values[:, 0, 0, 0] for acted in acts], dim=-1).double().numpy(),
         actions=np.array([acted.action.item() for acted in acts]),
         rewards=np.array(rewards),
-        views=tuple(picture.result() for picture in camera.views),
-        maps=tuple(picture.result() for picture in camera.maps),
-        places=np.array(camera.places).reshape(-1, 2),
+        views=tuple(picture.result() for picture in views if picture),
+        maps=tuple(picture.result() for picture in maps if picture),
+        places=np.array([place for place in places if place]).reshape(-1, 2),
     )
 
 
-class _Camera:
-    """Takes the pictures of a level's first environment that the level can give; `encoder` encodes them."""
+def _shoot(level: Level, encoder: Executor) -> _Shot:
+    """What the level can give of its first environment: the view, the map, the place on it; `encoder` encodes them."""
+    view, place = video.view(level, *VIEW), gallery.place(level)
+    shot = None if view is None else encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88)
+    if place is None:
+        return shot, None, None
+    overview = Image.fromarray(level.map_image(0, MAP))
+    return shot, encoder.submit(_encoded, overview, "PNG", compress_level=1), place
 
-    def __init__(self, level: Level, encoder: Executor):
-        self.level, self.encoder = level, encoder
-        self.views, self.maps, self.places = list[Future[bytes]](), list[Future[bytes]](), list[tuple[float, float]]()
 
-    def shoot(self) -> None:
-        """One picture of each kind."""
-        view = video.view(self.level, *VIEW)
-        if view is not None:
-            self.views.append(self.encoder.submit(_encoded, Image.fromarray(view), "JPEG", quality=88))
-        if (place := gallery.place(self.level)) is not None:
-            self.places.append(place)
-            overview = Image.fromarray(self.level.map_image(0, MAP))
-            self.maps.append(self.encoder.submit(_encoded, overview, "PNG", compress_level=1))
+def _stacked(states: Sequence[Policy]) -> Policy:
+    """One policy's T states, each of batch shape [1, 1, 1], as a policy of batch shape [T] in double precision."""
+    logits = torch.cat([policy.logits[0, 0] for policy in states])  # type: ignore[attr-defined]  # constituents have them
+    return remix.with_logits(states[0], lambda _: logits.double())
 
 
 def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:

@@ -6,7 +6,7 @@ Shapes: K constituents, A joint actions, n bars of a panel. Entropies and diverg
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,18 +30,18 @@ class Bars:
     title: str
     labels: tuple[str, ...]  # [n]
     actions: tuple[int, ...]  # [n] the joint actions that they are; () where they are none (marginals)
-    probs: NDArray[np.float64]  # [K + 1, n]: pi_1 ... pi_K, then pi_mm
+    probs: NDArray[np.float64]  # [K + 1, n]: pi_1 ... pi_K, then pi_mm if there are several
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """A state's policies under given weights."""
+    """A state's policies under given weights; what has K + 1 entries ends with pi_mm's, and has one for K = 1."""
 
     weights: tuple[float, ...]  # [K]
     few: Bars | None  # the nine small actions; None where the space has no such subset
     groups: tuple[Bars, ...]  # the marginals of each action group; () for a space of one group
     top: Bars  # the joint actions that pi_mm likes best, the best first
-    entropy: tuple[float, ...]  # [K + 1], the last of pi_mm
+    entropy: tuple[float, ...]  # [K + 1]
     collision_entropy: tuple[float, ...]  # [K + 1]
     kl: tuple[float, ...]  # [K - 1], KL(pi_i || pi_i+1); none depends on the weights
     value: tuple[float, ...]  # [K + 1], the last of the mixture's selector
@@ -59,54 +59,32 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
     Raises:
       ValueError: the weights are not K numbers on the simplex.
     """
-    check_weights(weights, len(policies))
-    everyone = [*policies, mix(policies, torch.tensor(weights, dtype=torch.float64))]
+    if len(weights) != len(policies) or min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        allowed = f"{len(policies)} numbers of at least 0 that add up to 1"
+        raise ValueError(f"weights {list(weights)} do not fit: allowed are {allowed}")
+    several, mixed = len(policies) > 1, mix(policies, torch.tensor(weights, dtype=torch.float64))
+    everyone = [*policies, mixed] if several else [*policies]
     known = likely(policies, space)
-    best = known[np.argsort(-_at(everyone[-1:], known)[0], kind="stable")[:TOP]]
-    small = few_actions(policies, space)
+    best = known[np.argsort(-_at([mixed], known)[0], kind="stable")[:TOP]]
+    title, small = few_actions(policies, space)
     return Mixed(
         weights=tuple(float(w) for w in weights),
-        few=None
-        if small is None
-        else _joint("nine small actions" if len(small) == 9 else "π₁’s actions", small, everyone, space),
+        few=None if small is None else _joint(title, small, everyone, space),
         groups=_groups(everyone, space),
         top=_joint(f"top {len(best)} of {space.num_actions:,} joint actions", best, everyone, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
         collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
         kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
-        value=(*map(float, values), float(np.dot(weights, values))),
+        value=(*map(float, values), *([float(np.dot(weights, values))] if several else [])),
     )
 
 
-def stacked(states: Sequence[Policy]) -> Policy:
-    """One policy's T states, each of batch shape [1, 1, 1], as a policy of batch shape [T] in double precision."""
-    return _like(states[0], torch.cat([_logits(policy)[0, 0] for policy in states]).double())
-
-
-def at(policy: Policy, t: int) -> Policy:
-    """The policy of state t of one of batch shape [T]: batch shape []."""
-    return _like(policy, _logits(policy)[t])
-
-
-def _logits(policy: Policy) -> Tensor:
-    """What a constituent's policy is made from: [..., S] of its support, or [..., C] of its groups."""
-    assert isinstance(policy, OnSupport | Factorised)
-    return policy.logits
-
-
-def _like(policy: Policy, made_from: Tensor) -> Policy:
-    """A policy of the same kind with other logits; one that was masked keeps its support."""
+def with_logits(policy: Policy, change: Callable[[Tensor], Tensor]) -> Policy:
+    """A constituent's policy made from other logits; one that was masked keeps its support."""
     if isinstance(policy, OnSupport):
-        return OnSupport(made_from, policy.support_actions, policy.num_actions, validate_args=False)
+        return OnSupport(change(policy.logits), policy.support_actions, policy.num_actions, validate_args=False)
     assert isinstance(policy, Factorised)
-    return Factorised(made_from, policy.sizes, validate_args=False)
-
-
-def check_weights(weights: Sequence[float], count: int) -> None:
-    """Raises ValueError unless the weights are `count` numbers of at least 0 that add up to 1."""
-    numbers = [float(w) for w in weights]
-    if len(numbers) != count or min(numbers) < 0 or not math.isclose(sum(numbers), 1, abs_tol=1e-6):
-        raise ValueError(f"weights {numbers} do not fit: allowed are {count} numbers of at least 0 that add up to 1")
+    return Factorised(change(policy.logits), policy.sizes, validate_args=False)
 
 
 def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[float, ...]:
@@ -122,13 +100,13 @@ def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[fl
     return (*rest[:changed], float(value), *rest[changed:])
 
 
-def few_actions(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64] | None:
-    """Joint actions of the small panel: Small's nine where the space has them, else pi_1's if it has not all."""
+def few_actions(policies: Sequence[Policy], space: ActionSpace) -> tuple[str, NDArray[np.int64] | None]:
+    """Title and actions of the small panel: Small's nine where the space has them, else pi_1's if it has not all."""
     try:
-        return embedding(SMALL, space)
+        return "nine small actions", embedding(SMALL, space)
     except ValueError:
         support = policies[0].support_actions
-        return None if support is None else support.numpy()
+        return "π₁’s actions", None if support is None else support.numpy()
 
 
 def likely(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import html
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import pandas as pd
 from IPython.display import display
-from matplotlib.figure import Figure
 
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
@@ -22,15 +20,19 @@ from mmlib.runs import tensorboard
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS
 from mmlib.widgets.curves import chart
-from mmlib.widgets.interactive import Drawn, Picture, widgets_shown
+from mmlib.widgets.interactive import Drawn, Picture, follow, png, widgets_shown
 from mmlib.widgets.table import Table
 
 SHOWN = ("figure", "level", "method", "seed", "frames", "state", "last_return", "preset")
 GROUP = ("preset", "figure", "level", "method")  # runs that agree in these differ in their seeds alone
-VIEWS = ("Curves", "Hyperparameters", "Lineage", "Configuration")
+DRAWN = {  # a run's picture in each view that has one
+    "Curves": run_plots.run_curves,
+    "Hyperparameters": curriculum_plots.hyperparameters,
+    "Lineage": curriculum_plots.lineage_graph,
+}
+VIEWS = (*DRAWN, "Configuration")
 EXPORTS = "exports"  # below the root
 POLL = 3.0  # seconds, at least, between two looks at the disk
-SHARE = 0.05  # of its time, at most, that the kernel looks
 STYLE = """<style>
 .mm-text table {border-collapse: collapse; font-size: 12px}
 .mm-text td, .mm-text th {padding: 1px 10px; text-align: left !important}
@@ -38,7 +40,7 @@ STYLE = """<style>
 </style>"""
 
 
-class RunBrowser:
+class RunBrowser(widgets.VBox):
     """The runs below a directory: `RunBrowser("results").show()`.
 
     Choose a run to see its curves, hyperparameters, lineage and configuration, several (with Ctrl or Shift) to compare
@@ -66,7 +68,7 @@ class RunBrowser:
         self.curves = widgets.HBox([self.together, self.smoothing])
         rows = ([self.text, self.count], [self.view, self.curves], [*exports, self.exported])
         search, looks, files = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
-        self.widget = widgets.VBox([search, self.table, looks, files, widgets.HTML(STYLE), self.words])
+        super().__init__([search, self.table, looks, files, widgets.HTML(STYLE), self.words])
         self.text.observe(lambda _: self._list(), "value")
         self.table.observe(lambda _: self._draw(), "chosen")
         for control in (self.view, self.together, self.smoothing):
@@ -77,30 +79,22 @@ class RunBrowser:
     def show(self) -> None:
         """Displays the widget; where there is nobody to use it, the table and the last run's curves instead."""
         if widgets_shown():
-            display(self.widget)
+            display(self)
             self.picture.show()
             self.follow()
             return
         display(shown(self.runs[[name for name in SHOWN if name in self.runs]]))
         whole = self.runs[self.runs["state"] != "broken"]
         if len(whole):
-            for view in ("Curves", *VIEWS[1:3]):
-                for drawing in pictures([Run(whole["directory"].iloc[-1])], view):
-                    Picture(drawing).show()
+            for picture in (pictures([Run(whole["directory"].iloc[-1])], view) for view in DRAWN):
+                if picture:
+                    Picture(picture).show()
 
     def follow(self) -> None:
         """Looks at the disk again and again, in the kernel's event loop, in place of a browser shown before."""
         if RunBrowser.following is not None:
             RunBrowser.following.cancel()
-        RunBrowser.following = asyncio.get_running_loop().create_task(self._follow())
-
-    async def _follow(self) -> None:
-        cost = 0.0
-        while True:
-            await asyncio.sleep(max(POLL, cost / SHARE))
-            began = time.monotonic()
-            self.read_again()
-            cost = time.monotonic() - began
+        RunBrowser.following = asyncio.get_running_loop().create_task(follow(self.read_again, POLL))
 
     def read_again(self) -> None:
         """Looks at the disk once; what is chosen stays so if it is still there, and is drawn again if it changed."""
@@ -129,7 +123,7 @@ class RunBrowser:
         try:
             words, drawing = look(self.chosen, self.view.value, self.together.value, self.smoothing.value)
         except (OSError, ResultsError, KeyError, TypeError, ValueError) as error:
-            words, drawing = f"<p>This run cannot be shown: {html.escape(str(error))}</p>", None
+            words, drawing = f"<p>This run cannot be shown: {html.escape(str(error))}</p>", b""
         self.words.value = words
         self.picture.draw(drawing)
 
@@ -159,53 +153,43 @@ KINDS = {"TensorBoard": tensorboard.export, "CSV": write_csv}
 def look(rows: pd.DataFrame, view: str, together: bool = True, smoothing: int = 1) -> tuple[str, Drawn]:
     """One view of rows of a table of runs: HTML, and what is drawn where the view has that (`curves.chart`)."""
     if not len(rows):
-        return "<p>Choose a run, or several to compare them (Ctrl or Shift and click).</p>", None
+        return "<p>Choose a run, or several to compare them (Ctrl or Shift and click).</p>", b""
     broken = rows[rows["state"] == "broken"]
     if len(broken):
-        return "".join(f"<p><b>broken:</b> {html.escape(r)}</p>" for r in broken["reason"]), None
+        return "".join(f"<p><b>broken:</b> {html.escape(r)}</p>" for r in broken["reason"]), b""
     runs = [Run(directory) for directory in rows["directory"]]
-    words = "".join(f"<p>{html.escape(_sentence(row))}</p>" for _, row in rows.iterrows()) if len(rows) < 3 else ""
+    words = "".join(f"<p>{html.escape(_sentence(row))}</p>" for row in rows.to_dict("records") if len(rows) < 3)
     if view == "Configuration" or len(runs) == 2:
         table = run_table.settings(runs)
-        words += _html(table) if len(table) else "<p>Their configurations are the same.</p>"
+        inside = table.to_html(index=False, border=0) if len(table) else "<p>Their configurations are the same.</p>"
+        words += f'<div style="overflow-x: auto">{inside}</div>'
     if view == "Configuration":
-        return words, None
+        return words, b""
     if view == "Curves" and any(len(run.metrics()) for run in runs):
         return words, chart(_groups(rows, runs), together, smoothing)
-    drawn = [] if view == "Curves" else pictures(runs, view)
+    drawn = pictures(runs, view)
     if not drawn:
         why = "no population that adapts is among them" if view == "Lineage" else "nothing is recorded"
         words += f"<p>There is nothing to draw: {why}.</p>"
     return words, drawn
 
 
-def pictures(runs: Sequence[Run], view: str) -> list[Figure]:
-    """A view's picture of each run that has one."""
-    recorded = [run for run in runs if len(run.metrics())]
-    if view == "Curves":
-        return [run_plots.run_curves(run) for run in recorded]
-    if view == "Hyperparameters":
-        return [curriculum_plots.hyperparameters(run) for run in recorded]
-    return [curriculum_plots.lineage_graph(run) for run in recorded if len(run.decisions())]
+def pictures(runs: Sequence[Run], view: str) -> bytes:
+    """A view's pictures of the runs that have one, one below the other."""
+    having = (run for run in runs if len(run.metrics()) and (view != "Lineage" or len(run.decisions())))
+    return png(*map(DRAWN[view], having))
 
 
 def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs by what they differ in besides their seeds, in words."""
     differing = [name for name in GROUP if rows[name].nunique(dropna=False) > 1 or name == "method"]
     groups: dict[str, list[Run]] = {}
-    for (_, row), run in zip(rows.iterrows(), runs):
+    for row, run in zip(rows.to_dict("records"), runs):
         groups.setdefault(", ".join(str(row[name]) for name in differing), []).append(run)
     return groups
 
 
-def _sentence(row: pd.Series) -> str:
-    parts = [f"{row['directory']}: {row['state']}"]
-    if row["reason"]:
-        parts.append(row["reason"])
-    if row["checkpoint"] == "none":
-        parts.append("without a checkpoint: it can be looked at, but neither inspected nor continued")
-    return "; ".join(parts)
-
-
-def _html(table: pd.DataFrame) -> str:
-    return f'<div style="overflow-x: auto">{table.to_html(index=False, border=0)}</div>'
+def _sentence(row: Mapping[Any, Any]) -> str:
+    bare = "without a checkpoint: it can be looked at, but neither inspected nor continued"
+    parts = [f"{row['directory']}: {row['state']}", row["reason"], bare if row["checkpoint"] == "none" else ""]
+    return "; ".join(filter(None, parts))

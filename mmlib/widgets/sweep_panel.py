@@ -1,20 +1,15 @@
-"""The inspector's second plot: return, entropy and KL over alpha, measured in a process while the rest goes on."""
+"""The inspector's second plot: return, entropy and KL over alpha, measured while the rest goes on."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from mmlib.experiments.design import ExperimentError
 from mmlib.training.trained import Subject
 from mmlib.widgets import alpha_sweep
 from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
-from mmlib.widgets.charts import Inline, sweep_charts
-from mmlib.widgets.inspector_view import STYLE, note, say
+from mmlib.widgets.background import Background, GoOn
+from mmlib.widgets.charts import AT, sweep_charts
+from mmlib.widgets.inspector_view import note, say
 
 
 class SweepPanel(widgets.VBox):
@@ -33,23 +28,17 @@ class SweepPanel(widgets.VBox):
         self.said, self.charts = widgets.HTML(), widgets.HTML()
         row = widgets.HBox([self.button, self.progress, self.said], layout={"flex_flow": "row wrap"})
         super().__init__([row, self.charts], layout={"width": "100%"})
+        self.work = Background()
         self.points: list[Point] = []
-        self._drawn: list[Inline] = []
+        self._drawn = ""  # the charts
         self._subject: Subject | None = None
         self._alpha: float | None = None
-        self._process: SpawnProcess | None = None
-        self._thread: threading.Thread | None = None
-        self.button.on_click(lambda _: self.stop() if self.running else self.measure())
+        self.button.on_click(lambda _: self.stop() if self.work.running else self.measure())
 
-    @property
-    def running(self) -> bool:
-        """Whether a sweep is under way."""
-        return self._process is not None
-
-    def begin(self, subject: Subject, alpha: float | None) -> None:
+    def begin(self, subject: Subject) -> None:
         """Turns to another subject; what is under way for the last one ends, its points are kept."""
-        self.stop()
-        self._subject, self._alpha = subject, alpha
+        self.work.stop()
+        self._subject, self._alpha = subject, None
         self.layout.display = "" if subject.constituents > 1 else "none"
         self._show(alpha_sweep.cached(subject, self.episodes))
 
@@ -59,65 +48,42 @@ class SweepPanel(widgets.VBox):
         self._draw()
 
     def measure(self) -> None:
-        """Starts to measure what is missing, in a process of its own."""
-        if self.running or self._subject is None:
+        """Starts to measure what is missing."""
+        if (subject := self._subject) is None:
             return
-        try:
-            self._process, told = alpha_sweep.start(self._subject, self.episodes)
-        except ExperimentError as error:
-            self.said.value = say(f"The sweep cannot be made: {error}")
-            return
-        self._thread = threading.Thread(target=self._follow, args=(self._process, told), daemon=True)
-        self._show(self.points)
-        self._thread.start()
+
+        def work(go_on: GoOn) -> None:
+            for points in alpha_sweep.alpha_sweep(subject, self.episodes, go_on):
+                go_on()
+                self._show(points)
+            self.stop()
+
+        def failed(why: str) -> None:
+            self.stop()
+            self.said.value = say(f"The sweep ended early: {why}")
+
+        self.work.begin(work, failed)
 
     def stop(self) -> None:
-        """Ends the process, if there is one; the points that it measured are cached."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.terminate()
-            process.join()
-            self._show(self.points)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Waits for a sweep that is under way."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-
-    def _follow(self, process: SpawnProcess, told: Connection) -> None:
-        """Shows the process's points as they come, until it ends."""
-        complaint = ""
-        with told, contextlib.suppress(EOFError, ConnectionError):
-            while process is self._process:
-                news = told.recv()
-                if isinstance(news, str):
-                    complaint = news
-                elif process is self._process:
-                    self._show(news)
-        if process is not self._process:
-            return  # it was stopped
-        process.join()
-        self._process = None
+        """Gives up what is under way; the points that were measured are kept."""
+        self.work.stop()
         self._show(self.points)
-        if complaint or process.exitcode:
-            self.said.value = say(f"The sweep ended early: {complaint or f'exit code {process.exitcode}'}")
 
     def _show(self, points: list[Point]) -> None:
         self.points = points
         missing = len(ALPHAS) - len(points)
         self.progress.value = len(points)
-        self.progress.layout.visibility = "visible" if self.running else "hidden"
-        self.button.description = "stop" if self.running else "sweep α" if missing == len(ALPHAS) else "go on"
-        self.button.layout.display = "none" if not missing and not self.running else ""
+        self.progress.layout.visibility = "visible" if self.work.running else "hidden"
+        self.button.description = "stop" if self.work.running else "sweep α" if missing == len(ALPHAS) else "go on"
+        self.button.layout.display = "none" if not missing and not self.work.running else ""
         self.progress.layout.display = self.button.layout.display
         plays = f"{self.episodes} episode{'s' * (self.episodes != 1)} at each α, the same maps"
         state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
         self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
         in_force = None if self._subject is None else self._subject.alpha
-        self._drawn = sweep_charts(points, in_force) if points or self.running else []
+        self._drawn = sweep_charts(points, in_force) if points or self.work.running else ""
         self._draw()
 
     def _draw(self) -> None:
         """The charts, drawn before, with the line where the slider is."""
-        charts = "".join(f"<div>{chart.svg(self._alpha)}</div>" for chart in self._drawn)
-        self.charts.value = f'{STYLE}<div class="mmi mmi-charts">{charts}</div>'
+        self.charts.value = self._drawn.replace(AT, str(-1 if self._alpha is None else self._alpha))  # -1 is outside

@@ -10,23 +10,19 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from mmlib.widgets.inspector_view import SUBSCRIPTS, note
 from mmlib.widgets.remix import on_simplex
 
-Changed = Callable[[tuple[float, ...]], object]
-
 
 class WeightSliders(widgets.VBox):
     """The weights [K] that the user mixes with, always non-negative and adding up to 1.
 
     Args:
-      changed: called with the weights after every move of a slider.
+      changed: called after every move of a slider.
     """
 
-    def __init__(self, changed: Changed):
+    def __init__(self, changed: Callable[[], object]):
         super().__init__(layout={"width": "100%"})
-        self.children: tuple[Any, ...] = ()
         self.changed = changed
         self.weights: tuple[float, ...] = (1.0,)
-        self.sliders: list[widgets.FloatSlider] = []
-        self._moving = False
+        self.sliders: list[Any] = []
 
     @property
     def alpha(self) -> float | None:
@@ -35,41 +31,29 @@ class WeightSliders(widgets.VBox):
 
     def begin(self, weights: Sequence[float]) -> None:
         """Shows sliders for these weights, K = 1, 2, ... of them."""
-        count = len(weights)
-        if count != len(self.weights) or not self.children:
-            titles = ["α"] if count == 2 else [f"α{SUBSCRIPTS[k]}" for k in range(count)] if count > 2 else []
-            self.sliders = [_slider(title) for title in titles]
-            for k, slider in enumerate(self.sliders):
-                slider.observe(lambda change, k=k: self._moved(k, change["new"]), "value")
-            alone = widgets.HTML(note("a single policy: there is nothing to mix"))
-            self.children = tuple(self.sliders) or (alone,)
-        self._show(tuple(float(w) for w in weights))
+        self.weights, count = tuple(weights), len(weights)
+        titles = {1: {}, 2: {1: "α"}}.get(count, {k: f"α{SUBSCRIPTS[k]}" for k in range(count)})
+        self.sliders = [
+            widgets.FloatSlider(
+                weights[k],
+                min=0.0,
+                max=1.0,
+                step=0.01,
+                description=title,
+                readout_format=".2f",
+                layout={"width": "auto"},
+                style={"description_width": "24px", "handle_color": "#009E73"},
+            )
+            for k, title in titles.items()
+        ]
+        for k, slider in zip(titles, self.sliders):
+            slider.observe(lambda change, k=k: self._moved(k, change["new"]), "value")
+        self.children = self.sliders or [widgets.HTML(note("a single policy: there is nothing to mix"))]
 
     def _moved(self, k: int, value: float) -> None:
-        if self._moving:
-            return
-        weights = (1 - value, value) if len(self.sliders) == 1 else on_simplex(self.weights, k, value)
-        self._show(weights)
-        self.changed(weights)
-
-    def _show(self, weights: tuple[float, ...]) -> None:
-        self.weights, self._moving = weights, True
-        try:
-            shown = weights[1:] if len(self.sliders) == 1 else weights
-            for slider, weight in zip(self.sliders, shown):
-                slider.value = min(1.0, max(0.0, weight))
-        finally:
-            self._moving = False
-
-
-def _slider(title: str) -> Any:
-    return widgets.FloatSlider(
-        value=0.0,
-        min=0.0,
-        max=1.0,
-        step=0.01,
-        description=title,
-        readout_format=".2f",
-        layout={"width": "auto"},
-        style={"description_width": "24px", "handle_color": "#009E73"},
-    )
+        if value == self.weights[k]:
+            return  # it follows another
+        self.weights = on_simplex(self.weights, k, value)
+        for slider, weight in zip(self.sliders, self.weights[-len(self.sliders) :]):
+            slider.value = weight
+        self.changed()

@@ -293,4 +293,4 @@ def test_notebook_10_live_run(lab, page, tmp_path):
     finally:
         if being_written(directory):
             live.attach(directory).stop()
-    assert live.attach(directory).wait(120).state == "stopped"
+    wait(lambda: live.attach(directory).status().state == "stopped", 120, "the end of the run")
