@@ -26,7 +26,7 @@ from mmlib.errors import ResultsError
 from mmlib.levels import Level
 from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import file_name
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.spaces import SPACES, get_space
 
@@ -171,7 +171,7 @@ def scores(
             "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat 4, seed 0",
             **score._asdict(),
         }
-        replace_text(path, json.dumps(recorded, indent=2) + "\n")
+        replace_file(path, json.dumps(recorded, indent=2) + "\n")
     return {name: Score(*(table[name][part] for part in Score._fields)) for name in policies}
 
 

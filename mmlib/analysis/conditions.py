@@ -18,7 +18,7 @@ from typing import Any
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.experiments.design import Job, figure_named, plan, preset_named
-from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
+from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs
 from mmlib.training.fitting import as_recorded, idle
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
@@ -97,7 +97,7 @@ def planned(jobs: Iterable[Job], results: str | Path = "results") -> Condition:
     for job in jobs:
         if not (job.directory / "config.json").exists():
             continue
-        run = read_run(job.directory, Path(results))
+        run = Run(job.directory, Path(results))
         if run.broken or not run.done:
             left_out.append(run.broken or f"{run.directory}: {run.state}")
         elif different := _different(in_force(run.config), in_force(as_recorded(job.config))):

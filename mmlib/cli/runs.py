@@ -70,6 +70,7 @@ def pack(
       mmlib pack results/quick/figure3/.../mm/seed1 results/quick/figure3/.../mm/seed2
     """
     from mmlib.cli.doctor import size
+    from mmlib.runs.reader import Run
     from mmlib.runs.writer import compress
 
     before = after = 0
@@ -78,10 +79,11 @@ def pack(
             found = sorted(config.parent for config in path.rglob("config.json"))
             if not found:
                 raise UsageError(f"{path} holds no run, nor does a directory below it")
-            for done in map(compress, found):
-                what = f"skipped, {done.skipped}" if done.skipped else f"{size(done.before)} to {size(done.after)}"
-                print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
-                before, after = before + done.before, after + done.after
+            for directory in found:
+                state, (large, small) = Run(directory).state, compress(directory)
+                what = f"{size(large)} to {size(small)}" if large else "nothing to do"
+                print(f"{directory}: {what if state == 'done' else f'skipped, {state}'}", flush=True)
+                before, after = before + large, after + small
     print(f"{size(before)} to {size(after)} in all")
 
 

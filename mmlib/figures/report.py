@@ -24,7 +24,7 @@ from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claims_plots, plots, sweep_plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import find_runs
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 
 if TYPE_CHECKING:
     from IPython.display import Image, Markdown
@@ -75,7 +75,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
     parts.append(_hours(results, preset))
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, "\n".join(parts))
+    replace_file(path, "\n".join(parts))
 
 
 def displayed(page: Path) -> list[Markdown | Image]:

@@ -42,7 +42,8 @@ def ancestry(run: Run, member: int) -> list[Segment]:
 def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment], list[int]]:
     """The segments, and the rows of the decisions that made the member's hyperparameters, oldest first."""
     segments, rows = list[Segment](), list[int]()
-    stop, now = _end(run), member
+    metrics = run.metrics()
+    stop, now = int(metrics["frames"].max()) if len(metrics) else 0, member
     columns = [decisions[name].tolist() for name in ("frames", "member", "opponent", "copied")]
     for row, (frames, decided, opponent, copied) in reversed([*enumerate(zip(*columns))]):
         if decided != now:
@@ -53,11 +54,6 @@ def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment]
             stop, now = frames, opponent
     segments.append(Segment(0, stop, now))
     return segments[::-1], rows[::-1]
-
-
-def _end(run: Run) -> int:
-    metrics = run.metrics()
-    return int(metrics["frames"].max()) if len(metrics) else 0
 
 
 def trajectory(run: Run, member: int, name: str) -> Trajectory:
@@ -80,17 +76,11 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
         own = metrics[metrics["member"] == member]
         return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
     segments, rows = _walk(run, decisions, member)
-    lived = decisions.iloc[rows]
-    values = [_initial(metrics, decisions, segments[0].member, name), *(new[name] for new in lived["new"])]
+    first, lived = segments[0].member, decisions.iloc[rows]
+    found = decisions[decisions["member"] == first]["old"]  # by its first decision, else what its first record has
+    start = found.iloc[0][name] if len(found) else metrics[metrics["member"] == first].iloc[0][name]
+    values = [start, *(new[name] for new in lived["new"])]
     return Trajectory(np.append(0.0, lived["frames"]), np.array(values, dtype=float))
-
-
-def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: str) -> float:
-    """A member's hyperparameter at the start: what its first decision found, or its first record if it has none."""
-    own = decisions[decisions["member"] == member]
-    if len(own):
-        return float(own.iloc[0]["old"][name])
-    return float(metrics[metrics["member"] == member].iloc[0][name])
 
 
 def best_member(run: Run, window: int = 30) -> int:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.runs.lineage import best_member, trajectory
 from mmlib.runs.reader import Run
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file, sentence
 from mmlib.runs.untrusted import read_object
 
-Knots = tuple[tuple[int, float], ...]
+Knots = tuple[tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]], ...]
 
 
-@dataclass(frozen=True)
-class AlphaSchedule:
+class AlphaSchedule(BaseModel):
     """An alpha trajectory that can be saved, plotted, and replayed by a fresh agent of the same action space."""
 
-    knots: Knots  # (agent steps, alpha), for `RunConfig.alpha`
-    method: str  # that it was recorded from
-    space: str  # the method's action space
-    source: str  # the run and member
+    model_config = ConfigDict(frozen=True)
+
+    knots: Knots = Field(min_length=1, description="(agent steps, alpha), for `RunConfig.alpha`")
+    method: str = Field(description="that it was recorded from")
+    space: str = Field(description="the method's action space")
+    source: str = Field(description="the run and member")
 
     @classmethod
     def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
@@ -47,24 +50,20 @@ class AlphaSchedule:
                 if step - 1 > knots[-1][0]:
                     knots.append((step - 1, knots[-1][1]))
                 knots.append((step, alpha))
-        space = METHODS[run.method].space.name
-        return cls(tuple(knots), run.method, space, f"{run.directory} member {member}")
+        space, source = METHODS[run.method].space.name, f"{run.directory} member {member}"
+        return cls(knots=tuple(knots), method=run.method, space=space, source=source)
 
     def save(self, path: Path) -> None:
         """Writes the schedule as JSON."""
-        replace_text(path, json.dumps(asdict(self)) + "\n")
+        replace_file(path, json.dumps(self.model_dump()) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> AlphaSchedule:
         """Reads what `save` wrote. Raises ResultsError."""
         try:
-            values = read_object(path)
-            knots = tuple((int(step), float(alpha)) for step, alpha in values["knots"])
-            if not knots or not all(0 <= alpha <= 1 and step >= 0 for step, alpha in knots):
-                raise ValueError("it needs knots of agent steps from 0 and alpha in [0, 1]")
-            return cls(knots, *(str(values[name]) for name in ("method", "space", "source")))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise ResultsError(f"{path} is no recorded alpha schedule: {type(error).__name__}: {error}") from error
+            return cls.model_validate(read_object(path))
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{path} is no recorded alpha schedule: {sentence(error)}") from error
 
     def knots_for(self, method: str) -> Knots:
         """The knots, for a run of `method`. Raises ResultsError unless it mixes policies of the same space."""

@@ -32,7 +32,7 @@ from mmlib.experiments.jobs import check_elsewhere
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.timing import StageTimer
 from mmlib.training.trained import Subject, open_subject, play
 
@@ -134,7 +134,7 @@ def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Pa
     for path in cache_files(subject, episodes):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(path, text)
+            replace_file(path, text)
         except OSError:
             continue
         return path
