@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import baselines, claims, conditions, course, premises, stats, sweeps
+from mmlib.analysis import baselines, claims, conditions, curves, premises, stats, sweeps
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
@@ -455,7 +455,7 @@ def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
 
 def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
     kept, lost = make_run("small", 1, early=1, late=4), make_run("small", 2, early=4, late=1)
-    table = course.table([Run(kept), Run(lost)])
+    table = curves.course([Run(kept), Run(lost)])
     assert list(table.columns[5:13]) == list("12345678") and list(table["method"]) == ["small", "small"]
     assert table.loc[0, list("12345678")].tolist() == pytest.approx([1.01] * 4 + [4.01] * 4)
     assert table["kept"].tolist() == pytest.approx([1.0, 1.02 / 4.02])

@@ -1,4 +1,4 @@
-"""From runs on disk to what a figure shows: learning curves, mean returns in a part of a run, a table of runs.
+"""From runs on disk to what a figure shows: learning curves, mean returns in a part of a run, tables of runs.
 
 Curves are one long table, a row a run and point: `line` (a method, or "<method>/target" for the target policy played
 alone), `level`, `seed`, `x`, `y`. A line has a point where every run of it has one, so that a mean is over the same
@@ -7,7 +7,7 @@ seeds everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
+from mmlib.experiments.run_table import NAMES
 from mmlib.runs.reader import Run
 
 Runs = Mapping[str, Sequence[Run]]  # by method
@@ -37,6 +38,13 @@ def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:
     if len(names) == 1:
         return {names[0]: table}
     return {name: table[table["level"] == name] if "level" in table else table.iloc[:0] for name in names}
+
+
+def by_parts(run: Run, parts: int) -> stats.Floats:
+    """Mean return of the episodes that ended in each of `parts` equal parts of a run, all members' and levels'; NaN
+    where none ended."""
+    episodes, edges = run.episodes(), np.linspace(0, total_frames(run), parts + 1)
+    return stats.learning_curve(episodes["frames"], episodes["return"], edges)
 
 
 def mean_returns(run: Run, share: Share, record: str = "episodes") -> dict[str, float]:
@@ -133,6 +141,22 @@ def summary_of_runs(runs: Runs, last: int = 100) -> pd.DataFrame:
                     "records": str(run.directory),
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def course(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a run: where it lies, returns by eighths, that of its last fifth as a share of its best fifth's ("kept"),
+    and explained variance and entropy at the end."""
+    rows = []
+    for run in runs:
+        metrics, fifths = run.metrics(), by_parts(run, 5)
+        last = metrics[metrics["frames"] > END[0] * total_frames(run)]
+        rows.append(
+            {**dict(zip(NAMES, run.directory.parts[-len(NAMES) : -1])), "seed": run.seed}
+            | {str(part): value for part, value in enumerate(by_parts(run, 8), start=1)}
+            | {"kept": float(fifths[-1] / np.nanmax(fifths))}
+            | last.reindex(columns=["explained_variance", "entropy"]).mean().to_dict()
+        )
     return pd.DataFrame(rows)
 
 

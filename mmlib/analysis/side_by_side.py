@@ -10,7 +10,7 @@ import torch
 
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.analysis import stats
-from mmlib.analysis.curves import EARLY, END, Runs, Share, mean_returns, total_frames
+from mmlib.analysis.curves import EARLY, END, Runs, Share, by_parts, mean_returns, total_frames
 from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.reader import Run, comparable, seen_from
 from mmlib.training.shard import names_of
@@ -47,9 +47,8 @@ def table(runs: Runs, expert: float | None) -> pd.DataFrame:
 def steps_to(run: Run, goal: float) -> float:
     """Agent steps of each member until the mean return of one of `BINS` parts of the run is `goal`; infinite if none
     is."""
-    episodes, edges = run.episodes(), np.linspace(0, total_frames(run), BINS + 1)
-    above = np.flatnonzero(stats.learning_curve(episodes["frames"], episodes["return"], edges) >= goal)
-    return float(edges[1:][above[0]] / run.config["action_repeat"]) if len(above) else np.inf
+    above = np.flatnonzero(by_parts(run, BINS) >= goal)
+    return float((above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]) if len(above) else np.inf
 
 
 def parameters(run: Run) -> tuple[int, int]:

@@ -49,10 +49,10 @@ def runs(
 
 
 def _returns(directories: Iterable[str], as_json: bool) -> None:
-    from mmlib.analysis import course
+    from mmlib.analysis import curves
     from mmlib.runs.reader import Run
 
-    table = course.table(map(Run, directories))
+    table = curves.course(map(Run, directories))
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return

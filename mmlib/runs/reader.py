@@ -260,6 +260,6 @@ def check_inside(directory: Path, root: Path) -> None:
         raise ResultsError(f"{directory} is a link to somewhere outside {root}; name that place itself to use it")
 
 
-def natural_order(path: Path) -> list[tuple[str, int]]:
+def natural_order(path: Path) -> tuple[list[tuple[str, int]], str]:
     """Sorts seed2 before seed10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))]
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))], str(path)
