@@ -19,7 +19,7 @@ from mmlib.cli.common import Results, Together, Unfailing, UsageError, bad_input
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
-    from mmlib.experiments.batch import Outcome
+    from mmlib.experiments.batch import Task
     from mmlib.training.ray_fleet import RayFleets
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -182,7 +182,7 @@ def figure(
     _say(outcomes)
 
 
-def _say(outcomes: list[Outcome]) -> None:
+def _say(outcomes: list[Task]) -> None:
     """A table of several levels, and a failure if one failed."""
     from mmlib.experiments import batch
 
@@ -190,7 +190,7 @@ def _say(outcomes: list[Outcome]) -> None:
         print(batch.table(outcomes))
     broken = [outcome for outcome in outcomes if outcome.error]
     if broken:
-        fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+        fail("; ".join(f"{outcome.output} stopped with {outcome.error}" for outcome in broken), code=1)
 
 
 def _settle_processes(

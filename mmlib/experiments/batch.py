@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmlib.errors import ResultsError
 from mmlib.experiments import design
 from mmlib.experiments.design import ExperimentError, Job
-from mmlib.experiments.notebooks import NOTEBOOKS, outputs, shortest
+from mmlib.experiments.notebooks import NOTEBOOKS, shortest
 from mmlib.experiments.notebooks import execute as execute_notebook
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
 from mmlib.experiments.reports import clock
 from mmlib.runs.owner import check_writable
+from mmlib.runs.reader import natural_order
 from mmlib.runs.status import RunStatus
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
-    """One execution of one notebook."""
+    """One execution of one notebook, and how it ended."""
 
     name: str  # for the table: the level, or the notebook's own name
     notebook: Path
     output: Path
     parameters: Mapping[str, Any]
-    plan: Sequence[Job] = field(default_factory=list)  # the runs that it needs
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a task ended."""
-
-    task: Task
-    error: str | None
-    seconds: float
+    plan: Sequence[Job] = ()  # the runs that it needs
+    error: str | None = None
+    seconds: float = 0.0
 
 
 def tasks(
@@ -65,16 +59,14 @@ def tasks(
     common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
     if "backend" in settings:
         common["backend"] = settings["backend"]
+    names = sorted(map(Path, {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}), key=natural_order)
+    design.choose("figure", figure, dict.fromkeys(map(str, names)))
     if figure in OTHER_NOTEBOOKS:
         found = _other(figure, drawn, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
-    elif figure in FIGURES or figure in DRAWN_WITH:
+    else:
         plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
         here = dict.fromkeys(job.config.level for job in plan)
         found = [_level(figure, level, plan, drawn, common) for level in here]
-    else:
-        names = {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}
-        known = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
-        raise ExperimentError(f"unknown figure {figure!r}; figures: {', '.join(known)}")
     try:
         check_writable(drawn)
     except ResultsError as error:
@@ -117,23 +109,23 @@ def _taken(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name in known}
 
 
-def execute(task: Task) -> Outcome:
-    """Executes a task's notebook and prints where its files are."""
+def execute(task: Task) -> Task:
+    """Executes a task's notebook and prints where its files and the records of its runs are."""
     started = time.monotonic()
-    error = execute_notebook(task.notebook, task.output, task.parameters)
-    print("\n".join(outputs(task.output.parent, task.plan)), flush=True)
-    return Outcome(task, error, time.monotonic() - started)
+    task.error = execute_notebook(task.notebook, task.output, task.parameters)
+    task.seconds = time.monotonic() - started
+    records = {job.directory.parent for job in task.plan if job.directory.exists()}
+    print(*sorted(task.output.parent.glob("*.*")), *sorted(records), sep="\n", flush=True)
+    return task
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(tasks: Sequence[Task]) -> str:
     """How each task ended: runs done, time, the last error."""
-    width = max(len(outcome.task.name) for outcome in outcomes)
+    width = max(len(task.name) for task in tasks)
     lines = [f"{'':<{width}}  {'runs done':>9}  {'time':>8}"]
-    for outcome in outcomes:
-        plan = outcome.task.plan
-        done = sum(design.finished(job) for job in plan)
-        failed = [RunStatus.read(job.directory).reason for job in plan if not design.finished(job)]
-        said = outcome.error or "; ".join(filter(None, failed))
-        count = f"{done} of {len(plan)}" if plan else ""
-        lines.append(f"{outcome.task.name:<{width}}  {count:>9}  {clock(outcome.seconds):>8}  {said}".rstrip())
+    for task in tasks:
+        missing = [job for job in task.plan if not design.finished(job)]
+        said = task.error or "; ".join(filter(None, (RunStatus.read(job.directory).reason for job in missing)))
+        count = f"{len(task.plan) - len(missing)} of {len(task.plan)}" if task.plan else ""
+        lines.append(f"{task.name:<{width}}  {count:>9}  {clock(task.seconds):>8}  {said}".rstrip())
     return "\n".join(lines)

@@ -6,22 +6,13 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmlib.experiments.design import ExperimentError, Job, repository_root
+from mmlib.experiments.design import ExperimentError, repository_root
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"  # in a checkout a link
-
-OUTPUTS = {
-    "notebook.ipynb": "executed notebook",
-    "figure.png": "figure",
-    "figure.svg": "figure",
-    "diagnostics.png": "diagnostics",
-    "level.png": "pictures of the level",
-    "claims.csv": "paper says / measured",
-}
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str | None:
@@ -96,12 +87,3 @@ def shortest(path: Path, base: Path | None = None) -> str:
     """The path as it is read from `base` (the working directory), if it lies below; else the whole of it."""
     whole, base = path.resolve(), (base or Path()).resolve()
     return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
-
-
-def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:
-    """Where a figure's files and the data of its runs are, a line each."""
-    files = [(title, directory / name) for name, title in OUTPUTS.items()]
-    lines = [f"{title:<24}{path}" for title, path in files if path.exists()]
-    here = [job.directory for job in plan if job.directory.is_relative_to(directory) and job.directory.exists()]
-    methods = sorted({str(path.parent) for path in here})
-    return [*lines, *(f"{'data of the runs':<24}{path}" for path in methods)]
