@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mmlib import levels
-from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
 from mmlib.runs.owner import check_writable
@@ -199,30 +198,22 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
-def random_scores(results: str | Path, level: str, methods: Iterable[str], backend: str = "auto") -> dict[str, Score]:
-    """The random policy's score in each action space that `methods` act in; see `scores`."""
-    spaces = dict.fromkeys(METHODS[method].space.name for method in methods)
-    return scores(results, level, tuple(spaces), backend)
-
-
-def scale(results: str | Path, level: str, backend: str = "auto", best: float | None = None) -> Scale:
-    """`known_scale` after what it lacks has been measured (see `scores`)."""
-    in_force = levels.resolve_backend(backend, level)
-    if (in_force, level) not in PUBLISHED:
-        scores(results, level, ("small", "expert") if in_force == "minilab" else ("small",), in_force)
-    return known_scale(results, level, in_force, best)
-
-
-def known_scale(results: str | Path, level: str, backend: str, best: float | None = None) -> Scale:
+def scale(
+    results: str | Path, level: str, backend: str = "auto", best: float | None = None, measured: bool = True
+) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
 
     Where there is no expert's score, 1 is the best of the runs that are compared; 0 is 0 where random play's is not
-    known. Measures nothing.
+    known.
 
     Args:
       best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
         reward of 1 above random play.
+      measured: whether what is not on record is measured first (see `scores`); else the backend is one's name.
     """
+    backend = levels.resolve_backend(backend, level) if measured else backend
+    if measured and (backend, level) not in PUBLISHED:
+        scores(results, level, ("small", "expert") if backend == "minilab" else ("small",), backend)
     if (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
     table = recorded_scores(results, level).get(backend, {})

@@ -93,23 +93,24 @@ def planned(jobs: Iterable[Job], results: str | Path = "results") -> Condition:
 
     `left_out` says which of them are not finished, or have another length than the plan's.
     """
-    jobs, runs, left_out = list(jobs), list[Run](), list[str]()
+    settings, table, left_out = dict[str, Any](), dict[str, dict[str, list[Run]]](), list[str]()
     for job in jobs:
+        group = table.setdefault(job.config.level, {}).setdefault(job.config.method, [])
+        here = in_force(as_recorded(job.config))
+        settings = max(settings, here, key=len)
         if not (job.directory / "config.json").exists():
             continue
         run = Run(job.directory, Path(results))
+        there = in_force(run.config) if run.done else {}
+        names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if run.broken or not run.done:
             left_out.append(run.broken or f"{run.directory}: {run.state}")
-        elif different := _different(in_force(run.config), in_force(as_recorded(job.config))):
-            left_out.append(f"{run.directory}: {different}")
+        elif names:
+            odd = (f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names)
+            left_out.append(f"{run.directory}: {', '.join(odd)}")
         else:
-            runs.append(run)
-    settings = max((in_force(as_recorded(job.config)) for job in jobs), key=len, default={})
-    table: dict[str, dict[str, list[Run]]] = {job.config.level: {} for job in jobs}
-    for job in jobs:
-        table[job.config.level].setdefault(job.config.method, [])
-    for level, methods in _by_level(runs).items():
-        table[level] |= methods
+            group.append(run)
+            group.sort(key=lambda run: run.seed)
     return Condition(Path(results), "", settings, table, tuple(left_out))
 
 
@@ -139,11 +140,6 @@ def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
     for run in sorted(runs, key=lambda run: run.seed):
         table.setdefault(run.config["level"], {}).setdefault(run.method, {}).setdefault(run.seed, run)
     return {level: {m: [*seeds.values()] for m, seeds in methods.items()} for level, methods in table.items()}
-
-
-def _different(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-    return ", ".join(f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names)
 
 
 def _label(preset: str, settings: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.analysis.baselines import Scale, known_scale
+from mmlib.analysis.baselines import Scale, scale
 from mmlib.analysis.conditions import Condition
 from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
@@ -203,7 +203,7 @@ def _used(sides: Sequence[Side]) -> list[Side]:
 def _scales(condition: Condition, tasks: Sequence[str]) -> tuple[dict[str, Scale], str]:
     """Each level's scale, and the unit's name."""
     best = best_ends(condition.runs)
-    scales = {task: known_scale(condition.results, task, condition.backend, best.get(task)) for task in tasks}
+    scales = {task: scale(condition.results, task, condition.backend, best.get(task), measured=False) for task in tasks}
     return scales, NORMALISED if all(s.absolute for s in scales.values()) else RELATIVE
 
 

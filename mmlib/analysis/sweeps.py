@@ -25,7 +25,7 @@ def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
     levels are left out.
     """
     returns = [
-        (run.method, level, value, rest, part, mean_returns(run, share)[level], run.config["unroll"])
+        (run.method, level, value, rest, part, mean_returns(run, share)[level], condition.settings["unroll"])
         for condition in conditions
         for value in [condition.settings.get(setting)]
         for rest in [json.dumps({**condition.settings, setting: None}, sort_keys=True, default=str)]

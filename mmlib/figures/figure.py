@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from pandas.io.formats.style import Styler
 
 from mmlib import levels
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import baselines, claims, conditions, curves, side_by_side
 from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
@@ -133,7 +134,8 @@ class Figure:
     def panel(self) -> Image:
         """Learning curves: one panel, or one a level where the agents have several."""
         tasks, learned = self.level.split("+"), curves.learning(self.runs)
-        random = {name: baselines.random_scores(self._scores(), name, self.runs, self.backend) for name in tasks}
+        spaces = tuple(dict.fromkeys(METHODS[method].space.name for method in self.runs))
+        random = {name: baselines.scores(self._scores(), name, spaces, self.backend) for name in tasks}
         if len(tasks) > 1:
             return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
         unit = "population" if self.plan[0].config.pbt else "seed"

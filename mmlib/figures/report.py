@@ -106,10 +106,15 @@ def _in_short(found: Sequence[Finding]) -> str:
     for finding in filter(_decided, found):
         before = most.setdefault(finding.claim.number, finding)
         most[finding.claim.number] = max(before, finding, key=lambda f: f.evidence.n)
-    if not most:
-        return "## In short\n\nNo claim has runs enough for a verdict.\n"
     text = "Each claim where it has the most runs; where else it was tested is said below."
-    return f"## In short\n\n{text}\n\n{_markdown(claims.table(list(most.values())).drop(columns='measured'))}\n"
+    table = claims.table(most.values()).drop(columns="measured")
+    return _section("In short", table, text, "No claim has runs enough for a verdict.")
+
+
+def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
+    """A text and its table, or what is said where the table is empty."""
+    parts = [nothing] if table.empty else [text, _markdown(table)]
+    return "\n\n".join([f"## {title}", *parts]) + "\n"
 
 
 def _premises(conditions: Sequence[Condition]) -> str:
@@ -119,10 +124,9 @@ def _premises(conditions: Sequence[Condition]) -> str:
         for p in decided
     ]
     table = pd.DataFrame(cells, columns=["curriculum", "level", "condition", "premise", "effects"])
-    if table.empty:
-        return f"## Premises\n\nNo level has {premises.RUNS} runs of the plain agents that a premise compares.\n"
-    text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`).\n"
-    return f"## Premises\n\n{text}\n{_markdown(table)}\n"
+    text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`)."
+    nothing = f"No level has {premises.RUNS} runs of the plain agents that a premise compares."
+    return _section("Premises", table, text, nothing)
 
 
 def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> str:
@@ -148,11 +152,9 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
 def _controls(conditions: Sequence[Condition]) -> str:
     """Mix & Match without one of its parts, wherever the runs were made."""
     found = [f for place in conditions for c in claims.CONTROLS if (f := tested(c, place))]
-    decided = [f for f in found if _decided(f)]
-    if not decided:
-        return "## Where the gain comes from\n\nNo control has runs enough beside those of Mix & Match.\n"
-    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part.\n"
-    return f"## Where the gain comes from\n\n{text}\n{_markdown(claims.table(decided))}\n"
+    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part."
+    nothing = "No control has runs enough beside those of Mix & Match."
+    return _section("Where the gain comes from", claims.table(filter(_decided, found)), text, nothing)
 
 
 def _number(finding: Finding) -> str:
