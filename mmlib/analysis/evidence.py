@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +177,12 @@ def _interval(unit: str, strata: list[list[np.ndarray]]) -> tuple[stats.Interval
     return stats.mean_interval(*strata[0]), "Student's t, stratified by level"
 
 
-@lru_cache(maxsize=512)
-def _numbers(measure: Measure, run: Run) -> dict[str, float]:
-    return measure.of(run)
-
-
 def _side(condition: Condition, method: str, measure: Measure) -> Side:
     """The runs that have a number on each of their levels."""
     side: Side = {}
     for level in condition.runs:
         for run in condition.of(level, method):
-            values = _numbers(measure, run)
+            values = measure.of(run)
             if set(values) == set(level.split("+")):
                 side.setdefault(level, []).append((run, values))
     return side

@@ -52,7 +52,7 @@ class RunWriter:
         self._claim.enter_context(claimed(self.directory))
         try:
             before = check_same_run(self.directory, config, shorter=False)
-            replace_file(self._path("config.json"), _config_text(config, before.get("sources", ())))
+            replace_file(self.directory / "config.json", _config_text(config, before.get("sources", ())))
             for name in RECORDS:
                 self._open(name)
             self._write_state({"state": "running"})
@@ -87,13 +87,13 @@ class RunWriter:
         """
         lengths = {}
         for name in RECORDS:
-            path = self._path(f"{name}.jsonl")
+            path = self.directory / f"{name}.jsonl"
             lengths[name], expected = positions.get(name, _position(b""))
             if _position(untrusted.read_bytes(path)[: lengths[name]]) != [lengths[name], expected]:
                 raise DamagedRecord(f"{path} is damaged: it is not what it was at the checkpoint")
         for name, length in lengths.items():
             self._files.pop(name).close()
-            os.truncate(self._path(f"{name}.jsonl"), length)
+            os.truncate(self.directory / f"{name}.jsonl", length)
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
@@ -128,12 +128,9 @@ class RunWriter:
                 self._write_state({"state": state, "reason": reason})
         self.close()
 
-    def _path(self, name: str) -> Path:
-        return self.directory / name
-
     def _open(self, name: str) -> None:
         """Opens a record for appending, plain, without a torn last line."""
-        path = self._path(f"{name}.jsonl")
+        path = self.directory / f"{name}.jsonl"
         text = read_bytes(self.directory, name)
         whole = text[: text.rfind(b"\n") + 1]
         if path.exists():
@@ -145,7 +142,7 @@ class RunWriter:
         self._written[name] = len(whole), hashlib.sha256(whole)
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
-        replace_file(self._path("state.json"), json.dumps(as_plain(state)) + "\n")
+        replace_file(self.directory / "state.json", json.dumps(as_plain(state)) + "\n")
 
 
 def _position(text: bytes) -> list[Any]:
