@@ -88,25 +88,20 @@ def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Ma
 
 
 def _other(figure: str, drawn: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
+    import papermill
+
     design.choose("preset", common["preset"], PRESETS)
     if extra:
         raise ExperimentError(f"figure {figure} takes no levels or methods: it is drawn from what other figures ran")
     found = []
     for name in OTHER_NOTEBOOKS[figure]:
         where, notebook = drawn / common["preset"] / Path(name).stem, NOTEBOOKS / name
-        parameters = _taken(notebook, common)
-        if common["seeds"] and "seeds" not in parameters:
+        known = papermill.inspect_notebook(str(notebook))
+        if common["seeds"] and "seeds" not in known:
             raise ExperimentError(f"figure {figure} takes no seeds")
+        parameters = {parameter: value for parameter, value in common.items() if parameter in known}
         found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", parameters))
     return found
-
-
-def _taken(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that a notebook has."""
-    import papermill
-
-    known = papermill.inspect_notebook(str(notebook))
-    return {name: value for name, value in parameters.items() if name in known}
 
 
 def execute(task: Task) -> Task:
