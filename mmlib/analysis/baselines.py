@@ -33,6 +33,7 @@ NUM_ENVS = 16
 EPISODES = 128
 LAB_ENVS = 4  # DeepMind Lab's are processes
 LAB_BUDGET = 200_000  # agent steps of each policy: minutes, where 128 episodes of lasertag are an hour
+ACTION_REPEAT = 4
 FRAME = {"width": 32, "height": 24}  # nobody looks at the frames
 POLICIES = ("small", "big756", "expert")  # in the committed table
 SHIPPED = Path(__file__).parents[1] / "baselines"  # the committed scores, part of the package
@@ -99,7 +100,7 @@ def _expert(level: Level) -> NDArray[np.int32]:
     return expert(level)
 
 
-def affordable(level: str, backend: str = "auto", action_repeat: int = 4) -> int:
+def affordable(level: str, backend: str = "auto") -> int:
     """Episodes that are measured unless told otherwise: 128, of DeepMind Lab at most what `LAB_BUDGET` holds.
 
     At least two, which a standard error needs; whole batches are played, so a few more may be.
@@ -107,13 +108,11 @@ def affordable(level: str, backend: str = "auto", action_repeat: int = 4) -> int
     in_force = levels.resolve_backend(backend, level)
     if in_force != "dmlab":
         return EPISODES
-    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / action_repeat)
+    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / ACTION_REPEAT)
     return min(EPISODES, max(2, LAB_BUDGET // steps))
 
 
-def measure(
-    level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto", action_repeat: int = 4
-) -> Score:
+def measure(level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto") -> Score:
     """Plays whole episodes; those that were cut do not count.
 
     Args:
@@ -128,7 +127,7 @@ def measure(
     in_force = levels.resolve_backend(backend, level)
     num_envs = LAB_ENVS if in_force == "dmlab" else NUM_ENVS
     act, returns = make_policy(policy, num_envs, seed), list[float]()
-    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=action_repeat, **FRAME)
+    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=ACTION_REPEAT, **FRAME)
     env.reset()
     try:
         while len(returns) < episodes:
@@ -167,7 +166,7 @@ def scores(
         score = measure(level, name, episodes, backend=in_force)
         how = "the scripted expert" if name == "expert" else f"uniform actions of {name}"
         table[name] = {
-            "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat 4, seed 0",
+            "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat {ACTION_REPEAT}, seed 0",
             **score._asdict(),
         }
         replace_file(path, json.dumps(recorded, indent=2) + "\n")
