@@ -11,8 +11,8 @@ from mmlib.errors import ResultsError
 from mmlib.figures import curriculum_plots
 from mmlib.method.schedule import piecewise
 from mmlib.runs import lineage
+from mmlib.runs.lineage import AlphaSchedule
 from mmlib.runs.reader import Run
-from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
 
 START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}

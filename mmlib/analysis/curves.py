@@ -1,4 +1,4 @@
-"""From runs on disk to what a figure shows: learning curves, mean returns in a part of a run, tables of runs.
+"""From runs on disk to what a figure shows: learning curves, and mean returns in a part of a run.
 
 Curves are one long table, a row a run and point: `line` (a method, or "<method>/target" for the target policy played
 alone), `level`, `seed`, `x`, `y`. A line has a point where every run of it has one, so that a mean is over the same
@@ -7,7 +7,7 @@ seeds everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.experiments.run_table import NAMES
 from mmlib.runs.reader import Run
 
 Runs = Mapping[str, Sequence[Run]]  # by method
@@ -121,45 +120,3 @@ def _complete(rows: Sequence[pd.DataFrame], point: list[str]) -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     there = table["y"].notna().groupby([table[name] for name in point]).transform("all")
     return table[there].reset_index(drop=True)
-
-
-def summary_of_runs(runs: Runs, last: int = 100) -> pd.DataFrame:
-    """One row a run: its length, episodes, mean return of the `last` episodes, time, speed and directory."""
-    rows = []
-    for method, group in runs.items():
-        for run in group:
-            episodes, timing = run.episodes(), run.timing()
-            rows.append(
-                {
-                    "method": METHODS[method].label,
-                    "seed": run.seed,
-                    "frames": total_frames(run),
-                    "episodes": len(episodes),
-                    f"mean of the last {last}": episodes["return"].tail(last).mean(),
-                    "minutes": _seconds(timing["seconds"]) / 60 if len(timing) else None,
-                    "agent steps/s": timing["agent_steps_per_second"].median(),
-                    "records": str(run.directory),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def course(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a run: where it lies, returns by eighths, that of its last fifth as a share of its best fifth's ("kept"),
-    and explained variance and entropy at the end."""
-    rows = []
-    for run in runs:
-        metrics, fifths = run.metrics(), by_parts(run, 5)
-        last = metrics[metrics["frames"] > END[0] * total_frames(run)]
-        rows.append(
-            {**dict(zip(NAMES, run.directory.parts[-len(NAMES) : -1])), "seed": run.seed}
-            | {str(part): value for part, value in enumerate(by_parts(run, 8), start=1)}
-            | {"kept": float(fifths[-1] / np.nanmax(fifths))}
-            | last.reindex(columns=["explained_variance", "entropy"]).mean().to_dict()
-        )
-    return pd.DataFrame(rows)
-
-
-def _seconds(recorded: pd.Series) -> float:
-    """Seconds that a run took in all: each process of one that was interrupted counted from 0."""
-    return float(recorded[(recorded.shift(-1) < recorded) | recorded.shift(-1).isna()].sum())

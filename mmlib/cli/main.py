@@ -232,8 +232,8 @@ def schedule(
     Examples:
       mmlib schedule results/population/figure3/.../mm/seed1 -o alpha.json
     """
+    from mmlib.runs.lineage import AlphaSchedule
     from mmlib.runs.reader import Run
-    from mmlib.runs.schedules import AlphaSchedule
 
     with bad_input(ValueError):
         recorded = AlphaSchedule.recorded(Run(run), member)
@@ -286,8 +286,8 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
     """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
     from mmlib.alternatives.methods import METHODS
     from mmlib.experiments.design import choose
+    from mmlib.runs.lineage import AlphaSchedule
     from mmlib.runs.reader import Run
-    from mmlib.runs.schedules import AlphaSchedule
 
     choose("method", method, METHODS)
     path = Path(source)

@@ -49,10 +49,10 @@ def runs(
 
 
 def _returns(directories: Iterable[str], as_json: bool) -> None:
-    from mmlib.analysis import curves
+    from mmlib.analysis import tables
     from mmlib.runs.reader import Run
 
-    table = curves.course(map(Run, directories))
+    table = tables.course(map(Run, directories))
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return

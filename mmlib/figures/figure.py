@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from mmlib import levels
 from mmlib.alternatives.methods import METHODS
-from mmlib.analysis import baselines, claims, conditions, curves, side_by_side
+from mmlib.analysis import baselines, claims, conditions, curves, tables
 from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
@@ -24,7 +24,6 @@ from mmlib.figures.style import save
 from mmlib.figures.tables import shown
 from mmlib.runs import lineage
 from mmlib.runs.reader import Run
-from mmlib.runs.schedules import AlphaSchedule
 from mmlib.training.fitting import backend_in_force
 
 NARROW, WIDE = 560, 980  # pixels of a picture on a page
@@ -153,7 +152,7 @@ class Figure:
     def side_by_side(self) -> Styler:
         """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
         expert = baselines.recorded_scores(self._scores(), self.level).get(self.backend, {}).get("expert", {})
-        return self._tabled(side_by_side.table(self.runs, expert.get("mean")), "side_by_side")
+        return self._tabled(tables.side_by_side(self.runs, expert.get("mean")), "side_by_side")
 
     def average(self) -> Image:
         """Figures 4 and 7: normalised return, averaged over the levels that have runs, each counting alike."""
@@ -169,7 +168,7 @@ class Figure:
 
     def files(self) -> None:
         """Shows where pictures and records are. Raises RunError if a run failed."""
-        display(shown(curves.summary_of_runs(self.runs)))
+        display(shown(tables.summary(self.runs)))
         for path in sorted(self.directory.glob("*.*")):
             print(path)
         check(self.outcome)
@@ -200,7 +199,7 @@ class Figure:
     def schedules(self) -> None:
         """Writes the alpha trajectory of each finished run of the plan, to be replayed. Raises RunError."""
         for job in filter(design.finished, self.plan):
-            recorded = AlphaSchedule.recorded(Run(job.directory))
+            recorded = lineage.AlphaSchedule.recorded(Run(job.directory))
             recorded.save(self.directory / f"alpha_{job.config.method}_{job.config.level}_seed{job.config.seed}.json")
             print(recorded.source, recorded.knots[:4], "…" if len(recorded.knots) > 4 else "")
         check(self.outcome)

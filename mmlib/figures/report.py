@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmlib.analysis import claims, curves, premises
+from mmlib.analysis import claims, curves, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
-from mmlib.analysis.sweeps import sweep
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claims_plots, plots, sweep_plots
 from mmlib.figures.style import save
@@ -118,14 +117,14 @@ def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
 
 
 def _premises(conditions: Sequence[Condition]) -> str:
-    decided = [p for p in premises.check(conditions) if p.verdict != TOO_FEW]
+    decided = [p for p in claims.premises(conditions) if p.verdict != TOO_FEW]
     cells = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided
     ]
     table = pd.DataFrame(cells, columns=["curriculum", "level", "condition", "premise", "effects"])
     text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`)."
-    nothing = f"No level has {premises.RUNS} runs of the plain agents that a premise compares."
+    nothing = f"No level has {claims.PREMISE_RUNS} runs of the plain agents that a premise compares."
     return _section("Premises", table, text, nothing)
 
 
@@ -168,7 +167,7 @@ def _decided(finding: Finding) -> bool:
 
 def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     """What lambda does, where it was swept."""
-    table = sweep("transfer_cost", conditions)
+    table = tables.sweep("transfer_cost", conditions)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
@@ -210,7 +209,7 @@ def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
     columns, rows = ["results", "runs", "M agent steps", "hours of a process"], []
     for run in (run for run in find_runs(results, preset) if run.done):
-        summary = curves.summary_of_runs({run.method: [run]}).iloc[0]
+        summary = tables.summary({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
         rows.append((run.directory.relative_to(results).parts[0], 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
     table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum()

@@ -14,7 +14,7 @@ PARTS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
 
 @styled
 def transfer_costs(table: pd.DataFrame) -> Figure:
-    """Draws `analysis.sweeps.sweep`'s table of "transfer_cost", means and 95 % intervals on a logarithmic axis.
+    """Draws `analysis.tables.sweep`'s table of "transfer_cost", means and 95 % intervals on a logarithmic axis.
 
     Lines say where the paper's lambda lies when |S| of eq. (1) counts trajectories, and when it counts agent steps.
     """
