@@ -15,7 +15,7 @@ from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
-from mmlib.figures import claims_plots
+from mmlib.figures import plots
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
@@ -472,7 +472,7 @@ def test_effects_are_drawn_a_panel_a_unit_whole_labels_and_one_wide_interval_fla
     returns = found(tmp_path, "1a")[0]
     wide = replace(returns, evidence=replace(returns.evidence, effect=stats.Interval(1.0, -500.0, 500.0)))
     scores = replace(returns, evidence=replace(returns.evidence, unit="normalised score"))
-    drawn = claims_plots.forest([returns, wide, scores])
+    drawn = plots.forest([returns, wide, scores])
     drawn.draw_without_rendering()
     assert [axes.get_xlabel().split(" in ")[0] for axes in drawn.axes] == [
         "difference of normalised scores",
@@ -481,7 +481,7 @@ def test_effects_are_drawn_a_panel_a_unit_whole_labels_and_one_wide_interval_fla
     first, second = drawn.axes
     assert len(first.get_yticks()) == 1 and len(second.get_yticks()) == 2
     largest = max(abs(returns.evidence.effect.mean), 1.0)
-    assert second.get_xlim()[1] == pytest.approx(1.05 * claims_plots.CUT * largest)
+    assert second.get_xlim()[1] == pytest.approx(1.05 * plots.CUT * largest)
     assert {line.get_marker() for line in second.lines} >= {"<", ">"}  # it goes on beyond the axis
     left = min(label.get_window_extent().x0 for axes in drawn.axes for label in axes.get_yticklabels())
     assert left >= 0

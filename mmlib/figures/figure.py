@@ -19,7 +19,7 @@ from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
 from mmlib.experiments.reports import LineReport
-from mmlib.figures import curriculum_plots, gallery, plots
+from mmlib.figures import gallery, plots, run_plots
 from mmlib.figures.style import save
 from mmlib.figures.tables import shown
 from mmlib.runs import lineage
@@ -185,11 +185,11 @@ class Figure:
                 key = level, f"{'population' if each.config.get('pbt') else 'seed'} {each.seed}"
                 lines[key] = [lineage.trajectory(each, member, "alpha") for member in members]
                 ends[key] = float(each.metrics()["frames"].max())
-        return self._shown(curriculum_plots.alpha_trajectories(lines, ends, title), name)
+        return self._shown(run_plots.alpha_trajectories(lines, ends, title), name)
 
     def populations(self, of: Sequence[str]) -> None:
         """Shows hyperparameters and ancestries of the populations of the methods `of`."""
-        drawings = {"hyperparameters": curriculum_plots.hyperparameters, "lineage": curriculum_plots.lineage_graph}
+        drawings = {"hyperparameters": run_plots.hyperparameters, "lineage": run_plots.lineage_graph}
         for level, runs in self.everywhere.runs.items():
             for each in (run for method in of for run in runs.get(method, ()) if run.config.get("pbt")):
                 name = f"{each.method}_{level}_seed{each.seed}"
@@ -209,12 +209,12 @@ class Figure:
         for level, runs in self.everywhere.runs.items():
             for method in methods:
                 for each in runs.get(method, [])[:1]:
-                    display(self._shown(curriculum_plots.action_heat_map(each), f"actions_{method}_{level}", width=620))
+                    display(self._shown(run_plots.action_heat_map(each), f"actions_{method}_{level}", width=620))
 
     def collision_entropy(self) -> None:
         """Shows the collision entropy of every run, a picture a level."""
         for level, runs in self.everywhere.runs.items():
-            drawing = curriculum_plots.collision_entropies(runs, title=level)
+            drawing = run_plots.collision_entropies(runs, title=level)
             display(self._shown(drawing, f"collision_entropy_{level}"))
 
     # --- For these ---

@@ -20,7 +20,7 @@ from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tes
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
 from mmlib.experiments.presets import FIGURES
-from mmlib.figures import claims_plots, plots, sweep_plots
+from mmlib.figures import plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import find_runs
 from mmlib.runs.records import replace_file
@@ -70,7 +70,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
         parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, path))
     parts += [_controls(conditions), _transfer_costs(path, conditions)]
     if found:
-        drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
+        drawn = save(plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
     parts.append(_hours(results, preset))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     table = tables.sweep("transfer_cost", conditions)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
-    drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
+    drawn = save(plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
     texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
     cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
     shown = cells[["method", "level", "λ", "part", "return", "runs"]]

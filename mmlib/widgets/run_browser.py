@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
-from mmlib.figures import curriculum_plots, run_plots
+from mmlib.figures import run_plots
 from mmlib.figures.tables import shown
 from mmlib.runs import tensorboard
 from mmlib.runs.reader import Run
@@ -185,8 +185,8 @@ def pictures(runs: Sequence[Run], view: str) -> list[Figure]:
     if view == "Curves":
         return [run_plots.run_curves(run) for run in recorded]
     if view == "Hyperparameters":
-        return [curriculum_plots.hyperparameters(run) for run in recorded]
-    return [curriculum_plots.lineage_graph(run) for run in recorded if len(run.decisions())]
+        return [run_plots.hyperparameters(run) for run in recorded]
+    return [run_plots.lineage_graph(run) for run in recorded if len(run.decisions())]
 
 
 def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
