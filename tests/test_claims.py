@@ -16,6 +16,7 @@ from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
 from mmlib.figures import plots
+from mmlib.figures.figure import Figure
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
@@ -313,7 +314,7 @@ def test_a_figures_table_is_of_the_seeds_and_lengths_that_were_planned(tmp_path)
         "failed",
         "agent_steps (600000 there, 1000 here)",
     ]
-    only = conditions.planned_everywhere("3", "quick", ["small"], [3], None, tmp_path)
+    only = Figure("3", methods=["small"], seeds=[3], results=tmp_path).everywhere
     assert [run.seed for run in only.of(jobs[0].config.level, "small")] == [3]
 
 

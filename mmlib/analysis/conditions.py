@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.experiments.design import Job, figure_named, plan, preset_named
-from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs
+from mmlib.experiments.design import Job, figure_named
+from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
 from mmlib.training.fitting import as_recorded, idle
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
@@ -112,26 +112,6 @@ def planned(jobs: Iterable[Job], results: str | Path = "results") -> Condition:
             group.append(run)
             group.sort(key=lambda run: run.seed)
     return Condition(Path(results), "", settings, table, tuple(left_out))
-
-
-def planned_everywhere(
-    figure: str,
-    preset: str,
-    methods: Iterable[str] | None = None,
-    seeds: Iterable[int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    results: str | Path = "results",
-) -> Condition:
-    """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`)."""
-    jobs = list[Job]()
-    for level in figure_named(figure).level_names(preset_named(preset, settings).miniature):
-        try:
-            jobs += plan(figure, preset, [level], methods, seeds, settings, results)
-        except OtherRun:  # where one of these would lie
-            continue
-    found = planned(jobs, results)
-    runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}
-    return replace(found, runs={level: row for level, row in runs.items() if row})
 
 
 def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:

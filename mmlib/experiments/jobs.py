@@ -41,10 +41,6 @@ class Progress:
     log: Path = field(default=Path(LOG), repr=False)  # of that process
 
     @property
-    def name(self) -> str:
-        return self.job.name
-
-    @property
     def state(self) -> str:
         return self.status.state
 
@@ -165,7 +161,7 @@ class RunError(RuntimeError):
 
 def check(everything: Iterable[Progress]) -> None:
     """Raises RunError if a run failed. Call it last: what the others made can be drawn before."""
-    failed = [f"{progress.name}: {progress.status.reason}" for progress in everything if progress.state == "failed"]
+    failed = [f"{progress.job.name}: {progress.status.reason}" for progress in everything if progress.state == "failed"]
     if failed:
         raise RunError("; ".join(failed))
 

@@ -39,14 +39,14 @@ class LineReport:
             where = progress.job.directory
             if self.states.get(where, "waiting") != progress.state:
                 self.states[where] = progress.state
-                self._print(f"{progress.name}: {_event(progress)}")
+                self._print(f"{progress.job.name}: {_event(progress)}")
         now = time.monotonic()
         running = [p for p in everything if p.state == "running" and p.status.frames]
         if running and now - self.last >= max(self.seconds, 0.05 * (now - self.started)):
             self.last = now
             left = seconds_left(everything, self.at_once)
             about = "" if left is None else f" | about {clock(left)} left"
-            self._print(" | ".join(f"{each.name}: {', '.join(said(each.status))}" for each in running) + about)
+            self._print(" | ".join(f"{each.job.name}: {', '.join(said(each.status))}" for each in running) + about)
 
     def _print(self, text: str) -> None:
         print(f"[{clock(time.monotonic() - self.started)}] {text}", file=self.file, flush=True)

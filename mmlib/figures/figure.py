@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from mmlib.figures import gallery, plots, run_plots
 from mmlib.figures.style import save
 from mmlib.figures.tables import shown
 from mmlib.runs import lineage
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import OtherRun, Run
 from mmlib.training.fitting import backend_in_force
 
 NARROW, WIDE = 560, 980  # pixels of a picture on a page
@@ -107,11 +109,16 @@ class Figure:
 
     @cached_property
     def everywhere(self) -> conditions.Condition:
-        """The finished runs like the plan's on every level that has any."""
-        settings = {**self.settings, "backend": self.backend}
-        return conditions.planned_everywhere(
-            self.spec.name, self.preset, self.methods, self.seeds, settings, self.results
-        )
+        """The finished runs like the plan's on every level of the figure that has any."""
+        jobs, settings = list[design.Job](), {**self.settings, "backend": self.backend}
+        for level in self.spec.level_names(design.preset_named(self.preset, settings).miniature):
+            with contextlib.suppress(OtherRun):  # where one of these would lie
+                jobs += design.plan(
+                    self.spec.name, self.preset, [level], self.methods, self.seeds, settings, self.results
+                )
+        found = conditions.planned(jobs, self.results)
+        runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}
+        return replace(found, runs={level: row for level, row in runs.items() if row})
 
     @property
     def runs(self) -> Mapping[str, list[Run]]:
