@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
@@ -82,8 +82,7 @@ def learning(runs: Runs, points: int = 40) -> pd.DataFrame:
     for level, listed in tables.items():
         edges = stats.frame_edges(longest, points, [episodes["frames"].to_numpy() for _, _, episodes in listed])
         for line, run, episodes in listed:
-            y = stats.learning_curve(episodes["frames"], episodes["return"], edges)
-            rows.append(_rows(line, level, run.seed, edges[1:], y))
+            rows.append(_curve(line, level, run, episodes["frames"], episodes["return"], edges))
     return _complete(rows, ["line", "level", "x"])
 
 
@@ -103,14 +102,14 @@ def normalised(
         for method in everywhere:
             for run in runs[method]:
                 episodes = run.episodes()
-                y = normalise(level, episodes["return"].to_numpy(dtype=float))
-                y = stats.learning_curve(100 * episodes["frames"] / total_frames(run), y, edges)
-                rows.append(_rows(method, level, run.seed, edges[1:], y))
+                returns = normalise(level, episodes["return"].to_numpy(dtype=float))
+                rows.append(_curve(method, level, run, 100 * episodes["frames"] / total_frames(run), returns, edges))
     return _complete(rows, ["line", "x"])
 
 
-def _rows(line: str, level: str, seed: int, x: NDArray, y: NDArray) -> pd.DataFrame:
-    return pd.DataFrame({"line": line, "level": level, "seed": seed, "x": x, "y": y})
+def _curve(line: str, level: str, run: Run, x: ArrayLike, returns: ArrayLike, edges: NDArray) -> pd.DataFrame:
+    y = stats.learning_curve(x, returns, edges)
+    return pd.DataFrame({"line": line, "level": level, "seed": run.seed, "x": edges[1:], "y": y})
 
 
 def _complete(rows: Sequence[pd.DataFrame], point: list[str]) -> pd.DataFrame:
