@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, OWN, teacher_of
-from mmlib.analysis import side_by_side
+from mmlib.analysis import tables
 from mmlib.analysis.conditions import in_force
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.experiments import design, jobs
@@ -493,16 +493,16 @@ def test_figures_have_alternatives_when_they_are_asked_for_them(tmp_path):
 def test_the_table_by_hand(make_run, place):
     runs = {"mm": [make_run("mm", 1, range(1, 11)), make_run("mm", 2, range(2, 12))]}
     runs["small"] = [make_run("small", 1, [1] * 10)]
-    table = side_by_side.table(runs, expert=10.0).set_index("method")
+    table = tables.side_by_side(runs, expert=10.0).set_index("method")
     mm = table.loc["M&M"]
     # 400 frames, 100 agent steps: episodes end every 40 frames; 8 of 10 is reached by the 8th and the 7th.
-    assert [side_by_side.steps_to(run, 8.0) for run in runs["mm"]] == [80.0, 70.0]
+    assert [tables.steps_to(run, 8.0) for run in runs["mm"]] == [80.0, 70.0]
     assert mm["agent steps to 80% of the expert's"] == "75 (2 of 2 runs)" and mm["runs"] == 2
     assert table.loc["Small action space", "agent steps to 80% of the expert's"] == "not reached (0 of 1 runs)"
     assert (
         mm["return, last fifth"].startswith("10.0 [") and table.loc["Small action space", "return, last fifth"] == "1.0"
     )
-    assert set(side_by_side.table(runs, None)["agent steps to 80% of the expert's"]) == {""}
+    assert set(tables.side_by_side(runs, None)["agent steps to 80% of the expert's"]) == {""}
 
 
 def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
@@ -510,12 +510,12 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
     run = Run(place / "kickstart" / "seed0")
     agent = load(run.directory).agent
     frozen = sum(agent.get_parameter(name).numel() for name in names_of(agent, agent.spec.constituents[0]))
-    assert side_by_side.parameters(run) == (sum(p.numel() for p in agent.parameters()) - frozen, frozen)
-    (row,) = side_by_side.table({"kickstart": [run]}, None).to_dict("records")
+    assert tables.parameters(run) == (sum(p.numel() for p in agent.parameters()) - frozen, frozen)
+    (row,) = tables.side_by_side({"kickstart": [run]}, None).to_dict("records")
     assert row["after"] == "Schmitt et al. 2018" and row["before it"] == "Small, as a teacher: 480 agent steps"
     assert row["parameters"].endswith(f"{frozen:,} frozen")
     shutil.rmtree(place / "small_teacher")
-    assert "not here" in side_by_side.table({"kickstart": [run]}, None)["before it"][0]
+    assert "not here" in tables.side_by_side({"kickstart": [run]}, None)["before it"][0]
 
 
 def test_every_alternative_that_is_somebodys_says_whose():

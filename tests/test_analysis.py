@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmlib.analysis import curves
+from mmlib.analysis import curves, tables
 
 
 def test_curves_share_a_grid_and_have_a_row_a_run_and_point(make_run):
@@ -50,7 +50,7 @@ def test_returns_early_and_at_the_end(make_run):
 
 
 def test_summary_of_runs_states_the_last_episodes(make_run):
-    row = curves.summary_of_runs({"mm": [make_run("mm", 4, range(10))]}, last=4).iloc[0]
+    row = tables.summary({"mm": [make_run("mm", 4, range(10))]}, last=4).iloc[0]
     assert (row["method"], row["seed"], row["frames"], row["episodes"]) == ("M&M", 4, 400, 10)
     assert (row["mean of the last 4"], row["minutes"], row["agent steps/s"]) == (7.5, 0.5, 3.5)
 
@@ -61,4 +61,4 @@ def test_minutes_are_of_all_the_processes_of_an_interrupted_run(make_run):
         f'{{"frames": {f}, "seconds": {s}, "agent_steps_per_second": 1}}\n' for f, s in enumerate((60, 120, 30, 90))
     ]
     (run.directory / "timing.jsonl").write_text("".join(lines))
-    assert curves.summary_of_runs({"mm": [run]}).iloc[0]["minutes"] == 3.5
+    assert tables.summary({"mm": [run]}).iloc[0]["minutes"] == 3.5

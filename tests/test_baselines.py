@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mmlib import levels
 from mmlib.analysis import baselines
-from mmlib.analysis.baselines import Scale, Score, measure, random_scores, scale, scores
+from mmlib.analysis.baselines import Scale, Score, measure, scale, scores
 from mmlib.cli.main import app
 from mmlib.errors import ResultsError
 from mmlib.levels import dmlab, dmlab_found
@@ -93,9 +93,9 @@ def test_scores_are_measured_once_and_kept(unknown, tmp_path, monkeypatch):
         return Score(len(calls), 0.5, episodes)
 
     monkeypatch.setattr(baselines, "measure", fake)
-    first = random_scores(tmp_path, MINI, ["small", "mm", "big756"])
+    first = scores(tmp_path, MINI, ["small", "big756"])
     assert (first["small"].mean, first["big756"].mean) == (1, 2)
-    assert random_scores(tmp_path, MINI, ["small", "mm", "big756"]) == first
+    assert scores(tmp_path, MINI, ["small", "big756"]) == first
     assert scores(tmp_path, MINI)["expert"].mean == 3
     assert calls == ["small", "big756", "expert"]
     recorded = json.loads((tmp_path / "baselines" / f"{MINI}.json").read_text())
@@ -122,7 +122,7 @@ def test_scores_that_cannot_be_kept_are_not_measured(unknown, tmp_path, monkeypa
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: pytest.fail("measured"))
     (tmp_path / "baselines").write_text("a file where a directory should be")
     with pytest.raises(ResultsError, match="cannot write"):
-        random_scores(tmp_path, MINI, ["small", "mm", "big756"])
+        scores(tmp_path, MINI, ["small", "big756"])
 
 
 @pytest.mark.parametrize("level", levels.LEVELS)
@@ -168,7 +168,7 @@ def test_where_there_is_no_expert_the_scale_ends_at_the_best_run_and_says_so(lab
 def test_a_run_forced_to_minilab_is_compared_with_minilab(lab):
     level = "nav_maze_static_01"
     on_record = json.loads((COMMITTED / "baselines" / f"{level}.json").read_text())["minilab"]
-    assert random_scores(COMMITTED, level, ["small"], "minilab")["small"].mean == on_record["small"]["mean"]
+    assert scores(COMMITTED, level, ["small"], "minilab")["small"].mean == on_record["small"]["mean"]
     assert scale(COMMITTED, level, "minilab", best=1e9).one == on_record["expert"]["mean"]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmlib.experiments import batch
+from mmlib.experiments import notebooks
 from mmlib.experiments.design import ExperimentError
 from mmlib.experiments.presets import OTHER_NOTEBOOKS
 
@@ -12,7 +12,7 @@ FAILING = """{"cells": [{"cell_type": "code", "execution_count": null, "id": "a"
 
 
 def plan(figure="3", preset="smoke", levels=(), methods=None, seeds=None, results="results", **settings):
-    return batch.tasks(figure, preset, levels, methods, seeds, settings, results, 1)
+    return notebooks.tasks(figure, preset, levels, methods, seeds, settings, results, 1)
 
 
 def test_a_figure_is_a_notebook_a_level(tmp_path):
@@ -46,12 +46,12 @@ def test_an_unknown_figure_names_all(tmp_path):
 
 
 def test_a_failure_stops_nothing_and_is_in_the_table(tmp_path):
-    outcomes = []
+    tasks = []
     for name, code in (("broken", "1 / 0"), ("whole", "1 + 1")):
         (tmp_path / f"{name}.ipynb").write_text(FAILING.replace("CODE", code))
-        task = batch.Task(name, tmp_path / f"{name}.ipynb", tmp_path / name / "notebook.ipynb", {})
-        outcomes.append(batch.execute(task))
-    assert outcomes[0].error == "ZeroDivisionError: division by zero" and outcomes[1].error is None
+        tasks.append(notebooks.Task(name, tmp_path / f"{name}.ipynb", tmp_path / name / "notebook.ipynb", {}))
+        tasks[-1].execute()
+    assert tasks[0].error == "ZeroDivisionError: division by zero" and tasks[1].error is None
     assert (tmp_path / "whole" / "notebook.ipynb").exists()
-    lines = batch.table(outcomes).splitlines()
+    lines = notebooks.table(tasks).splitlines()
     assert "ZeroDivisionError" in lines[1] and lines[2].startswith("whole") and "Error" not in lines[2]

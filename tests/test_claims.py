@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import baselines, claims, conditions, course, premises, stats, sweeps
+from mmlib.analysis import baselines, claims, conditions, stats, tables
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
-from mmlib.figures import claims_plots
+from mmlib.figures import plots
+from mmlib.figures.figure import Figure
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
@@ -313,7 +314,7 @@ def test_a_figures_table_is_of_the_seeds_and_lengths_that_were_planned(tmp_path)
         "failed",
         "agent_steps (600000 there, 1000 here)",
     ]
-    only = conditions.planned_everywhere("3", "quick", ["small"], [3], None, tmp_path)
+    only = Figure("3", methods=["small"], seeds=[3], results=tmp_path).everywhere
     assert [run.seed for run in only.of(jobs[0].config.level, "small")] == [3]
 
 
@@ -410,7 +411,7 @@ def test_a_premise_needs_both_of_its_parts_on_one_level_and_five_runs(tmp_path, 
         if seed < 5:
             make_run("ff", seed, early=5, late=6)
             make_run("lstm", seed, early=2, late=9)
-    verdicts = {(p.curriculum, p.level): p.verdict for p in premises.check(on_disk(tmp_path))}
+    verdicts = {(p.curriculum, p.level): p.verdict for p in claims.premises(on_disk(tmp_path))}
     assert verdicts == {
         ("actions", LEVEL): "holds",
         ("cores", LEVEL): "not enough data",
@@ -436,12 +437,12 @@ def test_the_plain_multitask_agent_is_uneven_or_is_not(tmp_path, make_run):
                 for name, score in zip(level.split("+"), scores, strict=True)
             ]
             (directory / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert {p.level: p.verdict for p in premises.check(on_disk(tmp_path))} == {
+    assert {p.level: p.verdict for p in claims.premises(on_disk(tmp_path))} == {
         "+".join(tasks[:2]): "holds",
         "+".join(tasks[::2]): "does not hold",
     }
     (tmp_path / "baselines" / f"{tasks[0]}.json").unlink()  # each level's best is 1 then, which says nothing
-    assert premises.check(on_disk(tmp_path)) == []
+    assert claims.premises(on_disk(tmp_path)) == []
 
 
 def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
@@ -455,7 +456,7 @@ def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
 
 def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
     kept, lost = make_run("small", 1, early=1, late=4), make_run("small", 2, early=4, late=1)
-    table = course.table([Run(kept), Run(lost)])
+    table = tables.course([Run(kept), Run(lost)])
     assert list(table.columns[5:13]) == list("12345678") and list(table["method"]) == ["small", "small"]
     assert table.loc[0, list("12345678")].tolist() == pytest.approx([1.01] * 4 + [4.01] * 4)
     assert table["kept"].tolist() == pytest.approx([1.0, 1.02 / 4.02])
@@ -472,7 +473,7 @@ def test_effects_are_drawn_a_panel_a_unit_whole_labels_and_one_wide_interval_fla
     returns = found(tmp_path, "1a")[0]
     wide = replace(returns, evidence=replace(returns.evidence, effect=stats.Interval(1.0, -500.0, 500.0)))
     scores = replace(returns, evidence=replace(returns.evidence, unit="normalised score"))
-    drawn = claims_plots.forest([returns, wide, scores])
+    drawn = plots.forest([returns, wide, scores])
     drawn.draw_without_rendering()
     assert [axes.get_xlabel().split(" in ")[0] for axes in drawn.axes] == [
         "difference of normalised scores",
@@ -481,7 +482,7 @@ def test_effects_are_drawn_a_panel_a_unit_whole_labels_and_one_wide_interval_fla
     first, second = drawn.axes
     assert len(first.get_yticks()) == 1 and len(second.get_yticks()) == 2
     largest = max(abs(returns.evidence.effect.mean), 1.0)
-    assert second.get_xlim()[1] == pytest.approx(1.05 * claims_plots.CUT * largest)
+    assert second.get_xlim()[1] == pytest.approx(1.05 * plots.CUT * largest)
     assert {line.get_marker() for line in second.lines} >= {"<", ">"}  # it goes on beyond the axis
     left = min(label.get_window_extent().x0 for axes in drawn.axes for label in axes.get_yticklabels())
     assert left >= 0
@@ -519,13 +520,13 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
         for value, late in ((0.1, 4), (1, 6), (10, 5)):
             make_run("mm", seed, 2, late, figure=f"lambda_{value}", transfer_cost=value, unroll=20)
         make_run("mm", seed, 2, 9, figure="other", transfer_cost=1, entropy_cost=0.5)  # another condition
-    table = sweeps.sweep("transfer_cost", on_disk(tmp_path))
+    table = tables.sweep("transfer_cost", on_disk(tmp_path))
     assert set(table["method"]) == {"mm"} and set(table["runs"]) == {3}
     ends = table[table["part"] == "at the end"]
     assert ends["value"].tolist() == [0.1, 1, 10] and ends["mean"].tolist() == pytest.approx([4.02, 6.02, 5.02])
     assert (ends["high"] - ends["mean"]).tolist() == pytest.approx([4.303 * 0.01 / 3**0.5] * 3, rel=1e-3)
-    assert sweeps.sweep("entropy_cost", on_disk(tmp_path)).empty  # two values
-    alone = sweeps.sweep("transfer_cost", on_disk(tmp_path, seeds=[1]))
+    assert tables.sweep("entropy_cost", on_disk(tmp_path)).empty  # two values
+    alone = tables.sweep("transfer_cost", on_disk(tmp_path, seeds=[1]))
     assert set(alone["runs"]) == {1} and alone["low"].isna().all()
     page = tmp_path / "report.md"
     assert CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path)]).exit_code == 0

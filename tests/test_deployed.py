@@ -19,7 +19,7 @@ from mmlib import caches
 from mmlib.cli.main import app
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
-from mmlib.experiments import batch, jobs, notebooks
+from mmlib.experiments import jobs, notebooks
 from mmlib.experiments.design import ExperimentError, plan
 from mmlib.figures.figure import Figure
 from mmlib.levels import LEVELS
@@ -195,11 +195,11 @@ def test_results_are_drawn_elsewhere_and_stay_as_they_are(tmp_path):
     figure.table()
     assert files(tmp_path / "r") == before
     assert {"figure.png", "claims.csv"} <= {path.name for path in (tmp_path / "o" / place).iterdir()}
-    (task,) = batch.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "r", 1, False, tmp_path / "o")
+    (task,) = notebooks.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "r", 1, False, tmp_path / "o")
     assert task.output.is_relative_to(tmp_path / "o") and task.parameters["output"] == str(tmp_path / "o")
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError, match="--results, or where figures are put with --output"):
-        batch.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "file", 1, False)
+        notebooks.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "file", 1, False)
 
 
 def test_the_notebooks_can_be_copied_and_are_in_the_wheel_as_the_scores_are(tmp_path):

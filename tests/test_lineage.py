@@ -8,11 +8,11 @@ import pytest
 from mmlib.cli.main import app
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
-from mmlib.figures import curriculum_plots
+from mmlib.figures import run_plots
 from mmlib.method.schedule import piecewise
 from mmlib.runs import lineage
+from mmlib.runs.lineage import AlphaSchedule
 from mmlib.runs.reader import Run
-from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
 
 START = {"learning_rate": 1e-3, "entropy_cost": 2e-3}
@@ -129,7 +129,7 @@ def test_the_command_line_saves_and_replays(run, tmp_path):
 def test_plots_draw_histories(run):
     group = [lineage.trajectory(run, m, "alpha") for m in range(3)]
     lines = {("a", "population 1"): group, ("a", "population 2"): group[:1], ("b", "population 1"): group[:1]}
-    figure = curriculum_plots.alpha_trajectories(lines, dict.fromkeys(lines, 1000.0))
+    figure = run_plots.alpha_trajectories(lines, dict.fromkeys(lines, 1000.0))
     axes = figure.axes[0]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [", ".join(name) for name in lines]
     first, again, other = (axes.lines[i] for i in (0, 3, 4))
@@ -137,13 +137,13 @@ def test_plots_draw_histories(run):
     assert first.get_linestyle() == other.get_linestyle() != again.get_linestyle()
     assert len(axes.lines) == 5 and axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.01, 0.06, 0.06, 0.11, 0.16, 0.16])
-    graph = curriculum_plots.lineage_graph(run).axes[0]
+    graph = run_plots.lineage_graph(run).axes[0]
     assert len(graph.texts) == 2  # an arrow a copy
-    drawn = curriculum_plots.hyperparameters(run)
+    drawn = run_plots.hyperparameters(run)
     words = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert words == ["a member at the time", "history of a final member"]
     panels = drawn.axes
     assert [axes.get_title() for axes in panels] == ["α", "learning rate", "entropy cost"]
-    heat = curriculum_plots.action_heat_map(run).axes[0]
+    heat = run_plots.action_heat_map(run).axes[0]
     names = [text.get_text() for text in heat.get_yticklabels()]
     assert len(names) == 20 and names[0] == "look left 60" and "forward" in names

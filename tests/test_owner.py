@@ -14,7 +14,7 @@ import pytest
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import owner
-from mmlib.runs.owner import FILE, Claim, Owner, being_written, interrupt
+from mmlib.runs.owner import FILE, Owner, being_written, claimed, interrupt
 from mmlib.runs.reader import Run
 from mmlib.runs.status import RunStatus
 from mmlib.runs.writer import RunWriter, compress
@@ -62,7 +62,7 @@ def test_a_second_mount_where_the_lock_is_not_seen(run, sleeper):
     """The owner is a living process of this machine, but no lock says so."""
     leave(run, process(sleeper.pid))
     assert being_written(run) and RunStatus.read(run).state == "running"
-    for work in (lambda: RunWriter(run, CONFIG), lambda: Claim(run)):
+    for work in (lambda: RunWriter(run, CONFIG), lambda: claimed(run).__enter__()):
         with pytest.raises(ResultsError, match=f"process {sleeper.pid} is writing"):
             work()
     sleeper.kill()

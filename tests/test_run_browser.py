@@ -17,7 +17,7 @@ from mmlib.cli.main import app
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
-from mmlib.runs.owner import Claim
+from mmlib.runs.owner import claimed
 from mmlib.runs.reader import Run, run_directory
 from mmlib.runs.writer import RunWriter, compress
 from mmlib.widgets import interactive, run_browser
@@ -311,9 +311,8 @@ def test_the_live_widget_lets_the_records_of_an_ended_run_alone(root):
     (directory / "timing.jsonl").write_text("{\n")  # what a look would say is damaged
     widget.refresh()
     assert widget.words.value == shown
-    claim = Claim(directory)  # somebody goes on with it
-    widget.refresh()
-    claim.release()
+    with claimed(directory):  # somebody goes on with it
+        widget.refresh()
     assert widget.words.value.startswith("running, ")
 
 

@@ -13,9 +13,9 @@ from mmlib.analysis import baselines
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
+from mmlib.runs.lineage import AlphaSchedule
 from mmlib.runs.reader import Run, asked_for, find_runs, run_directory
 from mmlib.runs.records import RECORDS, DamagedRecord
-from mmlib.runs.schedules import AlphaSchedule
 from mmlib.runs.writer import RunWriter
 from mmlib.theory import facts
 from mmlib.training import checkpoint, trained

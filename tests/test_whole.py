@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import ConfigError, make_config
-from mmlib.figures import curriculum_plots
+from mmlib.figures import run_plots
 from mmlib.method import losses
 from mmlib.method.mixture import Mixture, mixture_weights
 from mmlib.method.policies import Factorised, Masked, OnSupport, masked_kl
@@ -237,7 +237,7 @@ def test_the_likeliest_actions_are_found_without_all_others(alpha, monkeypatch):
 
 
 def test_the_heat_map_has_a_row_a_knot(runs):
-    figure = curriculum_plots.action_heat_map(Run(runs / "mm_whole"))
+    figure = run_plots.action_heat_map(Run(runs / "mm_whole"))
     rows = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert rows == [label for group in WHOLE.feature_labels for label in group] and len(rows) == 48
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mmlib import levels
-from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
 from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import file_name
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.spaces import SPACES, get_space
 
@@ -34,6 +33,7 @@ NUM_ENVS = 16
 EPISODES = 128
 LAB_ENVS = 4  # DeepMind Lab's are processes
 LAB_BUDGET = 200_000  # agent steps of each policy: minutes, where 128 episodes of lasertag are an hour
+ACTION_REPEAT = 4
 FRAME = {"width": 32, "height": 24}  # nobody looks at the frames
 POLICIES = ("small", "big756", "expert")  # in the committed table
 SHIPPED = Path(__file__).parents[1] / "baselines"  # the committed scores, part of the package
@@ -100,7 +100,7 @@ def _expert(level: Level) -> NDArray[np.int32]:
     return expert(level)
 
 
-def affordable(level: str, backend: str = "auto", action_repeat: int = 4) -> int:
+def affordable(level: str, backend: str = "auto") -> int:
     """Episodes that are measured unless told otherwise: 128, of DeepMind Lab at most what `LAB_BUDGET` holds.
 
     At least two, which a standard error needs; whole batches are played, so a few more may be.
@@ -108,13 +108,11 @@ def affordable(level: str, backend: str = "auto", action_repeat: int = 4) -> int
     in_force = levels.resolve_backend(backend, level)
     if in_force != "dmlab":
         return EPISODES
-    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / action_repeat)
+    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / ACTION_REPEAT)
     return min(EPISODES, max(2, LAB_BUDGET // steps))
 
 
-def measure(
-    level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto", action_repeat: int = 4
-) -> Score:
+def measure(level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto") -> Score:
     """Plays whole episodes; those that were cut do not count.
 
     Args:
@@ -129,7 +127,7 @@ def measure(
     in_force = levels.resolve_backend(backend, level)
     num_envs = LAB_ENVS if in_force == "dmlab" else NUM_ENVS
     act, returns = make_policy(policy, num_envs, seed), list[float]()
-    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=action_repeat, **FRAME)
+    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=ACTION_REPEAT, **FRAME)
     env.reset()
     try:
         while len(returns) < episodes:
@@ -168,10 +166,10 @@ def scores(
         score = measure(level, name, episodes, backend=in_force)
         how = "the scripted expert" if name == "expert" else f"uniform actions of {name}"
         table[name] = {
-            "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat 4, seed 0",
+            "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat {ACTION_REPEAT}, seed 0",
             **score._asdict(),
         }
-        replace_text(path, json.dumps(recorded, indent=2) + "\n")
+        replace_file(path, json.dumps(recorded, indent=2) + "\n")
     return {name: Score(*(table[name][part] for part in Score._fields)) for name in policies}
 
 
@@ -199,30 +197,22 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
-def random_scores(results: str | Path, level: str, methods: Iterable[str], backend: str = "auto") -> dict[str, Score]:
-    """The random policy's score in each action space that `methods` act in; see `scores`."""
-    spaces = dict.fromkeys(METHODS[method].space.name for method in methods)
-    return scores(results, level, tuple(spaces), backend)
-
-
-def scale(results: str | Path, level: str, backend: str = "auto", best: float | None = None) -> Scale:
-    """`known_scale` after what it lacks has been measured (see `scores`)."""
-    in_force = levels.resolve_backend(backend, level)
-    if (in_force, level) not in PUBLISHED:
-        scores(results, level, ("small", "expert") if in_force == "minilab" else ("small",), in_force)
-    return known_scale(results, level, in_force, best)
-
-
-def known_scale(results: str | Path, level: str, backend: str, best: float | None = None) -> Scale:
+def scale(
+    results: str | Path, level: str, backend: str = "auto", best: float | None = None, measured: bool = True
+) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
 
     Where there is no expert's score, 1 is the best of the runs that are compared; 0 is 0 where random play's is not
-    known. Measures nothing.
+    known.
 
     Args:
       best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
         reward of 1 above random play.
+      measured: whether what is not on record is measured first (see `scores`); else the backend is one's name.
     """
+    backend = levels.resolve_backend(backend, level) if measured else backend
+    if measured and (backend, level) not in PUBLISHED:
+        scores(results, level, ("small", "expert") if backend == "minilab" else ("small",), backend)
     if (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
     table = recorded_scores(results, level).get(backend, {})

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.experiments.design import Job, figure_named, plan, preset_named
-from mmlib.runs.reader import NOT_COMPARED, OtherRun, Run, comparable, find_runs, read_run
+from mmlib.experiments.design import Job, figure_named
+from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
 from mmlib.training.fitting import as_recorded, idle
 
 VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
@@ -93,44 +93,25 @@ def planned(jobs: Iterable[Job], results: str | Path = "results") -> Condition:
 
     `left_out` says which of them are not finished, or have another length than the plan's.
     """
-    jobs, runs, left_out = list(jobs), list[Run](), list[str]()
+    settings, table, left_out = dict[str, Any](), dict[str, dict[str, list[Run]]](), list[str]()
     for job in jobs:
+        group = table.setdefault(job.config.level, {}).setdefault(job.config.method, [])
+        here = in_force(as_recorded(job.config))
+        settings = max(settings, here, key=len)
         if not (job.directory / "config.json").exists():
             continue
-        run = read_run(job.directory, Path(results))
+        run = Run(job.directory, Path(results))
+        there = in_force(run.config) if run.done else {}
+        names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
         if run.broken or not run.done:
             left_out.append(run.broken or f"{run.directory}: {run.state}")
-        elif different := _different(in_force(run.config), in_force(as_recorded(job.config))):
-            left_out.append(f"{run.directory}: {different}")
+        elif names:
+            odd = (f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names)
+            left_out.append(f"{run.directory}: {', '.join(odd)}")
         else:
-            runs.append(run)
-    settings = max((in_force(as_recorded(job.config)) for job in jobs), key=len, default={})
-    table: dict[str, dict[str, list[Run]]] = {job.config.level: {} for job in jobs}
-    for job in jobs:
-        table[job.config.level].setdefault(job.config.method, [])
-    for level, methods in _by_level(runs).items():
-        table[level] |= methods
+            group.append(run)
+            group.sort(key=lambda run: run.seed)
     return Condition(Path(results), "", settings, table, tuple(left_out))
-
-
-def planned_everywhere(
-    figure: str,
-    preset: str,
-    methods: Iterable[str] | None = None,
-    seeds: Iterable[int] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    results: str | Path = "results",
-) -> Condition:
-    """`planned` for every level of a figure at a preset that has any of its runs (arguments as `design.plan`)."""
-    jobs = list[Job]()
-    for level in figure_named(figure).level_names(preset_named(preset, settings).miniature):
-        try:
-            jobs += plan(figure, preset, [level], methods, seeds, settings, results)
-        except OtherRun:  # where one of these would lie
-            continue
-    found = planned(jobs, results)
-    runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}
-    return replace(found, runs={level: row for level, row in runs.items() if row})
 
 
 def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
@@ -139,11 +120,6 @@ def _by_level(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
     for run in sorted(runs, key=lambda run: run.seed):
         table.setdefault(run.config["level"], {}).setdefault(run.method, {}).setdefault(run.seed, run)
     return {level: {m: [*seeds.values()] for m, seeds in methods.items()} for level, methods in table.items()}
-
-
-def _different(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    names = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-    return ", ".join(f"{name} ({there.get(name)!r} there, {here.get(name)!r} here)" for name in names)
 
 
 def _label(preset: str, settings: Mapping[str, Any]) -> str:

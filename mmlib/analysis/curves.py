@@ -1,4 +1,4 @@
-"""From runs on disk to what a figure shows: learning curves, mean returns in a part of a run, a table of runs.
+"""From runs on disk to what a figure shows: learning curves, and mean returns in a part of a run.
 
 Curves are one long table, a row a run and point: `line` (a method, or "<method>/target" for the target policy played
 alone), `level`, `seed`, `x`, `y`. A line has a point where every run of it has one, so that a mean is over the same
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
@@ -37,6 +37,13 @@ def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:
     if len(names) == 1:
         return {names[0]: table}
     return {name: table[table["level"] == name] if "level" in table else table.iloc[:0] for name in names}
+
+
+def by_parts(run: Run, parts: int) -> stats.Floats:
+    """Mean return of the episodes that ended in each of `parts` equal parts of a run, all members' and levels'; NaN
+    where none ended."""
+    episodes, edges = run.episodes(), np.linspace(0, total_frames(run), parts + 1)
+    return stats.learning_curve(episodes["frames"], episodes["return"], edges)
 
 
 def mean_returns(run: Run, share: Share, record: str = "episodes") -> dict[str, float]:
@@ -75,8 +82,7 @@ def learning(runs: Runs, points: int = 40) -> pd.DataFrame:
     for level, listed in tables.items():
         edges = stats.frame_edges(longest, points, [episodes["frames"].to_numpy() for _, _, episodes in listed])
         for line, run, episodes in listed:
-            y = stats.learning_curve(episodes["frames"], episodes["return"], edges)
-            rows.append(_rows(line, level, run.seed, edges[1:], y))
+            rows.append(_curve(line, level, run, episodes["frames"], episodes["return"], edges))
     return _complete(rows, ["line", "level", "x"])
 
 
@@ -96,14 +102,14 @@ def normalised(
         for method in everywhere:
             for run in runs[method]:
                 episodes = run.episodes()
-                y = normalise(level, episodes["return"].to_numpy(dtype=float))
-                y = stats.learning_curve(100 * episodes["frames"] / total_frames(run), y, edges)
-                rows.append(_rows(method, level, run.seed, edges[1:], y))
+                returns = normalise(level, episodes["return"].to_numpy(dtype=float))
+                rows.append(_curve(method, level, run, 100 * episodes["frames"] / total_frames(run), returns, edges))
     return _complete(rows, ["line", "x"])
 
 
-def _rows(line: str, level: str, seed: int, x: NDArray, y: NDArray) -> pd.DataFrame:
-    return pd.DataFrame({"line": line, "level": level, "seed": seed, "x": x, "y": y})
+def _curve(line: str, level: str, run: Run, x: ArrayLike, returns: ArrayLike, edges: NDArray) -> pd.DataFrame:
+    y = stats.learning_curve(x, returns, edges)
+    return pd.DataFrame({"line": line, "level": level, "seed": run.seed, "x": edges[1:], "y": y})
 
 
 def _complete(rows: Sequence[pd.DataFrame], point: list[str]) -> pd.DataFrame:
@@ -113,29 +119,3 @@ def _complete(rows: Sequence[pd.DataFrame], point: list[str]) -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     there = table["y"].notna().groupby([table[name] for name in point]).transform("all")
     return table[there].reset_index(drop=True)
-
-
-def summary_of_runs(runs: Runs, last: int = 100) -> pd.DataFrame:
-    """One row a run: its length, episodes, mean return of the `last` episodes, time, speed and directory."""
-    rows = []
-    for method, group in runs.items():
-        for run in group:
-            episodes, timing = run.episodes(), run.timing()
-            rows.append(
-                {
-                    "method": METHODS[method].label,
-                    "seed": run.seed,
-                    "frames": total_frames(run),
-                    "episodes": len(episodes),
-                    f"mean of the last {last}": episodes["return"].tail(last).mean(),
-                    "minutes": _seconds(timing["seconds"]) / 60 if len(timing) else None,
-                    "agent steps/s": timing["agent_steps_per_second"].median(),
-                    "records": str(run.directory),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _seconds(recorded: pd.Series) -> float:
-    """Seconds that a run took in all: each process of one that was interrupted counted from 0."""
-    return float(recorded[(recorded.shift(-1) < recorded) | recorded.shift(-1).isna()].sum())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import numpy as np
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.analysis.baselines import Scale, known_scale
+from mmlib.analysis.baselines import Scale, scale
 from mmlib.analysis.conditions import Condition
-from mmlib.analysis.curves import EARLY, END, WHOLE, Share, best_ends, mean_returns, total_frames
+from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
 from mmlib.runs.lineage import best_member, trajectory
 from mmlib.runs.reader import Run
@@ -100,18 +100,13 @@ def _entropy_growth(run: Run) -> dict[str, float]:
     return {run.config["level"]: float(values[frames > END[0] * total].mean() - first.mean())}
 
 
-def _returns(share: Share) -> Callable[[Run], dict[str, float]]:
-    return partial(mean_returns, share=share)
-
-
-EARLY_RETURN, END_RETURN = Measure("early", _returns(EARLY)), Measure("at the end", _returns(END))
-WHOLE_RETURN = Measure("over the whole run", _returns(WHOLE))
-LOWEST_TASK = Measure("smallest over the tasks, mixture", _returns(END), pick=lambda values: min(values.values()))
+_early, _end, _whole = (partial(mean_returns, share=share) for share in (EARLY, END, WHOLE))
+EARLY_RETURN, END_RETURN = Measure("early", _early), Measure("at the end", _end)
+WHOLE_RETURN = Measure("over the whole run", _whole)
+LOWEST_TASK = Measure("smallest over the tasks, mixture", _end, pick=lambda values: min(values.values()))
 LOWEST_ALONE = Measure("smallest over the tasks, π_mt alone", _target_alone, pick=LOWEST_TASK.pick)
-UNEVENNESS = Measure(
-    "best less worst of the tasks", _returns(END), pick=lambda values: max(values.values()) - min(values.values())
-)
-NAVIGATION = Measure("navigation", _returns(END), pick=_navigation)
+UNEVENNESS = Measure("best less worst of the tasks", _end, pick=lambda values: float(np.ptp([*values.values()])))
+NAVIGATION = Measure("navigation", _end, pick=_navigation)
 SWITCH_TIME = Measure(
     f"α of the best member's ancestry first ≥ {SWITCHED} after this share", _switch_time, "share of the run"
 )
@@ -136,18 +131,17 @@ def of_runs(
     apart: whether the first's are of lasertag levels and the second's of the others, rather than both of the same.
     least: so many runs of each are enough for a verdict.
     """
-    sides = [_side(condition, method, measure) for method in (first, second) if method]
+    methods = [method for method in (first, second) if method]
+    sides = [_side(condition, method, measure) for method in methods]
     if apart:
-        tags, others = (
-            {lv: side[lv] for lv in side if is_lasertag(lv) == tag} for side, tag in zip(sides, (True, False))
-        )
-        sides = [*_used([tags]), *_used([others])]
+        kinds = ({lv: side[lv] for lv in side if is_lasertag(lv) == tag} for side, tag in zip(sides, (True, False)))
+        sides = [side for kind in kinds for side in _used([kind])]
     else:
         sides = _used(sides)
     if not all(sides):
         return None
-    groups = [group for side in sides for group in side.values()]
-    tasks = list(dict.fromkeys(task for group in groups for _, values in group for task in values))
+    levels = tuple(dict.fromkeys(level for side in sides for level in side))
+    tasks = list(dict.fromkeys(task for level in levels for task in level.split("+")))
     scales, unit = _scales(condition, tasks) if measure.unit == RETURN and len(tasks) > 1 else ({}, measure.unit)
 
     def number(values: Mapping[str, float]) -> float:
@@ -156,8 +150,8 @@ def of_runs(
     strata = [[np.array([number(values) for _, values in group]) for group in side.values()] for side in sides]
     counts = [sum(map(len, side)) for side in strata]
     effect, interval = _interval(measure.unit, strata)
-    paired = bool(second) and not apart
-    names = ("on lasertag", "elsewhere") if apart else [METHODS[method].label for method in (first, second) if method]
+    names = ("on lasertag", "elsewhere") if apart else [METHODS[method].label for method in methods]
+    of_two = second and not apart  # on the same levels
     return Evidence(
         effect,
         unit,
@@ -165,11 +159,11 @@ def of_runs(
         min(counts) >= least,
         f"{measure.words}: {_against(names, strata, measure.unit)}",
         interval,
-        tuple(str(run.directory) for level in _levels(sides) for side in sides for run, _ in side.get(level, ())),
-        tuple(_levels(sides)),
+        tuple(str(run.directory) for level in levels for side in sides for run, _ in side.get(level, ())),
+        levels,
         float(stats.mean_of_means(strata[1])) if second else 0.0,
-        stats.iqm_difference(*strata) if paired else None,
-        stats.improvement(*strata) if paired else None,
+        stats.iqm_difference(*strata) if of_two else None,
+        stats.improvement(*strata) if of_two else None,
     )
 
 
@@ -183,17 +177,12 @@ def _interval(unit: str, strata: list[list[np.ndarray]]) -> tuple[stats.Interval
     return stats.mean_interval(*strata[0]), "Student's t, stratified by level"
 
 
-@lru_cache(maxsize=512)
-def _numbers(measure: Measure, run: Run) -> dict[str, float]:
-    return measure.of(run)
-
-
 def _side(condition: Condition, method: str, measure: Measure) -> Side:
     """The runs that have a number on each of their levels."""
     side: Side = {}
     for level in condition.runs:
         for run in condition.of(level, method):
-            values = _numbers(measure, run)
+            values = measure.of(run)
             if set(values) == set(level.split("+")):
                 side.setdefault(level, []).append((run, values))
     return side
@@ -206,14 +195,10 @@ def _used(sides: Sequence[Side]) -> list[Side]:
     return [{level: side[level] for level in used} for side in sides]
 
 
-def _levels(sides: Sequence[Side]) -> list[str]:
-    return list(dict.fromkeys(level for side in sides for level in side))
-
-
 def _scales(condition: Condition, tasks: Sequence[str]) -> tuple[dict[str, Scale], str]:
     """Each level's scale, and the unit's name."""
     best = best_ends(condition.runs)
-    scales = {task: known_scale(condition.results, task, condition.backend, best.get(task)) for task in tasks}
+    scales = {task: scale(condition.results, task, condition.backend, best.get(task), measured=False) for task in tasks}
     return scales, NORMALISED if all(s.absolute for s in scales.values()) else RELATIVE
 
 

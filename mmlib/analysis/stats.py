@@ -143,7 +143,7 @@ def iqm(strata: Strata) -> Floats:
 
 def iqm_difference(first: Strata, second: Strata) -> Interval:
     """`iqm` of `first` less that of `second`, strata `[S_i]`, with its stratified bootstrap interval."""
-    return _of_two(lambda one, two: iqm(one) - iqm(two), first, second)
+    return _bootstrapped(lambda strata: iqm(strata[: len(first)]) - iqm(strata[len(first) :]), (*first, *second))
 
 
 def improvement(first: Strata, second: Strata) -> Interval:
@@ -152,19 +152,16 @@ def improvement(first: Strata, second: Strata) -> Interval:
     Strata `[S_i]`, the same ones in both. The interval is a stratified bootstrap's.
     """
 
-    def better(one: list[Floats], two: list[Floats]) -> Floats:
-        gaps = [a[..., :, None] - b[..., None, :] for a, b in zip(one, two, strict=True)]
+    def better(strata: list[Floats]) -> Floats:
+        pairs = zip(strata[: len(first)], strata[len(first) :], strict=True)
+        gaps = [a[..., :, None] - b[..., None, :] for a, b in pairs]
         return np.mean([((gap > 0) + 0.5 * (gap == 0)).mean(axis=(-1, -2)) for gap in gaps], axis=0)
 
-    return _of_two(better, first, second)
+    return _bootstrapped(better, (*first, *second))
 
 
-def _of_two(statistic: Callable[[list[Floats], list[Floats]], Floats], first: Strata, second: Strata) -> Interval:
-    """A statistic of two groups with its bootstrap interval."""
-    both = [np.asarray(values, float) for values in (*first, *second)]
-
-    def of_both(strata: list[Floats]) -> Floats:
-        return statistic(strata[: len(first)], strata[len(first) :])
-
-    low, high = bootstrap(of_both, both)
-    return Interval(float(of_both(both)), float(low), float(high))
+def _bootstrapped(statistic: Callable[[list[Floats]], Floats], strata: Strata) -> Interval:
+    """A statistic with its bootstrap interval."""
+    arrays = [np.asarray(values, float) for values in strata]
+    low, high = bootstrap(statistic, arrays)
+    return Interval(float(statistic(arrays)), float(low), float(high))

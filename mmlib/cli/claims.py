@@ -45,10 +45,9 @@ def premises(
       mmlib premises --preset quick --json
     """
     from mmlib.analysis import claims as tests
-    from mmlib.analysis import premises as tested
     from mmlib.analysis.conditions import on_disk
 
-    found = tested.check(on_disk(results, None, preset, _asked(preset, seeds, results)))
+    found = tests.premises(on_disk(results, None, preset, _asked(preset, seeds, results)))
     if as_json:
         print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
         return
@@ -62,7 +61,7 @@ def premises(
         )
     few = len(found) - len(decided)
     if few:
-        print(f"{few} more with fewer than {tested.RUNS} runs of each: --json has them")
+        print(f"{few} more with fewer than {tests.PREMISE_RUNS} runs of each: --json has them")
 
 
 def report(

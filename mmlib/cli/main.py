@@ -19,7 +19,7 @@ from mmlib.cli.common import Commands, Results, Together, Unfailing, UsageError,
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
-    from mmlib.experiments.batch import Outcome
+    from mmlib.experiments.notebooks import Task
     from mmlib.training.ray_fleet import RayFleets
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -163,7 +163,7 @@ def figure(
       mmlib figure 8 --preset population --shards auto
       mmlib figure 6 --preset population --no-train --output drawn_again
     """
-    from mmlib.experiments import batch
+    from mmlib.experiments import notebooks as batch
 
     names = [part for text in level or () for part in text.split(",")]
     if jobs is not None and jobs < 1:
@@ -171,24 +171,23 @@ def figure(
     given = read_settings(settings, device, backend)
     jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
     tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
-    outcomes = []
     for task in tasks:
         try:
-            outcomes.append(batch.execute(task))
+            task.execute()
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on from the last checkpoints", code=130)
-    _say(outcomes)
+    _say(tasks)
 
 
-def _say(outcomes: list[Outcome]) -> None:
+def _say(tasks: list[Task]) -> None:
     """A table of several levels, and a failure if one failed."""
-    from mmlib.experiments import batch
+    from mmlib.experiments.notebooks import table
 
-    if len(outcomes) > 1:
-        print(batch.table(outcomes))
-    broken = [outcome for outcome in outcomes if outcome.error]
+    if len(tasks) > 1:
+        print(table(tasks))
+    broken = [task for task in tasks if task.error]
     if broken:
-        fail("; ".join(f"{outcome.task.output} stopped with {outcome.error}" for outcome in broken), code=1)
+        fail("; ".join(f"{task.output} stopped with {task.error}" for task in broken), code=1)
 
 
 def _settle_processes(
@@ -229,8 +228,8 @@ def schedule(
     Examples:
       mmlib schedule results/population/figure3/.../mm/seed1 -o alpha.json
     """
+    from mmlib.runs.lineage import AlphaSchedule
     from mmlib.runs.reader import Run
-    from mmlib.runs.schedules import AlphaSchedule
 
     with bad_input(ValueError):
         recorded = AlphaSchedule.recorded(Run(run), member)
@@ -283,8 +282,8 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
     """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
     from mmlib.alternatives.methods import METHODS
     from mmlib.experiments.design import choose
+    from mmlib.runs.lineage import AlphaSchedule
     from mmlib.runs.reader import Run
-    from mmlib.runs.schedules import AlphaSchedule
 
     choose("method", method, METHODS)
     path = Path(source)

@@ -29,13 +29,13 @@ def runs(
       mmlib runs killed --json
       mmlib runs step small --returns
     """
-    from mmlib.analysis import course
+    from mmlib.analysis import tables
     from mmlib.experiments import run_table
     from mmlib.runs.reader import Run
 
     table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
     if returns:
-        table = course.table(map(Run, table[table["state"] == "done"]["directory"]))
+        table = tables.course(map(Run, table[table["state"] == "done"]["directory"]))
     if as_json:
         print(table.to_json(orient="records", indent=2, force_ascii=False))
         return
@@ -61,6 +61,7 @@ def pack(
       mmlib pack results/population
       mmlib pack results/quick/figure3/.../mm/seed1 results/quick/figure3/.../mm/seed2
     """
+    from mmlib.runs.reader import Run
     from mmlib.runs.writer import compress
 
     before = after = 0
@@ -68,10 +69,11 @@ def pack(
         found = sorted(config.parent for config in path.rglob("config.json"))
         if not found:
             raise UsageError(f"{path} holds no run, nor does a directory below it")
-        for done in map(compress, found):
-            what = f"skipped, {done.skipped}" if done.skipped else f"{decimal(done.before)} to {decimal(done.after)}"
-            print(f"{done.directory}: {what if done.skipped or done.before else 'nothing to do'}", flush=True)
-            before, after = before + done.before, after + done.after
+        for directory in found:
+            state, (large, small) = Run(directory).state, compress(directory)
+            what = f"{decimal(large)} to {decimal(small)}" if large else "nothing to do"
+            print(f"{directory}: {what if state == 'done' else f'skipped, {state}'}", flush=True)
+            before, after = before + large, after + small
     print(f"{decimal(before)} to {decimal(after)} in all")
 
 

@@ -30,13 +30,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmlib.config import ConfigError
-from mmlib.experiments.design import ExperimentError, Job, check_free, choose, configure, finished
+from mmlib.experiments.design import ExperimentError, Job, choose, configure, finished
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.owner import FILE as OWNER
-from mmlib.runs.reader import Run, run_directory
+from mmlib.runs.reader import Run, check_same_run, run_directory
 from mmlib.runs.sources import digest
 from mmlib.runs.status import RunStatus
 from mmlib.runs.writer import compress
+from mmlib.training.fitting import as_recorded
 
 Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]  # of a directory
 
@@ -96,7 +97,7 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
                 raise type(error)(f"arm {arm}, method {method}: {error}") from None
             jobs[where] = Job(config, where, f"{arm} {level}")
     for job in jobs.values():
-        check_free(job)
+        check_same_run(job.directory, as_recorded(job.config))
         if job.teacher is not None and job.teacher not in jobs and RunStatus.read(job.teacher).state != "done":
             raise ExperimentError(f"{job.name} needs a finished run in {job.teacher}, which no block makes")
     return list(jobs.values())

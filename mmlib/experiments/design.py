@@ -116,7 +116,7 @@ def plan(
     ]
     for job in jobs:
         check_inside(job.directory, Path(results))
-        check_free(job)
+        check_same_run(job.directory, as_recorded(job.config))
     return jobs
 
 
@@ -198,11 +198,6 @@ def configure(
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config
-
-
-def check_free(job: Job) -> None:
-    """Raises OtherRun if the job's directory holds a run of another configuration."""
-    check_same_run(job.directory, as_recorded(job.config))
 
 
 def finished(job: Job) -> bool:

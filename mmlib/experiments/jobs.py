@@ -41,10 +41,6 @@ class Progress:
     log: Path = field(default=Path(LOG), repr=False)  # of that process
 
     @property
-    def name(self) -> str:
-        return self.job.name
-
-    @property
     def state(self) -> str:
         return self.status.state
 
@@ -125,9 +121,12 @@ def _fill(running: list[Progress], waiting: list[Progress], at_once: int, togeth
     while len({progress.process for progress in running}) < at_once:
         if not (chosen := _next(waiting, running, together)):
             return
-        _start(chosen)
+        process = launch([progress.job for progress in chosen])
+        for progress in chosen:
+            progress.process, progress.log = process, chosen[0].job.directory / LOG
+            progress.status = RunStatus("running")
+            waiting.remove(progress)
         running += chosen
-        waiting[:] = [progress for progress in waiting if progress not in chosen]
 
 
 def _next(waiting: list[Progress], running: list[Progress], together: int) -> list[Progress]:
@@ -139,17 +138,12 @@ def _next(waiting: list[Progress], running: list[Progress], together: int) -> li
     ready = [progress for progress in waiting if progress.job.teacher not in unfinished]
     chosen = ready[:1] or ([] if running else waiting[:1])
     for other in ready[1:]:
-        if len(chosen) < together and _fit([each.job.config for each in (*chosen, other)]):
+        if len(chosen) == together:
+            break
+        with contextlib.suppress(ConfigError):  # they cannot be side by side
+            check_together([each.job.config for each in (*chosen, other)])
             chosen.append(other)
     return chosen
-
-
-def _fit(configs: list[RunConfig]) -> bool:
-    """Whether these runs can be side by side."""
-    with contextlib.suppress(ConfigError):
-        check_together(configs)
-        return True
-    return False
 
 
 def _tell(report: Report | None, everything: list[Progress]) -> None:
@@ -167,7 +161,7 @@ class RunError(RuntimeError):
 
 def check(everything: Iterable[Progress]) -> None:
     """Raises RunError if a run failed. Call it last: what the others made can be drawn before."""
-    failed = [f"{progress.name}: {progress.status.reason}" for progress in everything if progress.state == "failed"]
+    failed = [f"{progress.job.name}: {progress.status.reason}" for progress in everything if progress.state == "failed"]
     if failed:
         raise RunError("; ".join(failed))
 
@@ -242,13 +236,6 @@ def check_elsewhere(config: RunConfig) -> None:
             f"{lines[-1] if lines else f'exit code {tried.returncode}'}; register it (and declare it) in a module that "
             "can be imported there, and name the level module:id"
         )
-
-
-def _start(chosen: Sequence[Progress]) -> None:
-    process = launch([progress.job for progress in chosen])
-    for progress in chosen:
-        progress.process, progress.log = process, chosen[0].job.directory / LOG
-        progress.status = RunStatus("running")
 
 
 def _look(progress: Progress) -> None:

@@ -1,4 +1,7 @@
-"""Notebooks from the command line: executed through papermill, with what they print passed on as it comes."""
+"""Notebooks from the command line: executed through papermill, with what they print passed on as it comes.
+
+A figure is one execution a level, each going on after another's failure, and a table at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,126 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmlib.errors import ResultsError
+from mmlib.experiments import design
 from mmlib.experiments.design import ExperimentError, Job, repository_root
+from mmlib.experiments.presets import DRAWN_WITH, FIGURES, OTHER_NOTEBOOKS, PRESETS
+from mmlib.experiments.reports import clock
+from mmlib.runs.owner import check_writable
+from mmlib.runs.reader import natural_order
+from mmlib.runs.status import RunStatus
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"  # in a checkout a link
 
-OUTPUTS = {
-    "notebook.ipynb": "executed notebook",
-    "figure.png": "figure",
-    "figure.svg": "figure",
-    "diagnostics.png": "diagnostics",
-    "level.png": "pictures of the level",
-    "claims.csv": "paper says / measured",
-}
+
+@dataclass
+class Task:
+    """One execution of one notebook, and how it ended."""
+
+    name: str  # for the table: the level, or the notebook's own name
+    notebook: Path
+    output: Path
+    parameters: Mapping[str, Any]
+    plan: Sequence[Job] = ()  # the runs that it needs
+    error: str | None = None
+    seconds: float = 0.0
+
+    def execute(self) -> None:
+        """Executes the notebook and prints where its files and the records of its runs are."""
+        started = time.monotonic()
+        self.error = execute(self.notebook, self.output, self.parameters)
+        self.seconds = time.monotonic() - started
+        records = {job.directory.parent for job in self.plan if job.directory.exists()}
+        print(*sorted(self.output.parent.glob("*.*")), *sorted(records), sep="\n", flush=True)
+
+
+def tasks(
+    figure: str,
+    preset: str,
+    levels: Sequence[str],
+    methods: Iterable[str] | None,
+    seeds: Iterable[int] | None,
+    settings: Mapping[str, Any],
+    results: Path,
+    jobs: int | None,
+    train: bool = True,
+    output: Path | None = None,
+) -> list[Task]:
+    """The notebooks to execute for a figure, checked before any work (arguments as `design.plan`).
+
+    train: whether the notebooks make the runs that are missing, or draw what is on disk.
+    output: the root of what is drawn, None is `results`.
+
+    Raises ExperimentError, ConfigError or ResultsError.
+    """
+    root, drawn = repository_root(), output or results
+    common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
+    if output is not None:
+        common["output"] = shortest(output, root)
+    common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
+    if "backend" in settings:
+        common["backend"] = settings["backend"]
+    names = sorted(map(Path, {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}), key=natural_order)
+    design.choose("figure", figure, dict.fromkeys(map(str, names)))
+    if figure in OTHER_NOTEBOOKS:
+        found = _other(figure, drawn, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
+    else:
+        plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
+        here = dict.fromkeys(job.config.level for job in plan)
+        found = [_level(figure, level, plan, drawn, common) for level in here]
+    try:
+        check_writable(drawn)
+    except ResultsError as error:
+        raise ResultsError(f"{error}, or where figures are put with --output") from error
+    return found
+
+
+def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Mapping[str, Any]) -> Task:
+    here = [job for job in plan if job.config.level == level]
+    parameters = {
+        **common,
+        "name": design.figure_named(figure).name,
+        "level": level,
+        "methods": list(dict.fromkeys(job.config.method for job in here)),
+        "seeds": list(dict.fromkeys(job.config.seed for job in here)),
+    }
+    where = design.figure_directory(drawn, common["preset"], figure, level)
+    return Task(level, NOTEBOOKS / design.figure_named(figure).notebook, where / "notebook.ipynb", parameters, here)
+
+
+def _other(figure: str, drawn: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
+    import papermill
+
+    design.choose("preset", common["preset"], PRESETS)
+    if extra:
+        raise ExperimentError(f"figure {figure} takes no levels or methods: it is drawn from what other figures ran")
+    found = []
+    for name in OTHER_NOTEBOOKS[figure]:
+        where, notebook = drawn / common["preset"] / Path(name).stem, NOTEBOOKS / name
+        known = papermill.inspect_notebook(str(notebook))
+        if common["seeds"] and "seeds" not in known:
+            raise ExperimentError(f"figure {figure} takes no seeds")
+        parameters = {parameter: value for parameter, value in common.items() if parameter in known}
+        found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", parameters))
+    return found
+
+
+def table(tasks: Sequence[Task]) -> str:
+    """How each task ended: runs done, time, the last error."""
+    width = max(len(task.name) for task in tasks)
+    lines = [f"{'':<{width}}  {'runs done':>9}  {'time':>8}"]
+    for task in tasks:
+        missing = [job for job in task.plan if not design.finished(job)]
+        said = task.error or "; ".join(filter(None, (RunStatus.read(job.directory).reason for job in missing)))
+        count = f"{len(task.plan) - len(missing)} of {len(task.plan)}" if task.plan else ""
+        lines.append(f"{task.name:<{width}}  {count:>9}  {clock(task.seconds):>8}  {said}".rstrip())
+    return "\n".join(lines)
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str | None:
@@ -96,12 +203,3 @@ def shortest(path: Path, base: Path | None = None) -> str:
     """The path as it is read from `base` (the working directory), if it lies below; else the whole of it."""
     whole, base = path.resolve(), (base or Path()).resolve()
     return str(whole.relative_to(base) if whole.is_relative_to(base) else whole)
-
-
-def outputs(directory: Path, plan: Sequence[Job]) -> list[str]:
-    """Where a figure's files and the data of its runs are, a line each."""
-    files = [(title, directory / name) for name, title in OUTPUTS.items()]
-    lines = [f"{title:<24}{path}" for title, path in files if path.exists()]
-    here = [job.directory for job in plan if job.directory.is_relative_to(directory) and job.directory.exists()]
-    methods = sorted({str(path.parent) for path in here})
-    return [*lines, *(f"{'data of the runs':<24}{path}" for path in methods)]

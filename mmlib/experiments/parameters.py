@@ -7,17 +7,16 @@ takes whatever the cell says. What can be understood is, and what cannot ends th
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mmlib.config import sentence
 from mmlib.errors import suggestion
-from mmlib.experiments.design import ExperimentError, check_read, choose, preset_named, repository_root
+from mmlib.experiments.design import ExperimentError, check_read, preset_named, repository_root
 from mmlib.experiments.notebooks import shortest
-from mmlib.levels import BACKENDS
 
 
 def _read(value: Any) -> Any:
@@ -63,11 +62,6 @@ class Parameters(BaseModel):
     episodes: int = Field(8, ge=1)
     sweep: bool = False
 
-    @field_validator("backend")
-    @classmethod
-    def _backend_exists(cls, name: str) -> str:
-        return choose("backend", name, {each: each for each in BACKENDS})
-
 
 def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
     """The notebook's parameters, checked, by name; paths, relative to the repository, as from the working directory;
@@ -88,11 +82,7 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = Parameters(**{name: scope[name] for name in declared}).model_dump(include=set(declared))
     except ValidationError as error:
-        wrong = [
-            str(each["ctx"]["error"]) if each["type"] == "value_error" else f"parameter {sentence(each)}"
-            for each in error.errors()
-        ]
-        raise ExperimentError("; ".join(wrong)) from None
+        raise ExperimentError("; ".join(f"parameter {sentence(each)}" for each in error.errors())) from None
     if "output" in checked:
         checked["output"] = checked["output"] or checked["results"]
     root = repository_root()
@@ -108,21 +98,13 @@ def _names(cells: list[str]) -> tuple[list[str], list[str]]:
     """The names that the last cell with annotated assignments declares, and those that papermill's after it sets."""
     given: list[str] = []
     for cell in reversed(cells):
-        body = list(_statements(cell))
-        declared = [
-            each.target.id for each in body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-        ]
+        try:
+            body = ast.parse(cell).body
+        except SyntaxError:  # a cell of magics
+            continue
+        declared = [ast.unparse(each.target) for each in body if isinstance(each, ast.AnnAssign)]
         if declared:
             return declared, given
         if cell.lstrip().startswith("# Parameters"):  # papermill's mark
-            given = [
-                t.id for each in body if isinstance(each, ast.Assign) for t in each.targets if isinstance(t, ast.Name)
-            ]
+            given = [ast.unparse(target) for each in body if isinstance(each, ast.Assign) for target in each.targets]
     return [], given
-
-
-def _statements(cell: str) -> Iterator[ast.stmt]:
-    try:
-        yield from ast.parse(cell).body
-    except SyntaxError:  # a cell of magics
-        return

@@ -16,7 +16,6 @@ class FigureSpec:
     """One comparison of the paper (or of ours): its notebook, its methods in the order of its legend, its levels."""
 
     name: str
-    title: str
     notebook: str
     directory: str  # of its runs and pictures, below the preset's
     methods: tuple[str, ...]
@@ -77,7 +76,6 @@ FIGURES = {
     for figure in (
         FigureSpec(
             name="3",
-            title="Action curricula",
             notebook="01_action_curricula.ipynb",
             directory="figure3",
             methods=("small", "big756", "mm", "mm_masked_kl", "mm_shared_head"),
@@ -86,7 +84,6 @@ FIGURES = {
         ),
         FigureSpec(
             name="6",
-            title="Core curricula",
             notebook="02_core_curricula.ipynb",
             directory="figure6",
             methods=("ff", "lstm", "ff_lstm", "mm_ff_lstm", "mm_lstm_lstm"),
@@ -96,7 +93,6 @@ FIGURES = {
         ),
         FigureSpec(
             name="9",
-            title="Multitask",
             notebook="03_multitask.ipynb",
             directory="figure9",
             methods=("multitask", "mm_multitask"),
@@ -107,7 +103,6 @@ FIGURES = {
         ),
         FigureSpec(
             name="controls",
-            title="Where the gain comes from",
             notebook="09_controls.ipynb",
             directory="controls",
             methods=("small", "big756", "mm", *CONTROL_METHODS),
@@ -116,7 +111,6 @@ FIGURES = {
         ),
         FigureSpec(
             name="alternatives",
-            title="Alternatives",
             notebook="12_alternatives.ipynb",
             directory="alternatives",
             methods=(*_ALTERNATIVES, "mm_three", "mm_learned_alpha"),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from rich.console import Console
@@ -40,14 +39,14 @@ class LineReport:
             where = progress.job.directory
             if self.states.get(where, "waiting") != progress.state:
                 self.states[where] = progress.state
-                self._print(f"{progress.name}: {_event(progress)}")
+                self._print(f"{progress.job.name}: {_event(progress)}")
         now = time.monotonic()
         running = [p for p in everything if p.state == "running" and p.status.frames]
         if running and now - self.last >= max(self.seconds, 0.05 * (now - self.started)):
             self.last = now
             left = seconds_left(everything, self.at_once)
             about = "" if left is None else f" | about {clock(left)} left"
-            self._print(" | ".join(f"{each.name}: {', '.join(said(each.status))}" for each in running) + about)
+            self._print(" | ".join(f"{each.job.name}: {', '.join(said(each.status))}" for each in running) + about)
 
     def _print(self, text: str) -> None:
         print(f"[{clock(time.monotonic() - self.started)}] {text}", file=self.file, flush=True)
@@ -83,40 +82,28 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class TrainingReport:
+class TrainingReport(Bar):
     """A `report` for `loop.train` in this process: a bar at a terminal, else a line a record.
 
     Use as a context manager.  total_frames: environment frames of each member in the whole run.
     """
 
     def __init__(self, total_frames: int) -> None:
-        self.total_frames = total_frames
         columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-        self.bar = Bar(*columns, console=Console(), disable=not sys.stdout.isatty())
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        self._show("", row)
+        super().__init__(*columns, console=Console(), disable=not sys.stdout.isatty())
+        self.total_frames = total_frames
+        self.bars: dict[str, TaskID] = {}
 
     def of(self, name: str) -> Callable[[dict[str, Any]], None]:
         """The `report` of one of several runs side by side, with a bar of its own."""
-        return partial(self._show, name)
+        return partial(self, name=name)
 
-    def _show(self, name: str, row: dict[str, Any]) -> None:
+    def __call__(self, row: dict[str, Any], name: str = "") -> None:
         value = "" if row["return"] is None else f", return {row['return']:.2f}"
         speed = f", {row['agent_steps_per_second']:,.0f} agent steps/s"
         text = (f"{name}: " if name else "") + amount(row["frames"], self.total_frames) + value + speed
-        if name not in self.tasks:
-            self.tasks[name] = self.bar.add_task(text, total=self.total_frames)
-        self.bar.update(self.tasks[name], completed=row["frames"], description=text)
-        if self.bar.disable:
+        if name not in self.bars:
+            self.bars[name] = self.add_task(text, total=self.total_frames)
+        self.update(self.bars[name], completed=row["frames"], description=text)
+        if self.disable:
             print(text, flush=True)
-
-    def __enter__(self) -> TrainingReport:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()

@@ -43,17 +43,15 @@ def run_directories(root: str | Path) -> list[Path]:
 
 def _row(directory: Path, root: Path) -> dict[str, Any]:
     parts = directory.relative_to(root).parts if directory != root else ()
-    row: dict[str, Any] = {"directory": str(directory), "state": "broken", "reason": ""}
-    row["checkpoint"] = "yes" if checkpoint.exists(directory) else "none"
-    row |= dict(zip(reversed(NAMES), reversed(parts)))
+    row: dict[str, Any] = dict(zip(reversed(NAMES), reversed(parts)))
     row["seed"] = str(row.get("seed", directory.name)).removeprefix("seed")
+    row |= {"directory": str(directory), "checkpoint": "yes" if checkpoint.exists(directory) else "none"}
     status = RunStatus.read(directory)
-    row |= {"state": "broken" if status.state == "new" else status.state, "reason": status.reason}
-    if row["state"] == "broken":
-        return row | {"reason": status.reason or "its config.json cannot be read: there is none"}
-    run = Run(directory)
+    if (run := status.run) is None:
+        return row | {"state": "broken", "reason": status.reason or "its config.json cannot be read: there is none"}
     row |= {"level": run.config["level"], "method": run.method, "seed": str(run.seed)}
-    return row | {name: getattr(status, name) for name in ("frames", "total_frames", "last_return")}
+    told = ("state", "reason", "frames", "total_frames", "last_return")
+    return row | {name: getattr(status, name) for name in told}
 
 
 class Choice(NamedTuple):
@@ -77,11 +75,9 @@ def find_choices(root: str | Path) -> list[Choice]:
     found = []
     for directory in run_directories(root):
         label = " / ".join(directory.relative_to(root).parts) or directory.name
-        try:
-            method, problem = Run(directory).method, "" if checkpoint.exists(directory) else "no checkpoint"
-        except ResultsError:
-            method, problem = "", "broken"
-        found.append(Choice(label, directory, problem, method in METHODS and METHODS[method].single))
+        run = Run(directory, root)
+        problem = "broken" if run.broken else "" if checkpoint.exists(directory) else "no checkpoint"
+        found.append(Choice(label, directory, problem, run.method in METHODS and METHODS[run.method].single))
     if not found:
         raise ResultsError(f"{root} holds no run; `mmlib train` makes one")
     return sorted(found, key=lambda choice: (bool(choice.problem), choice.single))

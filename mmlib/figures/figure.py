@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,17 @@ from matplotlib.figure import Figure as Drawing
 from pandas.io.formats.style import Styler
 
 from mmlib import levels
-from mmlib.analysis import baselines, claims, conditions, curves, side_by_side
+from mmlib.alternatives.methods import METHODS
+from mmlib.analysis import baselines, claims, conditions, curves, tables
 from mmlib.experiments import design
 from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
 from mmlib.experiments.reports import LineReport
-from mmlib.figures import curriculum_plots, gallery, plots
+from mmlib.figures import gallery, plots, run_plots
 from mmlib.figures.style import save
 from mmlib.figures.tables import shown
 from mmlib.runs import lineage
-from mmlib.runs.reader import Run
-from mmlib.runs.schedules import AlphaSchedule
+from mmlib.runs.reader import OtherRun, Run
 from mmlib.training.fitting import backend_in_force
 
 NARROW, WIDE = 560, 980  # pixels of a picture on a page
@@ -107,11 +109,16 @@ class Figure:
 
     @cached_property
     def everywhere(self) -> conditions.Condition:
-        """The finished runs like the plan's on every level that has any."""
-        settings = {**self.settings, "backend": self.backend}
-        return conditions.planned_everywhere(
-            self.spec.name, self.preset, self.methods, self.seeds, settings, self.results
-        )
+        """The finished runs like the plan's on every level of the figure that has any."""
+        jobs, settings = list[design.Job](), {**self.settings, "backend": self.backend}
+        for level in self.spec.level_names(design.preset_named(self.preset, settings).miniature):
+            with contextlib.suppress(OtherRun):  # where one of these would lie
+                jobs += design.plan(
+                    self.spec.name, self.preset, [level], self.methods, self.seeds, settings, self.results
+                )
+        found = conditions.planned(jobs, self.results)
+        runs = {level: {m: group for m, group in row.items() if group} for level, row in found.runs.items()}
+        return replace(found, runs={level: row for level, row in runs.items() if row})
 
     @property
     def runs(self) -> Mapping[str, list[Run]]:
@@ -131,7 +138,8 @@ class Figure:
     def panel(self) -> Image:
         """Learning curves: one panel, or one a level where the agents have several."""
         tasks, learned = self.level.split("+"), curves.learning(self.runs)
-        random = {name: baselines.random_scores(self._scores(), name, self.runs, self.backend) for name in tasks}
+        spaces = tuple(dict.fromkeys(METHODS[method].space.name for method in self.runs))
+        random = {name: baselines.scores(self._scores(), name, spaces, self.backend) for name in tasks}
         if len(tasks) > 1:
             return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
         unit = "population" if self.plan[0].config.pbt else "seed"
@@ -149,7 +157,7 @@ class Figure:
     def side_by_side(self) -> Styler:
         """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
         expert = baselines.recorded_scores(self._scores(), self.level).get(self.backend, {}).get("expert", {})
-        return self._tabled(side_by_side.table(self.runs, expert.get("mean")), "side_by_side")
+        return self._tabled(tables.side_by_side(self.runs, expert.get("mean")), "side_by_side")
 
     def average(self) -> Image:
         """Figures 4 and 7: normalised return, averaged over the levels that have runs, each counting alike."""
@@ -165,7 +173,7 @@ class Figure:
 
     def files(self) -> None:
         """Shows where pictures and records are. Raises RunError if a run failed."""
-        display(shown(curves.summary_of_runs(self.runs)))
+        display(shown(tables.summary(self.runs)))
         for path in sorted(self.directory.glob("*.*")):
             print(path)
         check(self.outcome)
@@ -182,11 +190,11 @@ class Figure:
                 key = level, f"{'population' if each.config.get('pbt') else 'seed'} {each.seed}"
                 lines[key] = [lineage.trajectory(each, member, "alpha") for member in members]
                 ends[key] = float(each.metrics()["frames"].max())
-        return self._shown(curriculum_plots.alpha_trajectories(lines, ends, title), name)
+        return self._shown(run_plots.alpha_trajectories(lines, ends, title), name)
 
     def populations(self, of: Sequence[str]) -> None:
         """Shows hyperparameters and ancestries of the populations of the methods `of`."""
-        drawings = {"hyperparameters": curriculum_plots.hyperparameters, "lineage": curriculum_plots.lineage_graph}
+        drawings = {"hyperparameters": run_plots.hyperparameters, "lineage": run_plots.lineage_graph}
         for level, runs in self.everywhere.runs.items():
             for each in (run for method in of for run in runs.get(method, ()) if run.config.get("pbt")):
                 name = f"{each.method}_{level}_seed{each.seed}"
@@ -196,7 +204,7 @@ class Figure:
     def schedules(self) -> None:
         """Writes the alpha trajectory of each finished run of the plan, to be replayed. Raises RunError."""
         for job in filter(design.finished, self.plan):
-            recorded = AlphaSchedule.recorded(Run(job.directory))
+            recorded = lineage.AlphaSchedule.recorded(Run(job.directory))
             recorded.save(self.directory / f"alpha_{job.config.method}_{job.config.level}_seed{job.config.seed}.json")
             print(recorded.source, recorded.knots[:4], "…" if len(recorded.knots) > 4 else "")
         check(self.outcome)
@@ -206,12 +214,12 @@ class Figure:
         for level, runs in self.everywhere.runs.items():
             for method in methods:
                 for each in runs.get(method, [])[:1]:
-                    display(self._shown(curriculum_plots.action_heat_map(each), f"actions_{method}_{level}", width=620))
+                    display(self._shown(run_plots.action_heat_map(each), f"actions_{method}_{level}", width=620))
 
     def collision_entropy(self) -> None:
         """Shows the collision entropy of every run, a picture a level."""
         for level, runs in self.everywhere.runs.items():
-            drawing = curriculum_plots.collision_entropies(runs, title=level)
+            drawing = run_plots.collision_entropies(runs, title=level)
             display(self._shown(drawing, f"collision_entropy_{level}"))
 
     # --- For these ---

@@ -1,4 +1,5 @@
-"""Learning curves with their intervals, and how the learning went (figures 3, 4, 6, 7 and 9)."""
+"""Methods compared: learning curves with their intervals (figures 3, 4, 6, 7 and 9), how the learning went, effects
+against the claims' bounds, and what a setting does."""
 
 from __future__ import annotations
 
@@ -14,8 +15,26 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
-from mmlib.analysis.evidence import counted
-from mmlib.figures.style import COLUMN, FINE, GREY, SPACES, frame_axis, hues, label, legend_below, sheet, style, styled
+from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
+from mmlib.analysis.evidence import NORMALISED, RELATIVE, RETURN, counted
+from mmlib.figures.style import (
+    BLUE,
+    COLUMN,
+    FINE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RULE,
+    SPACES,
+    VERMILLION,
+    frame_axis,
+    hues,
+    label,
+    legend_below,
+    sheet,
+    style,
+    styled,
+)
 from mmlib.runs.reader import Run
 
 DIAGNOSTICS = {
@@ -26,6 +45,16 @@ DIAGNOSTICS = {
     "grad_norm": "gradient norm",
     "value_error": "value error",
 }
+# Colour, marker and its fill of a verdict: told apart in grey by the marker.
+MARKS = {
+    HOLDS: (GREEN, "o", GREEN),
+    FAILS: (VERMILLION, "X", VERMILLION),
+    UNDECIDED: (ORANGE, "D", "#ffffff"),
+    TOO_FEW: (GREY, "o", "#ffffff"),
+}
+UNITS = (NORMALISED, RELATIVE, RETURN)  # of effects that are drawn, a panel each
+CUT = 3.0  # times the largest estimate: where the axis ends, so that the interval of two runs does not flatten the rest
+PARTS_OF_RUNS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
 
 
 @styled
@@ -171,3 +200,73 @@ def _logarithmic(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+@styled
+def forest(findings: Sequence[Finding]) -> Figure:
+    """Effects that compare returns, a panel a unit, a row a claim and condition.
+
+    One without an interval is a marker alone; an interval that is longer than the axis ends in an arrow.
+    """
+    shown = [f for f in findings if f.claim.second and np.isfinite(f.evidence.effect.mean)]
+    panels = {unit: rows for unit in UNITS if (rows := [f for f in shown if f.evidence.unit == unit])} or {UNITS[0]: []}
+    heights = [max(1, len(rows)) for rows in panels.values()]
+    figure = sheet(2 * COLUMN, 0.5 + 0.45 * len(panels) + 0.3 * sum(heights))
+    grid = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (unit, rows) in zip(grid, panels.items()):
+        _panel(axes, rows)
+        axes.set_xlabel(f"difference of {unit}s in the claim's direction, 95 % interval")
+    for verdict, (colour, marker, fill) in MARKS.items():
+        grid[0].plot([], [], color=colour, marker=marker, mfc=fill, markersize=4, label=verdict)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _panel(axes: Axes, findings: Sequence[Finding]) -> None:
+    effects = [finding.evidence.effect for finding in findings]
+    end = CUT * max((abs(effect.mean) for effect in effects), default=1.0)
+    axes.axvline(0, color=RULE, **FINE)
+    for row, (finding, effect) in enumerate(zip(findings, effects)):
+        colour, marker, fill = MARKS[finding.verdict]
+        if np.isfinite(effect.low):
+            axes.plot([max(effect.low, -end), min(effect.high, end)], [row, row], color=colour, lw=1.2)
+            for beyond, bound, arrow in ((effect.low < -end, -end, "<"), (effect.high > end, end, ">")):
+                axes.plot([bound] * beyond, [row] * beyond, arrow, color=colour, markersize=4)
+        axes.plot(effect.mean, row, color=colour, marker=marker, mfc=fill, markersize=4.5)
+    labels = [f"{finding.claim.number}  {finding.claim.says}\n({finding.where})" for finding in findings]
+    axes.set_yticks(range(len(findings)), labels, fontsize=6)
+    axes.set(ylim=(max(len(findings), 1) - 0.3, -0.7), xlim=(-1.05 * end, 1.05 * end))
+    axes.grid(axis="y", visible=False)
+
+
+@styled
+def transfer_costs(table: pd.DataFrame) -> Figure:
+    """Draws `analysis.tables.sweep`'s table of "transfer_cost", means and 95 % intervals on a logarithmic axis.
+
+    Lines say where the paper's lambda lies when |S| of eq. (1) counts trajectories, and when it counts agent steps.
+    """
+    places = [((str(m), str(level)), rows) for (m, level), rows in table.groupby(["method", "level"])]
+    figure = sheet(COLUMN * max(1, len(places)), 2.6)
+    grid = figure.subplots(1, max(1, len(places)), squeeze=False)[0]
+    for axes, ((method, level), rows) in zip(grid, places):
+        for k, (part, (colour, marker)) in enumerate(PARTS_OF_RUNS.items()):
+            own = rows[rows["part"] == part]
+            x, bars = own["value"] * 1.04 ** (2 * k - 1), [own["mean"] - own["low"], own["high"] - own["mean"]]
+            axes.errorbar(x, own["mean"], bars, color=colour, marker=marker, ms=3.5, lw=1.2, capsize=2, label=part)
+        weight = METHODS[method].transfer_weight
+        readings = {"paper,\n|S| = steps": weight / rows["unroll"].iloc[0], "paper,\n|S| = trajectories": weight}
+        for value in readings.values():
+            axes.axvline(value, color=RULE, **FINE)
+        counts = sorted(set(rows["runs"]))
+        seeds = counted(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+        axes.set(
+            xscale="log",
+            xlabel="λ, with |S| = trajectories",
+            ylabel="mean return",
+            title=f"{label(method)}, {level}\n{seeds} a value",
+        )
+        top = axes.secondary_xaxis("top")
+        top.set_xticks([*readings.values()], [*readings], fontsize=6)
+        top.set_xticks([], minor=True)
+    legend_below(figure, grid[0], 2)
+    return figure

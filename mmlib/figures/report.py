@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mmlib.analysis import claims, curves, premises
+from mmlib.analysis import claims, curves, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
-from mmlib.analysis.sweeps import sweep
 from mmlib.experiments.presets import FIGURES
-from mmlib.figures import claims_plots, plots, sweep_plots
+from mmlib.figures import plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import find_runs
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 
 if TYPE_CHECKING:
     from IPython.display import Image, Markdown
@@ -71,11 +70,11 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
         parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, path))
     parts += [_controls(conditions), _transfer_costs(path, conditions)]
     if found:
-        drawn = save(claims_plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
+        drawn = save(plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
     parts.append(_hours(results, preset))
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, "\n".join(parts))
+    replace_file(path, "\n".join(parts))
 
 
 def displayed(page: Path) -> list[Markdown | Image]:
@@ -106,23 +105,27 @@ def _in_short(found: Sequence[Finding]) -> str:
     for finding in filter(_decided, found):
         before = most.setdefault(finding.claim.number, finding)
         most[finding.claim.number] = max(before, finding, key=lambda f: f.evidence.n)
-    if not most:
-        return "## In short\n\nNo claim has runs enough for a verdict.\n"
     text = "Each claim where it has the most runs; where else it was tested is said below."
-    return f"## In short\n\n{text}\n\n{_markdown(claims.table(list(most.values())).drop(columns='measured'))}\n"
+    table = claims.table(most.values()).drop(columns="measured")
+    return _section("In short", table, text, "No claim has runs enough for a verdict.")
+
+
+def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
+    """A text and its table, or what is said where the table is empty."""
+    parts = [nothing] if table.empty else [text, _markdown(table)]
+    return "\n\n".join([f"## {title}", *parts]) + "\n"
 
 
 def _premises(conditions: Sequence[Condition]) -> str:
-    decided = [p for p in premises.check(conditions) if p.verdict != TOO_FEW]
+    decided = [p for p in claims.premises(conditions) if p.verdict != TOO_FEW]
     cells = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided
     ]
     table = pd.DataFrame(cells, columns=["curriculum", "level", "condition", "premise", "effects"])
-    if table.empty:
-        return f"## Premises\n\nNo level has {premises.RUNS} runs of the plain agents that a premise compares.\n"
-    text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`).\n"
-    return f"## Premises\n\n{text}\n{_markdown(table)}\n"
+    text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`)."
+    nothing = f"No level has {claims.PREMISE_RUNS} runs of the plain agents that a premise compares."
+    return _section("Premises", table, text, nothing)
 
 
 def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> str:
@@ -148,11 +151,9 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
 def _controls(conditions: Sequence[Condition]) -> str:
     """Mix & Match without one of its parts, wherever the runs were made."""
     found = [f for place in conditions for c in claims.CONTROLS if (f := tested(c, place))]
-    decided = [f for f in found if _decided(f)]
-    if not decided:
-        return "## Where the gain comes from\n\nNo control has runs enough beside those of Mix & Match.\n"
-    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part.\n"
-    return f"## Where the gain comes from\n\n{text}\n{_markdown(claims.table(decided))}\n"
+    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part."
+    nothing = "No control has runs enough beside those of Mix & Match."
+    return _section("Where the gain comes from", claims.table(filter(_decided, found)), text, nothing)
 
 
 def _number(finding: Finding) -> str:
@@ -166,10 +167,10 @@ def _decided(finding: Finding) -> bool:
 
 def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     """What lambda does, where it was swept."""
-    table = sweep("transfer_cost", conditions)
+    table = tables.sweep("transfer_cost", conditions)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
-    drawn = save(sweep_plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
+    drawn = save(plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
     texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
     cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
     shown = cells[["method", "level", "λ", "part", "return", "runs"]]
@@ -208,7 +209,7 @@ def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
     columns, rows = ["results", "runs", "M agent steps", "hours of a process"], []
     for run in (run for run in find_runs(results, preset) if run.done):
-        summary = curves.summary_of_runs({run.method: [run]}).iloc[0]
+        summary = tables.summary({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
         rows.append((run.directory.relative_to(results).parts[0], 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
     table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum()

@@ -1,22 +1,161 @@
-"""How a single run goes."""
+"""How runs go, and what a curriculum did: a run's curves, alpha through time, the actions taken, who descends from whom
+(figures 5 and 8)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
-from mmlib.figures.style import BLUE, COLUMN, GREY, LINES, frame_axis, sheet, style, styled
+from mmlib.figures.plots import legend_of_methods, seed_lines
+from mmlib.figures.style import (
+    BLUE,
+    COLUMN,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    RULE,
+    SOLID,
+    VERMILLION,
+    frame_axis,
+    label,
+    legend_below,
+    sheet,
+    style,
+    styled,
+)
+from mmlib.runs.lineage import Trajectory, ancestry, trajectory
 from mmlib.runs.reader import Run
 
+HYPERPARAMETERS = {"alpha": "α", "learning_rate": "learning rate", "entropy_cost": "entropy cost"}
 PANELS = {"return": "episode return", "entropy": "entropy of the mixture (nats)", "alpha": "α"}
 POINTS = 40  # of a curve, at most
+
+
+@styled
+def alpha_trajectories(
+    lines: Mapping[tuple[str, str], Sequence[Trajectory]], ends: Mapping[tuple[str, str], float], title: str = ""
+) -> Figure:
+    """alpha over environment frames (figures 5 left and 8): a colour a level, a dash pattern for each of its runs.
+
+    Args:
+      lines: trajectories by level and run, the best member's first: it is drawn thick, others thin.
+      ends: environment frames at the end of each run.
+      title: above the panel.
+    """
+    figure = sheet(COLUMN, 2.5)
+    axes = figure.add_subplot()
+    levels = list(dict.fromkeys(level for level, _ in lines))
+    colours = dict(zip(levels, cycle((GREEN, VERMILLION, BLUE, ORANGE))))
+    dashes = {level: cycle((SOLID, (0, (2.5, 0.8)), ":")) for level in levels}
+    for (level, run), group in lines.items():
+        look: dict[str, Any] = {"color": colours[level], "ls": next(dashes[level])}
+        for k, line in enumerate(group):
+            best = {"lw": 1.6, "zorder": 3, "label": f"{level}, {run}"}
+            _steps(axes, line, ends[level, run], **look, **({"lw": 0.7, "alpha": 0.6} if k else best))
+    axes.set(ylabel="α", ylim=(-0.03, 1.03), title=title)
+    frame_axis(axes)
+    if not lines:
+        axes.text(0.5, 0.5, "no run on disk", transform=axes.transAxes, ha="center")
+    legend_below(figure, axes, columns=1 if any(len(f"{a}, {b}") > 24 for a, b in lines) else 2)
+    return figure
+
+
+def _steps(axes: Axes, line: Trajectory, end: float, **look: Any) -> None:
+    """A hyperparameter's history until the run's end."""
+    frames, values = np.append(line.frames, end), np.append(line.values, line.values[-1])
+    axes.plot(frames, values, drawstyle="steps-post", **look)
+
+
+@styled
+def hyperparameters(run: Run) -> Figure:
+    """Each hyperparameter along the ancestry of every final member: thin lines; the members' own values are dots."""
+    figure = sheet(2 * COLUMN, 2.2)
+    metrics = run.metrics()
+    members, end = sorted(set(metrics["member"])), float(metrics["frames"].max())
+    for axes, (name, text) in zip(figure.subplots(1, 3), HYPERPARAMETERS.items()):
+        axes.plot(metrics["frames"], metrics[name], ".", ms=1.5, color="#b0b0b0")
+        for member in members:
+            _steps(axes, trajectory(run, member, name), end, lw=0.9, color=style(run.method)["color"])
+        axes.set_title(text)
+        if name == "alpha":
+            axes.set_ylim(-0.03, 1.03)
+        else:
+            axes.set_yscale("log")
+        frame_axis(axes)
+    figure.axes[0].plot([], [], ".", color="#b0b0b0", label="a member at the time")
+    figure.axes[0].plot([], [], lw=0.9, color=style(run.method)["color"], label="history of a final member")
+    legend_below(figure, figure.axes[0], columns=2)
+    return figure
+
+
+@styled
+def lineage_graph(run: Run) -> Figure:
+    """Who copied whom: a line a member, an arrow a copy; the histories of the final members are drawn thick."""
+    metrics, decisions = run.metrics(), run.decisions()
+    members, end = sorted(set(metrics["member"])), float(metrics["frames"].max())
+    figure = sheet(2 * COLUMN, 0.5 + 0.32 * len(members))
+    axes = figure.add_subplot()
+    axes.hlines(members, 0, end, color="#c8c8c8", lw=0.8)
+    arrow = {"arrowstyle": "-|>", "lw": 0.7, "color": GREY, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 6}
+    for _, row in decisions[decisions["copied"].astype(bool)].iterrows():
+        axes.annotate("", (row["frames"], row["member"]), (row["frames"], row["opponent"]), arrowprops=arrow)
+    for member in members:
+        for part in ancestry(run, member):
+            axes.hlines(part.member, part.start, part.stop, color=style(run.method)["color"], lw=2.0)
+    axes.set(ylabel="member", yticks=members, title=f"{label(run.method)}: copies, and what the final members lived")
+    axes.invert_yaxis()
+    axes.grid(False)
+    frame_axis(axes)
+    return figure
+
+
+@styled
+def action_heat_map(run: Run) -> Figure:
+    """The marginal distribution of the actions taken through time (figure 5 right), the mean over the population.
+
+    A row an action, darker is more. The run's metrics hold the marginals of each group, at equal distances.
+    Of values in order a row has those around a knot, each by its feature (`spaces.hats`).
+    """
+    space = METHODS[run.method].space
+    grouped = run.metrics().groupby("frames")["action_marginals"].apply(lambda rows: np.mean(rows.tolist(), axis=0))
+    names = [name for group in space.feature_labels for name in group]
+    shares = pd.DataFrame(np.stack(grouped.to_list(), axis=1), index=names)  # a column a log point
+    figure = sheet(COLUMN * 1.25, 0.8 + 0.135 * len(names))
+    axes = figure.add_subplot()
+    bar = {"label": "share of the group", "shrink": 0.8}
+    sns.heatmap(shares, vmin=0, vmax=1, cmap="Blues", cbar_kws=bar, yticklabels=True, rasterized=True, ax=axes)
+    axes.grid(False)
+    axes.tick_params(axis="y", length=0, labelsize=6, labelrotation=0)
+    axes.hlines(np.cumsum([len(group) for group in space.feature_labels])[:-1], *axes.get_xlim(), color=RULE, lw=0.6)
+    end = float(grouped.index.max())
+    ticks = [tick for tick in MaxNLocator(5).tick_values(0, end) if 0 <= tick <= end]
+    axes.set_xticks([tick / end * len(grouped) for tick in ticks], map(EngFormatter(sep=" "), ticks), rotation=0)
+    axes.set(xlabel="environment frames", title=f"{label(run.method)}: actions taken")
+    return figure
+
+
+@styled
+def collision_entropies(runs: Mapping[str, Sequence[Run]], title: str = "") -> Figure:
+    """Collision entropy of the acting policy over frames, one line a run (its mean over members)."""
+    figure = sheet(COLUMN, 2.5)
+    axes = figure.add_subplot()
+    seed_lines(axes, runs, "collision_entropy", lw=1.1)
+    axes.set(ylabel="collision entropy (nats)", title=title, ylim=(0, None))
+    frame_axis(axes)
+    legend_of_methods(figure, axes, runs, columns=2)
+    return figure
 
 
 @styled
@@ -27,19 +166,16 @@ def run_curves(run: Run | None) -> Figure:
       run: one that has recorded nothing yet, or None, draws nothing.
     """
     figure = sheet(2 * COLUMN, 2.3)
-    axes = figure.subplots(1, 3)
-    if run is not None:
-        look = style(run.method) if run.method in LINES else {"color": BLUE}
-        for panel, column in zip(axes, PANELS):
-            _plot(panel, run, column, look)
-    for panel, title in zip(axes, PANELS.values()):
-        panel.set_title(title)
-        frame_axis(panel)
-        panel.set_xlim(0, 1.02 * total_frames(run) if run is not None else 1)
-        if not panel.lines:
-            panel.set_yticks([])
-    axes[0].set_ylim(bottom=min(0.0, axes[0].get_ylim()[0]))
-    axes[2].set_ylim(-0.03, 1.03)
+    for axes, (column, title) in zip(figure.subplots(1, 3), PANELS.items()):
+        if run is not None:
+            _curve(axes, run, column)
+        axes.set_title(title)
+        frame_axis(axes)
+        axes.set_xlim(0, 1.02 * total_frames(run) if run is not None else 1)
+        if not axes.lines:
+            axes.set_yticks([])
+    figure.axes[0].set_ylim(bottom=min(0.0, figure.axes[0].get_ylim()[0]))
+    figure.axes[2].set_ylim(-0.03, 1.03)
     return figure
 
 
@@ -50,22 +186,19 @@ def recorded(run: Run, column: str) -> pd.DataFrame:
     return rows.iloc[:0] if column not in rows or (single and column == "alpha") else rows
 
 
-def _plot(axes: Axes, run: Run, column: str, look: Mapping[str, Any]) -> None:
-    """The curve of all members, and thin that of each if there are several."""
-    rows = recorded(run, column)
+def _curve(axes: Axes, run: Run, column: str) -> None:
+    """Episodes' returns in bins, or the means of a column of the metrics: of all members, thin of each of several."""
+    rows, look = recorded(run, column), style(run.method) if run.method in LINES else {"color": BLUE}
     if column == "return" and not len(rows):
         axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
     if not len(rows):
         return
     total = max(total_frames(run), int(rows["frames"].max()))
-
-    def curve(own: pd.DataFrame) -> pd.Series:
-        if column != "return":
-            return own.groupby("frames")[column].mean()
-        edges = stats.frame_edges(total, POINTS, [own["frames"].to_numpy()])
-        return pd.Series(stats.learning_curve(own["frames"], own["return"], edges), index=edges[1:]).dropna()
-
     members = [own for _, own in rows.groupby("member")]
     for part, width in [*((own, 0.5) for own in members if len(members) > 1), (rows, 1.6)]:
-        values = curve(part)
+        if column == "return":
+            edges = stats.frame_edges(total, POINTS, [part["frames"].to_numpy()])
+            values = pd.Series(stats.learning_curve(part["frames"], part["return"], edges), index=edges[1:]).dropna()
+        else:
+            values = part.groupby("frames")[column].mean()
         axes.plot(values.index, values, lw=width, marker="o" if len(values) == 1 else None, markersize=3, **look)

@@ -1,4 +1,5 @@
-"""Ancestry in a population: what the weights that a member ends with have lived through (appendix B).
+"""Ancestry in a population: what the weights that a member ends with have lived through (appendix B); and its alpha, as
+a schedule that can be saved and replayed.
 
 A member that copies another continues that one's history. So the trajectory of a hyperparameter, of alpha above all
 (figures 5 and 8), is read backwards: from a final member to its donor at each copy, down to the start.
@@ -6,13 +7,23 @@ A member that copies another continues that one's history. So the trajectory of 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+import math
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
+from mmlib.alternatives.methods import METHODS
+from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run
+from mmlib.runs.records import replace_file, sentence
+from mmlib.runs.untrusted import read_object
+
+Knots = tuple[tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]], ...]
 
 
 class Segment(NamedTuple):
@@ -42,7 +53,8 @@ def ancestry(run: Run, member: int) -> list[Segment]:
 def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment], list[int]]:
     """The segments, and the rows of the decisions that made the member's hyperparameters, oldest first."""
     segments, rows = list[Segment](), list[int]()
-    stop, now = _end(run), member
+    metrics = run.metrics()
+    stop, now = int(metrics["frames"].max()) if len(metrics) else 0, member
     columns = [decisions[name].tolist() for name in ("frames", "member", "opponent", "copied")]
     for row, (frames, decided, opponent, copied) in reversed([*enumerate(zip(*columns))]):
         if decided != now:
@@ -53,11 +65,6 @@ def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment]
             stop, now = frames, opponent
     segments.append(Segment(0, stop, now))
     return segments[::-1], rows[::-1]
-
-
-def _end(run: Run) -> int:
-    metrics = run.metrics()
-    return int(metrics["frames"].max()) if len(metrics) else 0
 
 
 def trajectory(run: Run, member: int, name: str) -> Trajectory:
@@ -80,17 +87,11 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
         own = metrics[metrics["member"] == member]
         return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
     segments, rows = _walk(run, decisions, member)
-    lived = decisions.iloc[rows]
-    values = [_initial(metrics, decisions, segments[0].member, name), *(new[name] for new in lived["new"])]
+    first, lived = segments[0].member, decisions.iloc[rows]
+    found = decisions[decisions["member"] == first]["old"]  # by its first decision, else what its first record has
+    start = found.iloc[0][name] if len(found) else metrics[metrics["member"] == first].iloc[0][name]
+    values = [start, *(new[name] for new in lived["new"])]
     return Trajectory(np.append(0.0, lived["frames"]), np.array(values, dtype=float))
-
-
-def _initial(metrics: pd.DataFrame, decisions: pd.DataFrame, member: int, name: str) -> float:
-    """A member's hyperparameter at the start: what its first decision found, or its first record if it has none."""
-    own = decisions[decisions["member"] == member]
-    if len(own):
-        return float(own.iloc[0]["old"][name])
-    return float(metrics[metrics["member"] == member].iloc[0][name])
 
 
 def best_member(run: Run, window: int = 30) -> int:
@@ -100,3 +101,63 @@ def best_member(run: Run, window: int = 30) -> int:
         return 0
     last = episodes.groupby("member").tail(window).groupby("member")["return"].mean()
     return int(last.index[int(last.argmax())])
+
+
+class AlphaSchedule(BaseModel):
+    """An alpha trajectory that can be saved, plotted, and replayed by a fresh agent of the same action space; without
+    PBT it takes a hand-made one's place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    knots: Knots = Field(min_length=1, description="(agent steps, alpha), for `RunConfig.alpha`")
+    method: str = Field(description="that it was recorded from")
+    space: str = Field(description="the method's action space")
+    source: str = Field(description="the run and member")
+
+    @classmethod
+    def recorded(cls, run: Run, member: int | None = None) -> AlphaSchedule:
+        """alpha along the ancestry of a final member of `run`, the best by default.
+
+        Each change becomes two knots one agent step apart. Raises ResultsError if the run has no such schedule.
+        """
+        if run.method not in METHODS:
+            raise ResultsError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
+        if not len(run.metrics()):
+            raise ResultsError(f"{run.directory} has recorded no alpha yet")
+        member = best_member(run) if member is None else member
+        line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
+        if not all(math.isfinite(value) for value in line.values):
+            raise ResultsError(f"{run.directory} has no alpha in some of its records")
+        knots = [(0, round(float(line.values[0]), 6))]
+        for frames, value in zip(line.frames[1:], line.values[1:]):
+            step, alpha = int(frames) // repeat, round(float(value), 6)
+            if alpha != knots[-1][1] and step > knots[-1][0]:
+                if step - 1 > knots[-1][0]:
+                    knots.append((step - 1, knots[-1][1]))
+                knots.append((step, alpha))
+        space, source = METHODS[run.method].space.name, f"{run.directory} member {member}"
+        return cls(knots=tuple(knots), method=run.method, space=space, source=source)
+
+    def save(self, path: Path) -> None:
+        """Writes the schedule as JSON."""
+        replace_file(path, json.dumps(self.model_dump()) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> AlphaSchedule:
+        """Reads what `save` wrote. Raises ResultsError."""
+        try:
+            return cls.model_validate(read_object(path))
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{path} is no recorded alpha schedule: {sentence(error)}") from error
+
+    def knots_for(self, method: str) -> Knots:
+        """The knots, for a run of `method`. Raises ResultsError unless it mixes policies of the same space."""
+        spec = METHODS[method]
+        if not spec.mixes:
+            raise ResultsError(f"method {method!r} has no alpha to replay a schedule with")
+        if spec.space.name != self.space:
+            raise ResultsError(
+                f"the schedule of {self.source} belongs to action space {self.space}, method {method!r} to "
+                f"{spec.space.name}"
+            )
+        return self.knots

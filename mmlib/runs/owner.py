@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -108,49 +109,46 @@ def _beat(directory: Path) -> float:
         return 0.0
 
 
-class Claim:
-    """A run's directory, made if need be, that no other process writes until `release`.
+@contextlib.contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """A run's directory, made if need be, that no other process writes meanwhile.
 
     Raises ResultsError if it cannot be written, or if another process is writing it.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        check_writable(directory)
-        self._lock = os.open(directory, os.O_RDONLY)
+    check_writable(directory)
+    lock, over = os.open(directory, os.O_RDONLY), threading.Event()
+    try:
+        _take(directory, lock)
+        threading.Thread(target=_renew, args=(directory, over), daemon=True).start()
         try:
-            self._take(directory / FILE)
-        except BaseException as error:
-            os.close(self._lock)
-            if isinstance(error, OSError):
-                raise unwritable(directory, error) from error
-            raise
-        self._over = threading.Event()
-        threading.Thread(target=self._renew, daemon=True).start()
+            yield
+        finally:
+            over.set()
+            with contextlib.suppress(OSError):
+                (directory / FILE).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
 
-    def _take(self, path: Path) -> None:
-        taken = not _lock(self._lock)
-        owner = Owner.of(self.directory)
-        if taken or (owner is not None and owner.proves_alive(self.directory)):
-            raise ResultsError(
-                f"{owner or 'another process'} is writing {self.directory}; wait for it or choose another directory"
-            )
-        path.unlink(missing_ok=True)
-        with open(path, "x", encoding="utf-8", opener=untrusted.no_links) as file:  # of two who begin at once one may
+
+def _take(directory: Path, lock: int) -> None:
+    """Locks a directory and leaves this process's name there, or raises ResultsError."""
+    try:
+        taken = not _lock(lock)
+        owner = Owner.of(directory)
+        if taken or (owner is not None and owner.proves_alive(directory)):
+            who = owner or "another process"
+            raise ResultsError(f"{who} is writing {directory}; wait for it or choose another directory")
+        (directory / FILE).unlink(missing_ok=True)
+        with open(directory / FILE, "x", encoding="utf-8", opener=untrusted.no_links) as file:  # of two at once one may
             file.write(json.dumps(asdict(Owner.here())) + "\n")
+    except OSError as error:
+        raise unwritable(directory, error) from error
 
-    def _renew(self) -> None:
-        while not self._over.wait(BEAT):
-            with contextlib.suppress(OSError):
-                os.utime(self.directory / FILE, follow_symlinks=False)
 
-    def release(self) -> None:
-        """Lets others write; again, nothing."""
-        if not self._over.is_set():
-            self._over.set()
-            with contextlib.suppress(OSError):
-                (self.directory / FILE).unlink(missing_ok=True)
-            os.close(self._lock)
+def _renew(directory: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        with contextlib.suppress(OSError):
+            os.utime(directory / FILE, follow_symlinks=False)
 
 
 def _lock(descriptor: int) -> bool:

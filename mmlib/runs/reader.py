@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import PART_DEFAULTS, SETTING_DEFAULTS, RunConfig, make_config
@@ -35,8 +34,7 @@ from mmlib.runs import untrusted
 from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sentence
 
 STATES = ("running", "done", "stopped", "failed")
-# What a config.json holds beside the configuration, and the facts that have no part in what a run learns.
-RECORDED_FACTS = frozenset({"mmlib_version", "backend_in_force", "sources"})
+# What has no part in what a run learns.
 NOT_COMPARED = frozenset({"mmlib_version", "sources", "backend", "device", "agent_steps", "log_every"})
 
 
@@ -108,23 +106,26 @@ def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = T
 class Run:
     """One run's directory, for reading; it may still be running.
 
-    directory: Path.  config: dict.  broken: why the run cannot be read, "" if it can (others than "" come from
-    `find_runs` alone; such a run has no config, has failed, and its records raise ResultsError).
+    directory: Path.  config: dict.  broken: why the run cannot be read, "" if it can.
+    root: in which it is looked for: if it lies outside, to which a link in `root` leads, or has no readable
+    config.json, it is broken, with the reason: it has no config, has failed, and its records raise ResultsError.
 
-    Raises ResultsError if there is no readable config.json.  Nothing in the directory is executed and no link in it
-    followed; a record that is damaged, or holds something else than its rows, raises DamagedRecord when it is read.
+    Raises ResultsError, without a `root`, if there is no readable config.json.  Nothing in the directory is executed
+    and no link in it followed; a record that is damaged, or holds something else than its rows, raises DamagedRecord
+    when it is read.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(directory)
-        self.config: dict[str, Any] = read_config(self.directory)
-        self.broken = ""
-
-    @classmethod
-    def _unreadable(cls, directory: Path, why: str) -> Run:
-        run = cls.__new__(cls)
-        run.directory, run.config, run.broken = directory, {}, why
-        return run
+    def __init__(self, directory: str | os.PathLike[str], root: Path | None = None) -> None:
+        self.directory, self.broken = Path(directory), ""
+        self.config: dict[str, Any] = {}
+        try:
+            if root is not None:
+                check_inside(self.directory, root)
+            self.config = read_config(self.directory)
+        except ResultsError as error:
+            if root is None:
+                raise
+            self.broken = str(error)
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r}, state={self.state!r})"
@@ -208,14 +209,15 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = untrusted.read_object(directory / "config.json")
         RecordedConfig.model_validate_json(json.dumps(config), strict=True)
     except (OSError, ValueError) as error:
-        why = sentence(error) if isinstance(error, ValidationError) else str(error)
-        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({why})") from error
+        why = f"its config.json cannot be read ({sentence(error)})"
+        raise ResultsError(f"{directory} holds no run: {why}") from error
     return config
 
 
 def asked_for(config: Mapping[str, Any]) -> RunConfig:
     """The configuration in a config.json, without the facts that are recorded beside it. Raises ConfigError."""
-    return make_config({name: value for name, value in config.items() if name not in RECORDED_FACTS})
+    facts = RecordedConfig.model_fields.keys() - RunConfig.model_fields.keys()
+    return make_config({name: value for name, value in config.items() if name not in facts})
 
 
 def run_directory(root: str | os.PathLike[str], preset: str, figure: str, level: str, method: str, seed: int) -> Path:
@@ -245,23 +247,11 @@ def find_runs(
     level: str | None = None,
     method: str | None = None,
 ) -> list[Run]:
-    """All runs under `root` with the given names (None matches all), in order of their names and seeds.
-
-    One that cannot be read is among them, with the reason as its `broken`; so is one outside `root`, to which a link
-    in it leads.
-    """
+    """All runs under `root` with the given names (None matches all), in order of their names and seeds; those that
+    cannot be read are among them, and `broken`."""
     pattern = "/".join(file_name(name) if name else "*" for name in (preset, figure, level, method))
     directories = [path.parent for path in Path(root).glob(f"{pattern}/seed*/config.json")]
-    return [read_run(directory, Path(root)) for directory in sorted(directories, key=natural_order)]
-
-
-def read_run(directory: Path, root: Path) -> Run:
-    """The run in a directory under `root`; broken, with the reason, if it cannot be read or lies outside."""
-    try:
-        check_inside(directory, root)
-        return Run(directory)
-    except ResultsError as error:
-        return Run._unreadable(directory, str(error))
+    return [Run(directory, Path(root)) for directory in sorted(directories, key=natural_order)]
 
 
 def check_inside(directory: Path, root: Path) -> None:
@@ -270,6 +260,6 @@ def check_inside(directory: Path, root: Path) -> None:
         raise ResultsError(f"{directory} is a link to somewhere outside {root}; name that place itself to use it")
 
 
-def natural_order(path: Path) -> list[tuple[str, int]]:
+def natural_order(path: Path) -> tuple[list[tuple[str, int]], str]:
     """Sorts seed2 before seed10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))]
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", str(path))], str(path)

@@ -115,8 +115,10 @@ def decode(name: str, lines: Sequence[bytes]) -> list[dict[str, Any]]:
     raise ValueError("its lines are no rows of it")
 
 
-def sentence(error: ValidationError) -> str:
+def sentence(error: Exception) -> str:
     """The first thing that is wrong, in words."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     given = "" if first["type"] in ("missing", "json_invalid") else f", not {reprlib.repr(first['input'])}"
@@ -171,17 +173,12 @@ def read_bytes(directory: Path, name: str) -> bytes:
         raise DamagedRecord(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def replace_text(path: Path, text: str) -> None:
-    """`replace_bytes` of a text, in UTF-8."""
-    replace_bytes(path, text.encode("utf-8"))
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader sees the old one or the new, never a part; whole on the disk when it returns."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         with open(temporary, "wb", opener=untrusted.no_links) as file:
-            file.write(content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -22,12 +22,8 @@ def digest() -> str:
         for path in sorted([package / part] if part.endswith(".py") else (package / part).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for node in ast.walk(tree):
-                body = getattr(node, "body", None)
-                if isinstance(body, list) and body and _is_text(body[0]):
-                    body.pop(0)
+                match getattr(node, "body", None):
+                    case [ast.Expr(ast.Constant(str())), *_] as body:
+                        body.pop(0)
             total.update(path.relative_to(package).as_posix().encode() + ast.dump(tree).encode())
     return total.hexdigest()[:12]
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmlib.config import SETTING_DEFAULTS, RunConfig
@@ -25,6 +25,7 @@ class RunStatus:
     agent_steps_per_second: float | None = None  # of all members, at the last row of timing
     last_return: float | None = None  # mean of the last `LAST` episodes
     seconds_left: float | None = None
+    run: Run | None = field(default=None, repr=False, compare=False)  # if it can be read
 
     @property
     def alive(self) -> bool:
@@ -58,4 +59,5 @@ class RunStatus:
             speed,
             sum(returns) / len(returns) if returns else None,
             left / speed if speed else None,
+            run,
         )

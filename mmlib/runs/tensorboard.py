@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run
 
 RECORDS = {"metrics": "", "episodes": "episode/", "evaluations": "target_alone/", "timing": "timing/"}  # and tags
-NOT_DRAWN = {"frames", "member", "began"}
 
 
 def export(run: Run, directory: Path) -> int:
@@ -34,19 +31,13 @@ def export(run: Run, directory: Path) -> int:
         with SummaryWriter(str(directory / f"member{member}")) as writer:
             for prefix, table in tables.items():
                 mine = table[table["member"] == member] if "member" in table else table
-                if "level" in mine and mine["level"].nunique() > 1:
-                    groups = [(f"{prefix}{level}/", rows) for level, rows in mine.groupby("level")]
-                else:
-                    groups = [(prefix, mine)]
-                for tag, rows in groups:
-                    written += _scalars(writer, tag, rows)
-    return written
-
-
-def _scalars(writer, prefix: str, rows: pd.DataFrame) -> int:  # type: ignore[no-untyped-def]  # torch has no types for it
-    written = 0
-    for column in rows.select_dtypes("number").columns.difference(list(NOT_DRAWN)):
-        for frames, value in rows[["frames", column]].dropna().itertuples(index=False):
-            writer.add_scalar(f"{prefix}{column}", value, int(frames), walltime=0.0)
-            written += 1
+                several = "level" in mine and mine["level"].nunique() > 1
+                for level, rows in mine.groupby("level") if several else [("", mine)]:
+                    numbers = rows.set_index("frames").select_dtypes("number")
+                    for name in numbers.columns.difference(["member", "began"]):
+                        values = numbers[name].dropna()
+                        for frames, value in values.items():
+                            tag = f"{prefix}{level}/{name}" if several else f"{prefix}{name}"
+                            writer.add_scalar(tag, value, int(frames), walltime=0.0)
+                        written += len(values)
     return written

@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from mmlib.errors import ResultsError, Stopped
 from mmlib.runs import untrusted
-from mmlib.runs.owner import Claim, unwritable
+from mmlib.runs.owner import claimed, unwritable
 from mmlib.runs.reader import STATES, Run, check_same_run
 from mmlib.runs.records import (
     RECORDS,
@@ -25,8 +25,7 @@ from mmlib.runs.records import (
     as_plain,
     encode,
     read_bytes,
-    replace_bytes,
-    replace_text,
+    replace_file,
     sentence,
 )
 from mmlib.runs.sources import digest
@@ -49,10 +48,11 @@ class RunWriter:
         self._files: dict[str, Any] = {}
         self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
         _config_text(config, ())  # refused before anything is made
-        self._claim = Claim(self.directory)
+        self._claim = contextlib.ExitStack()
+        self._claim.enter_context(claimed(self.directory))
         try:
             before = check_same_run(self.directory, config, shorter=False)
-            replace_text(self._path("config.json"), _config_text(config, before.get("sources", ())))
+            replace_file(self.directory / "config.json", _config_text(config, before.get("sources", ())))
             for name in RECORDS:
                 self._open(name)
             self._write_state({"state": "running"})
@@ -87,13 +87,13 @@ class RunWriter:
         """
         lengths = {}
         for name in RECORDS:
-            path = self._path(f"{name}.jsonl")
+            path = self.directory / f"{name}.jsonl"
             lengths[name], expected = positions.get(name, _position(b""))
             if _position(untrusted.read_bytes(path)[: lengths[name]]) != [lengths[name], expected]:
                 raise DamagedRecord(f"{path} is damaged: it is not what it was at the checkpoint")
         for name, length in lengths.items():
             self._files.pop(name).close()
-            os.truncate(self._path(f"{name}.jsonl"), length)
+            os.truncate(self.directory / f"{name}.jsonl", length)
             self._open(name)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
@@ -112,7 +112,7 @@ class RunWriter:
             with contextlib.suppress(OSError):  # what a full disk did not take stays untaken
                 file.close()
         self._files.clear()
-        self._claim.release()
+        self._claim.close()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -128,24 +128,21 @@ class RunWriter:
                 self._write_state({"state": state, "reason": reason})
         self.close()
 
-    def _path(self, name: str) -> Path:
-        return self.directory / name
-
     def _open(self, name: str) -> None:
         """Opens a record for appending, plain, without a torn last line."""
-        path = self._path(f"{name}.jsonl")
+        path = self.directory / f"{name}.jsonl"
         text = read_bytes(self.directory, name)
         whole = text[: text.rfind(b"\n") + 1]
         if path.exists():
             os.truncate(path, len(whole))
         elif whole:
-            replace_bytes(path, whole)
+            replace_file(path, whole)
         path.with_name(path.name + ".gz").unlink(missing_ok=True)
         self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
         self._written[name] = len(whole), hashlib.sha256(whole)
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
-        replace_text(self._path("state.json"), json.dumps(as_plain(state)) + "\n")
+        replace_file(self.directory / "state.json", json.dumps(as_plain(state)) + "\n")
 
 
 def _position(text: bytes) -> list[Any]:
@@ -169,32 +166,24 @@ def _config_text(config: Mapping[str, Any], made_by: Sequence[str]) -> str:
     return text
 
 
-class Compressed(NamedTuple):
-    """What happened to one run's records: their bytes before and after, or why nothing did."""
-
-    directory: Path
-    before: int
-    after: int
-    skipped: str = ""
-
-
-def compress(directory: Path) -> Compressed:
-    """Compresses the records of a run that is done; the same records give the same bytes. Readers take either form.
+def compress(directory: Path) -> tuple[int, int]:
+    """Compresses the records of a run, if it is done; the same records give the same bytes. Readers take either form.
 
     A process that is killed meanwhile leaves both forms of a record, of which the plain one counts.
+
+    Returns:
+      Bytes of what was compressed, before and after.
+
     Raises ResultsError if no run is there, or another process is writing it.
     """
-    if (state := Run(directory).state) != "done":
-        return Compressed(directory, 0, 0, skipped=state)
     before = after = 0
-    claim = Claim(directory)
-    try:
+    if not Run(directory).done:
+        return before, after
+    with claimed(directory):
         for path in filter(Path.exists, (directory / f"{name}.jsonl" for name in RECORDS)):
             text = untrusted.read_bytes(path)
             small = gzip.compress(text, mtime=0)
-            replace_bytes(path.with_name(path.name + ".gz"), small)
+            replace_file(path.with_name(path.name + ".gz"), small)
             path.unlink()
             before, after = before + len(text), after + len(small)
-    finally:
-        claim.release()
-    return Compressed(directory, before, after)
+    return before, after

@@ -20,7 +20,7 @@ from mmlib.errors import ResultsError
 from mmlib.experiments.design import choose
 from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.owner import check_writable
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.theory import gradients, worlds
 from mmlib.theory.worlds import Distillation
@@ -200,7 +200,7 @@ def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], An
     check_writable(path.parent)
     facts = make()
     record = {"made_by": f"mmlib.theory.facts, preset {path.parent.name}", "settings": settings, "facts": facts}
-    replace_text(path, json.dumps(record, indent=1) + "\n")
+    replace_file(path, json.dumps(record, indent=1) + "\n")
     return facts
 
 

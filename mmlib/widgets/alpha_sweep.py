@@ -25,7 +25,7 @@ from mmlib.errors import ResultsError
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.timing import StageTimer
 from mmlib.training.trained import Subject, play
 
@@ -113,7 +113,7 @@ def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Pa
     for path in cache_files(subject, episodes):
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(path, text)
+            replace_file(path, text)
             return path
     return None
 

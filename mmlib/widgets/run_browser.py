@@ -14,7 +14,7 @@ from IPython.display import display
 
 from mmlib.errors import ResultsError
 from mmlib.experiments import run_table
-from mmlib.figures import curriculum_plots, run_plots
+from mmlib.figures import run_plots
 from mmlib.figures.tables import shown
 from mmlib.runs import tensorboard
 from mmlib.runs.reader import Run
@@ -27,8 +27,8 @@ SHOWN = ("figure", "level", "method", "seed", "frames", "state", "last_return", 
 GROUP = ("preset", "figure", "level", "method")  # runs that agree in these differ in their seeds alone
 DRAWN = {  # a run's picture in each view that has one
     "Curves": run_plots.run_curves,
-    "Hyperparameters": curriculum_plots.hyperparameters,
-    "Lineage": curriculum_plots.lineage_graph,
+    "Hyperparameters": run_plots.hyperparameters,
+    "Lineage": run_plots.lineage_graph,
 }
 VIEWS = (*DRAWN, "Configuration")
 EXPORTS = "exports"  # below the root

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmlib.cli.common import UsageError
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from tools.calibration.lasertag import LASERTAG_TARGETS
 from tools.calibration.mazes import MAZE_TARGETS
 from tools.calibration.target import Target
@@ -111,4 +111,4 @@ def write(page: Path, rows: Sequence[Sequence[str]]) -> None:
     """Replaces the table of `page`. Raises CalibrationError as `check_page` does."""
     check_page(page)
     before, _, after = page.read_text(encoding="utf-8").split(MARKER)
-    replace_text(page, f"{before}{MARKER}\n{markdown(rows)}{MARKER}{after}")
+    replace_file(page, f"{before}{MARKER}\n{markdown(rows)}{MARKER}{after}")

@@ -22,7 +22,7 @@ from mmlib.config import RunConfig, make_config
 from mmlib.experiments.design import repository_root
 from mmlib.levels import dmlab_found
 from mmlib.runs.reader import Run
-from mmlib.runs.records import replace_text
+from mmlib.runs.records import replace_file
 from mmlib.training import checkpoint
 
 BEGIN, END = "<!-- reliability -->", "<!-- /reliability -->"
@@ -221,4 +221,4 @@ def write(page: Path, rows: Iterable[Row], order: Iterable[str]) -> None:
     merged = {row.fault: row for row in (*read_table(text), *rows)}
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     ordered = [merged[fault] for fault in order if fault in merged]
-    replace_text(page, f"{before}{BEGIN}\n{table(ordered)}\n{END}{after}")
+    replace_file(page, f"{before}{BEGIN}\n{table(ordered)}\n{END}{after}")

@@ -1,0 +1,169 @@
+"""Tables of runs: their ends, their course, methods side by side, and sweeps of one setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mmlib.alternatives.methods import METHODS, teacher_of
+from mmlib.analysis import stats
+from mmlib.analysis.conditions import Condition, in_force
+from mmlib.analysis.curves import EARLY, END, Runs, Share, by_parts, mean_returns, total_frames
+from mmlib.experiments.run_table import NAMES
+from mmlib.method.agent import MixMatchAgent
+from mmlib.runs.reader import Run, comparable, seen_from
+from mmlib.training.shard import names_of
+
+GOAL = 0.8  # of the expert's return
+BINS = 40  # of a run, as learning curves have
+PARTS = {"early": EARLY, "at the end": END}
+VALUES = 3  # fewer distinct values are no sweep
+PLACE = ["method", "level"]
+COLUMNS = [*PLACE, "value", "part", "runs", "mean", "low", "high", "unroll"]
+
+
+def summary(runs: Runs, last: int = 100) -> pd.DataFrame:
+    """One row a run: its length, episodes, mean return of the `last` episodes, time, speed and directory."""
+    rows = []
+    for method, group in runs.items():
+        for run in group:
+            episodes, timing = run.episodes(), run.timing()
+            rows.append(
+                {
+                    "method": METHODS[method].label,
+                    "seed": run.seed,
+                    "frames": total_frames(run),
+                    "episodes": len(episodes),
+                    f"mean of the last {last}": episodes["return"].tail(last).mean(),
+                    "minutes": _seconds(timing["seconds"]) / 60 if len(timing) else None,
+                    "agent steps/s": timing["agent_steps_per_second"].median(),
+                    "records": str(run.directory),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def course(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a run: where it lies, returns by eighths, that of its last fifth as a share of its best fifth's ("kept"),
+    and explained variance and entropy at the end."""
+    rows = []
+    for run in runs:
+        metrics, fifths = run.metrics(), by_parts(run, 5)
+        last = metrics[metrics["frames"] > END[0] * total_frames(run)]
+        rows.append(
+            {**dict(zip(NAMES, run.directory.parts[-len(NAMES) : -1])), "seed": run.seed}
+            | {str(part): value for part, value in enumerate(by_parts(run, 8), start=1)}
+            | {"kept": float(fifths[-1] / np.nanmax(fifths))}
+            | last.reindex(columns=["explained_variance", "entropy"]).mean().to_dict()
+        )
+    return pd.DataFrame(rows)
+
+
+def _seconds(recorded: pd.Series) -> float:
+    """Seconds that a run took in all: each process of one that was interrupted counted from 0."""
+    return float(recorded[(recorded.shift(-1) < recorded) | recorded.shift(-1).isna()].sum())
+
+
+def side_by_side(runs: Runs, expert: float | None) -> pd.DataFrame:
+    """Methods on one level: how early, how high, how soon, of what size, and what had to be there before.
+
+    A row a method: means over its runs with 95 % intervals, and the median time to `GOAL` times the expert's return.
+
+    Args:
+      runs: of one level, by method.
+      expert: the scripted expert's mean return there, if it is known.
+    """
+    rows = []
+    for method, group in runs.items():
+        if group:
+            rows.append(
+                {
+                    "method": METHODS[method].label,
+                    "after": METHODS[method].after,
+                    "runs": len(group),
+                    "return, first quarter": _mean(group, EARLY),
+                    "return, last fifth": _mean(group, END),
+                    f"agent steps to {GOAL:.0%} of the expert's": "" if expert is None else _time(group, GOAL * expert),
+                    "parameters": _size(group[0]),
+                    "before it": _before(group[0]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def steps_to(run: Run, goal: float) -> float:
+    """Agent steps of each member until the mean return of one of `BINS` parts of the run is `goal`; infinite if none
+    is."""
+    above = np.flatnonzero(by_parts(run, BINS) >= goal)
+    return float((above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]) if len(above) else np.inf
+
+
+def parameters(run: Run) -> tuple[int, int]:
+    """How many parameters a member has that learn, and how many that do not."""
+    shape = {name: comparable(run.config)[name] for name in ("height", "width", "conv1")}
+    with torch.device("meta"):  # shapes alone
+        agent = MixMatchAgent(METHODS[run.method], **shape)
+    teacher = teacher_of(agent.spec)
+    frozen = sum(agent.get_parameter(name).numel() for name in (names_of(agent, teacher) if teacher else ()))
+    return sum(parameter.numel() for parameter in agent.parameters()) - frozen, frozen
+
+
+def _mean(group: Sequence[Run], share: Share) -> str:
+    each = [value for run in group for value in mean_returns(run, share).values()]
+    return f"{stats.mean_interval(each):.1f}" if each else ""
+
+
+def _time(group: Sequence[Run], goal: float) -> str:
+    times = np.array([steps_to(run, goal) for run in group])
+    reached, middle = int(np.isfinite(times).sum()), float(np.median(times))
+    return f"{f'{middle:,.0f}' if np.isfinite(middle) else 'not reached'} ({reached} of {len(group)} runs)"
+
+
+def _size(run: Run) -> str:
+    learning, frozen = parameters(run)
+    return f"{learning:,}" + (f" and {frozen:,} frozen" if frozen else "")
+
+
+def _before(run: Run) -> str:
+    """The run that a teacher comes from, whose agent steps this one's do not contain."""
+    if not run.config.get("teacher"):
+        return ""
+    where = seen_from(run.directory, run.config["teacher"])
+    if not (where / "config.json").exists():
+        return "its teacher's run, which is not here"
+    taught = Run(where)
+    return f"{METHODS[taught.method].label}: {taught.config['agent_steps']:,} agent steps"
+
+
+def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
+    """Runs that are alike but for the value of a setting of `RunConfig`, and what they return, with 95 % intervals
+    (Student's t).
+
+    A row is a method, level, value and part of the run. The runs of a method on a level differ in the setting and
+    their seed alone; where there are several such groups, the first with the most values is taken. Runs of several
+    levels are left out.
+    """
+    returns = [
+        (run.method, level, value, rest, part, mean_returns(run, share)[level], condition.settings["unroll"])
+        for condition in conditions
+        for value in [condition.settings.get(setting)]
+        for rest in [json.dumps({**condition.settings, setting: None}, sort_keys=True, default=str)]
+        for level, methods in condition.runs.items()
+        for run in (run for runs in methods.values() for run in runs)
+        if "+" not in level and setting in in_force(run.config)  # it plays a part there
+        for part, share in PARTS.items()
+    ]
+    table = pd.DataFrame(returns, columns=[*PLACE, "value", "rest", "part", "return", "unroll"])
+    rows = []
+    for _, there in table.groupby(PLACE):
+        values = there.groupby("rest", sort=False)["value"].nunique()
+        if values.max() >= VALUES:
+            alike = there[there["rest"] == values.idxmax()]
+            for group, runs in alike.groupby([*PLACE, "value", "part"]):
+                interval = stats.mean_interval(runs["return"])
+                rows.append((*group, len(runs), *interval, runs["unroll"].iloc[0]))
+    return pd.DataFrame(rows, columns=COLUMNS)
