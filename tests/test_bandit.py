@@ -273,7 +273,7 @@ def test_nothing_takes_rounds_for_decisions(whole):
     run = Run(whole)
     line = trajectory(run, 1, "alpha")
     mine = run.metrics().query("member == 1")["alpha"]
-    assert line.values.tolist() == [mine.iloc[0], *mine] and pictures([run], "Lineage") == []
+    assert line.values.tolist() == [mine.iloc[0], *mine] and pictures([run], "Lineage") == b""
 
 
 # --- What is refused ---
