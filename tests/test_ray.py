@@ -97,7 +97,7 @@ def test_over_ray_a_run_that_waits_for_places_stops_at_the_first_signal(cluster,
     others = [ray.remote(num_cpus=1)(object).remote() for _ in range(places)]
     ray.get([other.__ray_ready__.remote() for other in others])
     run = config(agent_steps=800)
-    signalled = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
+    signalled = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGTERM))
     signalled.start()
     try:
         with pytest.raises(Stopped):
