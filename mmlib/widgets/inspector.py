@@ -10,6 +10,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from IPython.display import display
 
 from mmlib.experiments.run_table import find_choices
+from mmlib.numerics.threads import one_thread
 from mmlib.training import checkpoint
 from mmlib.training.trained import Subject, checkpoint_names, open_subject
 from mmlib.widgets import charts, recording
@@ -276,6 +277,7 @@ class MixtureInspector(widgets.VBox):
     def _go(self, steps: int) -> None:
         self.step.value += steps  # which the slider keeps within its bounds
 
+    @one_thread()
     def _show_step(self) -> None:
         """The pictures of the step that the slider is at, and its policies."""
         if (made := self.recording) is None:
@@ -293,6 +295,7 @@ class MixtureInspector(widgets.VBox):
         )
         self._show_mixture()
 
+    @one_thread()
     def _show_mixture(self, moved: bool = False) -> None:
         """The bars and numbers of the step under the sliders' weights; `moved`: the weights are new."""
         if (made := self.recording) is None:
