@@ -163,20 +163,20 @@ def figure(
       mmlib figure 8 --preset population --shards auto
       mmlib figure 6 --preset population --no-train --output drawn_again
     """
-    from mmlib.experiments import notebooks as batch
+    from mmlib.experiments.notebooks import tasks
 
     names = [part for text in level or () for part in text.split(",")]
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
     given = read_settings(settings, device, backend)
     jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
-    tasks = batch.tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
-    for task in tasks:
+    found = tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
+    for task in found:
         try:
             task.execute()
         except KeyboardInterrupt:
             fail("interrupted; the same command goes on from the last checkpoints", code=130)
-    _say(tasks)
+    _say(found)
 
 
 def _say(tasks: list[Task]) -> None:

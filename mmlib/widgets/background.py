@@ -29,10 +29,12 @@ class Background:
         self._wanted = wanted = object()
 
         def go_on() -> None:
+            """Raises `Unwanted` once something else is wanted."""
             if wanted is not self._wanted:
                 raise Unwanted
 
         def run() -> None:
+            """The thread: the work, and how it ended."""
             try:
                 work(go_on)
                 go_on()

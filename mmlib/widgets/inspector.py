@@ -277,7 +277,6 @@ class MixtureInspector(widgets.VBox):
     def _go(self, steps: int) -> None:
         self.step.value += steps  # which the slider keeps within its bounds
 
-    @one_thread()
     def _show_step(self) -> None:
         """The pictures of the step that the slider is at, and its policies."""
         if (made := self.recording) is None:
