@@ -187,7 +187,8 @@ def test_finished_runs_are_collected_from_elsewhere_if_one_code_made_them_all(tm
 
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 1 and said.stdout.count("collected ") == 2
-    assert f"{other.parent} was made by other sources (000000000000) than those here ({digest()})" in said.stdout
+    said_of = f"{other.parent} was made by sources 000000000000 on cpu, and the level's runs here by"
+    assert f"{said_of} sources {digest()} on cpu" in said.stdout
     assert [finished(job) for job in here] == [True, True] + [False] * 6
     names = {path.name for path in here[0].directory.iterdir()}
     assert names == {"config.json", "state.json"} | {f"{name}.jsonl.gz" for name in RECORDS}

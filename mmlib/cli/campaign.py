@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmlib.cli.common import Results, Together, UsageError, fail
+from mmlib.cli.common import Device, Results, Together, UsageError, fail
 
 if TYPE_CHECKING:
     from mmlib.experiments.campaign import Campaign
@@ -19,6 +19,7 @@ def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
     together: Together = 1,
+    device: Device = None,
     status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
     collect: Annotated[
         Path | None, typer.Option(metavar="RESULTS", help="Copy the finished runs from there; start nothing.")
@@ -28,18 +29,21 @@ def campaign(
     """Make a campaign's runs that are not on disk yet, in the order of its file.
 
     An interrupt stops it; the same command goes on from there. The records of finished runs are compressed at its end.
-    It may run in a checkout of its own, whose finished runs --collect brings here, if one code has made them all.
+    It may run in a checkout of its own, whose finished runs --collect brings here, if one code has made all of a level,
+    on one kind of device.
 
     \b
     Examples:
       mmlib campaign campaigns/step.yaml --workers 2
-      mmlib campaign campaigns/step.yaml --workers 1 --together 8
+      mmlib campaign campaigns/step.yaml --workers 1 --together 8 --device cuda
       mmlib campaign campaigns/step.yaml --status
       mmlib campaign campaigns/step.yaml --collect ../queue/results
     """
     from mmlib.experiments import campaign as campaigns
 
     wanted = campaigns.read(file)
+    if device is not None:
+        wanted = wanted.model_copy(update={"settings": {**wanted.settings, "device": device}})
     plan = campaigns.plan(wanted, results)
     if collect is None and (warning := campaigns.other_code(plan)):
         print(f"mmlib: {warning}", file=sys.stderr)

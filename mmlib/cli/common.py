@@ -19,6 +19,7 @@ Results = Annotated[Path, typer.Option("--results", help="The root of the result
 Together = Annotated[
     int, typer.Option(min=1, envvar="MMLIB_TOGETHER", help="Seeds side by side in a process, at most: for a GPU.")
 ]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

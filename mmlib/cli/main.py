@@ -15,7 +15,7 @@ import typer
 
 from mmlib import caches
 from mmlib.cli import campaign, claims, doctor, info, levels, runs
-from mmlib.cli.common import Commands, Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
+from mmlib.cli.common import Commands, Device, Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.config import RunConfig
@@ -31,7 +31,6 @@ SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many
 
 Preset = Annotated[str, typer.Option("--preset", help=PRESET_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="NAME=VALUE", help=SET_HELP)]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Shards = Annotated[
     str | None,
     typer.Option(envvar="MMLIB_SHARDS", help="Divide a population over cores or GPUs, with Ray: a number, or auto."),

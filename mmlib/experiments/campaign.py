@@ -106,7 +106,8 @@ def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:
 def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], list[str]]:
     """Copies the records of finished runs that `jobs` lack from where the same campaign was run, compressed.
 
-    A campaign's runs are of one code: those on disk, or else the first that is found, say which (`runs.sources`).
+    A level's runs, which are compared with each other, are of one code and one kind of device: those on disk, or else
+    the first that is found, say which (`runs.sources`).
 
     Args:
       jobs: of the campaign, in the results that it is collected into.
@@ -115,16 +116,15 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
     Returns:
       the jobs whose runs are here now and were not, and a sentence for each run that other code has made.
     """
-    made_by = {_sources(job) for job in jobs if finished(job)}
+    made_by = {job.config.level: _made_by(job) for job in jobs if finished(job)}
     collected, refused = list[Job](), list[str]()
     for job, other in zip(jobs, elsewhere, strict=True):
         if finished(job) or not finished(other):
             continue
-        if (its := _sources(other)) not in (made_by or {its}):
-            code, here = ("+".join(its) or "unknown", " or ".join("+".join(one) or "unknown" for one in made_by))
-            refused.append(f"{other.directory} was made by other sources ({code}) than those here ({here})")
+        its, here = _made_by(other), made_by.setdefault(job.config.level, _made_by(other))
+        if its != here:
+            refused.append(f"{other.directory} was made by {its}, and the level's runs here by {here}")
             continue
-        made_by.add(its)
         _copy(other.directory, job.directory)
         collected.append(job)
     return collected, refused
@@ -133,14 +133,20 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
 def other_code(jobs: Sequence[Job]) -> str | None:
     """A warning if some of a campaign's runs were made by other code than this; None if none was."""
     made_by = {_sources(job) for job in jobs if (job.directory / "config.json").exists()}
-    if made_by <= {(now := digest(),)}:
+    if made_by <= {now := digest()}:
         return None
-    there = ", ".join(sorted("+".join(one) or "unknown" for one in made_by))
+    there = ", ".join(sorted(made_by))
     return f"this code is {now}, and runs of this campaign were made by {there}: what is compared may not be one method"
 
 
-def _sources(job: Job) -> tuple[str, ...]:
-    return tuple(Run(job.directory).config.get("sources", ()))
+def _sources(job: Job) -> str:
+    return "+".join(Run(job.directory).config.get("sources", ())) or "unknown"
+
+
+def _made_by(job: Job) -> str:
+    """Which code made a run, on what."""
+    device = str(Run(job.directory).config.get("device", "unknown")).partition(":")[0]
+    return f"sources {_sources(job)} on {device}"
 
 
 def _copy(source: Path, target: Path) -> None:
