@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from mmlib.errors import ResultsError
 from mmlib.experiments import jobs, reports
 from mmlib.experiments.design import plan
 from mmlib.experiments.jobs import Progress
+from mmlib.numerics.threads import cores
 from mmlib.runs.reader import Run
 from mmlib.runs.status import RunStatus
 
@@ -53,6 +55,28 @@ def test_runs_are_made_then_loaded(the_plan, monkeypatch):
 
     pretend(monkeypatch, lambda job: "raise SystemExit('must not be run again')")
     assert [progress.state for progress in jobs.run(the_plan, 2)] == ["loaded"] * 3
+
+
+WHERE = """
+import os, time
+open({file!r}, "w").write(json.dumps(sorted(os.sched_getaffinity(0))))
+time.sleep(1)
+"""
+
+
+@pytest.mark.skipif(cores() < 2 or not hasattr(os, "sched_getaffinity"), reason="there is nothing to divide")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_processes_on_a_gpu_divide_the_cores(the_plan, monkeypatch, device):
+    pretend(monkeypatch, lambda job: write(job) + WHERE.format(file=f"{job.directory}.cores"))
+    made = [job._replace(config=job.config.model_copy(update={"device": device})) for job in the_plan]
+    assert {progress.state for progress in jobs.run(made, 2, poll_seconds=0.05)} == {"done"}
+    each = [json.loads(Path(f"{job.directory}.cores").read_text()) for job in made]
+    mine = sorted(os.sched_getaffinity(0))
+    halves = [mine[: len(mine) // 2], mine[len(mine) // 2 :][: len(mine) // 2]]
+    if device == "cpu":
+        assert each == [mine] * 3
+    else:
+        assert each[:2] == halves and each[2] in halves
 
 
 def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):

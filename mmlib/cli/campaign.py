@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def campaign(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign file, for instance campaigns/step.yaml.")],
-    workers: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes at once; on a GPU they divide the cores.")] = 2,
     together: Together = 1,
     device: Device = None,
     status: Annotated[bool, typer.Option("--status", help="Say what is done and left; start nothing.")] = False,
@@ -35,7 +35,7 @@ def campaign(
     \b
     Examples:
       mmlib campaign campaigns/step.yaml --workers 2
-      mmlib campaign campaigns/step.yaml --workers 1 --together 8 --device cuda
+      mmlib campaign campaigns/step.yaml --workers 4 --together 8 --device cuda
       mmlib campaign campaigns/step.yaml --status
       mmlib campaign campaigns/step.yaml --collect ../queue/results
     """

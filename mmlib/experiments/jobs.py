@@ -39,6 +39,7 @@ class Progress:
     status: RunStatus = field(default_factory=lambda: RunStatus("waiting"))
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     log: Path = field(default=Path(LOG), repr=False)  # of that process
+    cores: frozenset[int] = field(default=frozenset(), repr=False)  # of that process; none means all
 
     @property
     def state(self) -> str:
@@ -65,6 +66,7 @@ def run(
 ) -> list[Progress]:
     """Makes the runs of a plan that are not on disk yet, in at most `jobs` processes at once.
 
+    Processes on a GPU, which play their environments on all cores that they may use, get a part of the cores each.
     A run that fails does not stop the others. An interrupt (Ctrl-C) stops all of them; they go on from their
     checkpoints the next time.
 
@@ -91,10 +93,11 @@ def run(
     waiting = [progress for progress in everything if progress.state == "waiting"]
     _check_places(progress.job for progress in waiting)
     _tell(report, everything)
+    parts = _parts(at_once) if any(job.config.device != "cpu" for job in plan) else [frozenset[int]()] * at_once
     running: list[Progress] = []
     try:
         while waiting or running:
-            _fill(running, waiting, at_once, together)
+            _fill(running, waiting, parts, together)
             for progress in running:
                 _look(progress)
             running = [progress for progress in running if progress.state == "running"]
@@ -116,14 +119,25 @@ def _check_places(jobs: Iterable[Job]) -> None:
         check_elsewhere(config)
 
 
-def _fill(running: list[Progress], waiting: list[Progress], at_once: int, together: int) -> None:
-    """Starts what waits and can begin, until so many processes are running."""
-    while len({progress.process for progress in running}) < at_once:
+def _parts(number: int) -> list[frozenset[int]]:
+    """The cores that this process may use, divided; none, which means all, for each if they are too few."""
+    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    each = len(mine) // number
+    return [frozenset(mine[part * each : (part + 1) * each]) for part in range(number)]
+
+
+def _fill(running: list[Progress], waiting: list[Progress], parts: Sequence[frozenset[int]], together: int) -> None:
+    """Starts what waits and can begin, until there is a process for each part of the cores."""
+    while len(busy := {progress.process: progress.cores for progress in running}) < len(parts):
         if not (chosen := _next(waiting, running, together)):
             return
-        process = launch([progress.job for progress in chosen])
+        free = list(parts)
+        for taken in busy.values():
+            free.remove(taken)
+        process = launch([progress.job for progress in chosen], cores=free[0])
         for progress in chosen:
             progress.process, progress.log = process, chosen[0].job.directory / LOG
+            progress.cores = free[0]
             progress.status = RunStatus("running")
             waiting.remove(progress)
         running += chosen
@@ -188,8 +202,8 @@ def command(jobs: Sequence[Job]) -> list[str]:
     return [sys.executable, "-u", "-m", "mmlib", "train", "--config", "-", *places]
 
 
-def launch(jobs: Sequence[Job], detached: bool = False) -> subprocess.Popen[bytes]:
-    """Starts the process of runs; `detached` from this one, it outlives it.
+def launch(jobs: Sequence[Job], detached: bool = False, cores: frozenset[int] = frozenset()) -> subprocess.Popen[bytes]:
+    """Starts the process of runs, on some `cores` or all; `detached` from this one, it outlives it.
 
     What it prints goes into the `LOG` of the first.
     """
@@ -206,6 +220,9 @@ def launch(jobs: Sequence[Job], detached: bool = False) -> subprocess.Popen[byte
             env={**os.environ, **single, **parent},
             start_new_session=True,  # else Ctrl-C at a terminal reaches it twice, and the second ends it at once
         )
+    if cores:
+        with contextlib.suppress(ProcessLookupError):  # it died
+            os.sched_setaffinity(process.pid, cores)
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it died before it read; its exit status says so
         process.stdin.write(f"[{','.join(job.config.model_dump_json() for job in jobs)}]".encode())

@@ -10,6 +10,7 @@ import re
 import shlex
 import zlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     """
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
     conditions = on_disk(results, None, preset, seeds)
-    parts = [_head(found), _in_short(found), _premises(conditions)]
+    parts = [_head(found), _in_short(found), _premises(conditions), _by_level(found)]
     for number in dict.fromkeys([*SENTENCES, *map(_number, found)]):
         own = [finding for finding in found if _number(finding) == number]
         parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, path))
@@ -101,13 +102,38 @@ def _head(found: Sequence[Finding]) -> str:
 
 def _in_short(found: Sequence[Finding]) -> str:
     """A line for each claim that has a verdict, of the case with the most runs."""
+    text = "Each claim where it has the most runs; where else it was tested is said below."
+    table = claims.table(_most(found)).drop(columns="measured")
+    return _section("In short", table, text, "No claim has runs enough for a verdict.")
+
+
+def _most(found: Sequence[Finding]) -> list[Finding]:
+    """Of each claim that has a verdict, the case with the most runs."""
     most: dict[str, Finding] = {}
     for finding in filter(_decided, found):
         before = most.setdefault(finding.claim.number, finding)
         most[finding.claim.number] = max(before, finding, key=lambda f: f.evidence.n)
-    text = "Each claim where it has the most runs; where else it was tested is said below."
-    table = claims.table(most.values()).drop(columns="measured")
-    return _section("In short", table, text, "No claim has runs enough for a verdict.")
+    return [*most.values()]
+
+
+def _by_level(found: Sequence[Finding]) -> str:
+    """What was tested on several levels together, on each of them alone."""
+    rows = []
+    for finding in _most(found):
+        condition, levels = finding.condition, finding.evidence.levels
+        if condition is None or len(levels) < 2:
+            continue
+        for level in levels:
+            alone = tested(finding.claim, replace(condition, runs={level: condition.runs[level]}))
+            if alone is not None and _decided(alone):
+                rows.append((finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}"))
+    table = pd.DataFrame(rows, columns=["claim", "the paper says", "level", "alone"])
+    wide = table.pivot(index=["claim", "the paper says"], columns="level", values="alone").fillna("").reset_index()
+    text = (
+        "The same rule on each level alone. The verdicts are those above; where a level lacks the premise of a claim's "
+    )
+    text += "curriculum, there is nothing for the claim to show on it."
+    return _section("Level by level", wide, text, "No claim with a verdict was tested on several levels together.")
 
 
 def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
@@ -207,14 +233,16 @@ def _command(directories: Sequence[str]) -> str:
 
 def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
-    columns, rows = ["results", "runs", "M agent steps", "hours of a process"], []
+    columns, rows = ["results", "device", "runs", "M agent steps", "hours, run by run"], []
     for run in (run for run in find_runs(results, preset) if run.done):
         summary = tables.summary({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
-        rows.append((run.directory.relative_to(results).parts[0], 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
-    table = pd.DataFrame(rows, columns=columns).groupby("results", as_index=False, sort=False).sum()
-    table = table.round({columns[2]: 1, columns[3]: 2})
-    return f"## What it took\n\n{_markdown(table)}\n"
+        where = run.directory.relative_to(results).parts[0], run.config.get("device", "cpu")
+        rows.append((*where, 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
+    table = pd.DataFrame(rows, columns=columns).groupby(columns[:2], as_index=False, sort=False).sum()
+    table = table.round({columns[3]: 1, columns[4]: 2})
+    text = "Runs that were made side by side in one process count each with all of its time.\n\n"
+    return f"## What it took\n\n{text}{_markdown(table)}\n"
 
 
 def _markdown(table: pd.DataFrame) -> str:
