@@ -29,7 +29,7 @@ from mmlib.training.trained import load
 
 LEVEL = "explore_object_locations_small_mini"
 THREE = f"{LEVEL}+lt_horseshoe_color_mini+lt_chasm_mini"
-TAUGHT = {"kickstart": "small_teacher", "kickstart_ff_lstm": "ff"}
+TAUGHT = {"kickstart": "small_teacher", "kickstart_ff_lstm": "ff_teacher"}
 
 
 def config(method, **overrides):
@@ -405,7 +405,7 @@ def test_what_cannot_teach_is_refused_before_any_work(place):
         str(place / "stopped"): r"the run .*stopped is not finished but stopped; " + choices,
         str(place / "bare"): r"bare has no checkpoint .*; " + choices,
         "../../big756/seed0": r"is big756 in big756, lstm, .* is taught by small in big756, lstm, .*; " + choices,
-        "../../ff/seed0": r"is big540 in big540, feed_forward, .* is taught by small in big756.*; " + choices,
+        "../../ff_teacher/seed0": r"is big540 in big540, feed_forward, .* is taught by small in big756.*; " + choices,
     }
     for teacher, message in wrong.items():
         with pytest.raises(ConfigError, match=message):
@@ -519,6 +519,6 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
 
 
 def test_every_alternative_that_is_somebodys_says_whose():
-    ours = {"small_teacher", "mm_three_cores", "mm_learned_alpha"}
+    ours = {"small_teacher", "ff_teacher", "mm_three_cores", "mm_learned_alpha"}
     assert {name for name, spec in METHODS.items() if spec.after} - OWN.keys() == ALTERNATIVES.keys() - ours
     assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())

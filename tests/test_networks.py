@@ -133,6 +133,7 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_shared_head", TORSO + lstm_of(20) + BIG_756 + VALUE),
         ("mm_three", MM + BIG_540 + VALUE),
         ("ff", CORE + FF),
+        ("ff_teacher", CORE + FF),
         ("lstm", CORE + lstm_of(18)),
         ("ff_lstm", CORE + FF + lstm_of(18)),
         ("mm_ff_lstm", CORE + FF + lstm_of(18)),

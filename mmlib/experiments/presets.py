@@ -89,7 +89,14 @@ FIGURES = {
             methods=("ff", "lstm", "ff_lstm", "mm_ff_lstm", "mm_lstm_lstm"),
             main_methods=("ff", "lstm", "mm_ff_lstm"),
             levels=_FOUR_LEVELS,
-            beside=("mm_three_cores", "net2net", "finetune_ff_lstm", "distil_ff_lstm", "kickstart_ff_lstm"),
+            beside=(
+                "mm_three_cores",
+                "net2net",
+                "finetune_ff_lstm",
+                "distil_ff_lstm",
+                "ff_teacher",
+                "kickstart_ff_lstm",
+            ),
         ),
         FigureSpec(
             name="9",

@@ -54,6 +54,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "distil": (PURPLE, LONG),
     "kickstart": (SKY, SHORT),
     "small_teacher": (SKY, DOTTED),
+    "ff_teacher": (SKY, DOTTED),
     "finetune_ff_lstm": (ORANGE, LONG),
     "distil_ff_lstm": (PURPLE, SHORT),
     "kickstart_ff_lstm": (SKY, SHORT),
