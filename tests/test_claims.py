@@ -15,7 +15,7 @@ from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
-from mmlib.figures import plots
+from mmlib.figures import plots, report
 from mmlib.figures.figure import Figure
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
@@ -508,10 +508,33 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
         assert [each.level for each in read_configs(config)] == [LEVEL]  # what `mmlib train --config` takes
         assert elsewhere == f"again/{Path(config).parent}"
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
-    assert len(pictures) == 2 and all((page.parent / name).stat().st_size > 10_000 for name in pictures)
-    assert "| quick | 10 | 0.0 |" in text  # runs, M agent steps
+    assert [Path(name).name.partition(f"_{LEVEL}")[0] for name in pictures] == ["claimed_3.png", "figure3", "forest.png"]
+    assert all((page.parent / name).stat().st_size > 10_000 for name in pictures)
+    assert "| quick | cpu | 10 | 0.0 |" in text  # runs, M agent steps
+    assert "No claim with a verdict was tested on several levels together." in text
     blocked = CliRunner().invoke(app, ["report", "-o", str(page / "x.md"), "--results", str(tmp_path)])
     assert blocked.exit_code == 2 and "cannot be written" in blocked.output
+
+
+def test_the_report_says_what_each_of_several_levels_says_alone(tmp_path, make_run):
+    for seed in (1, 2, 3):
+        for level, late in ((LEVEL, 6), ("nav_maze_static_02_mini", 20)):
+            make_run("small", seed, early=5, late=late, level=level)
+            make_run("big756", seed, early=2, late=9, level=level)
+    page = tmp_path / "report.md"
+    report.write(page, tmp_path)
+    (row,) = [line for line in page.read_text().splitlines() if line.startswith("| 1b | Small ends lower than Big | ")]
+    assert re.findall(r"(holds|does not hold|undecided): (\S+)", row) == [("holds", "3"), ("does not hold", "-11")]
+
+
+def test_claims_about_alpha_and_entropy_show_them(tmp_path, make_run):
+    for seed in (1, 2, 3):
+        make_run("mm", seed)
+    page = tmp_path / "report.md"
+    report.write(page, tmp_path)
+    fifth = page.read_text().split("## Claim 5")[1].split("## Claim 6")[0]
+    entropy = ["the paper's entropy", LEVEL]
+    assert re.findall(r"^!\[(.*)\]", fifth, flags=re.MULTILINE) == entropy
 
 
 def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_path, make_run):

@@ -13,7 +13,7 @@ from mmlib.runs.reader import OtherRun
 from mmlib.runs.writer import RunWriter
 
 MINI = "explore_object_locations_small_mini"
-QUICK = "nav_maze_static_02_mini"
+QUICK = "nav_maze_static_01_mini"
 PROTOCOL = Path(__file__).parents[1] / "campaigns" / "protocol.yaml"
 
 

@@ -197,7 +197,7 @@ PRESETS = {
             description="minutes on two cores: a miniature level, one seed, 48x36 frames",
             miniature=True,
             settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 600_000},
-            level="nav_maze_static_02_mini",
+            level="nav_maze_static_01_mini",
         ),
         Preset(
             name="protocol",

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -182,14 +183,8 @@ class Figure:
 
     def alpha(self, name: str, title: str) -> Image:
         """alpha along the ancestry of each final member of the runs that mix, the best one's thick."""
-        lines, ends = {}, {}
-        for level, runs in self.everywhere.runs.items():
-            for each in (run for group in runs.values() for run in group):
-                best = lineage.best_member(each)
-                members = sorted(set(each.metrics()["member"]), key=lambda member: member != best)
-                key = level, f"{'population' if each.config.get('pbt') else 'seed'} {each.seed}"
-                lines[key] = [lineage.trajectory(each, member, "alpha") for member in members]
-                ends[key] = float(each.metrics()["frames"].max())
+        found = self.everywhere.runs.items()
+        lines, ends = run_plots.ancestral_alphas({level: chain(*runs.values()) for level, runs in found})
         return self._shown(run_plots.alpha_trajectories(lines, ends, title), name)
 
     def populations(self, of: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tes
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
 from mmlib.experiments.presets import FIGURES
-from mmlib.figures import plots
+from mmlib.figures import claimed, plots, run_plots
 from mmlib.figures.style import save
 from mmlib.runs.reader import find_runs
 from mmlib.runs.records import replace_file
@@ -57,6 +57,22 @@ MEANING = {
     TOO_FEW: "too few runs, or none",
 }
 
+MINIATURES = (
+    "## What a miniature can say\n\n"
+    "A miniature has the engine, the physics and the rules of the paper's level on a smaller map, and is learned "
+    "within a million agent steps, a two hundredth of the paper's budget. A verdict here is about the method at "
+    "that scale, with one set of hyperparameters that plain agents were tuned on: where a claim holds, its "
+    "mechanism works; where it does not, the mechanism needs more than is there. It is no verdict on the paper's "
+    "own levels at the paper's length, or on ten members that live through a billion frames.\n"
+)
+TRIED = (
+    "## Tried, and not here\n\n"
+    "What was tried before the protocol and is no part of it is in docs/learning.md (steps, clipping, entropy "
+    "costs, the full level, Q-learning), docs/findings.md (miniatures that lack the premise, an earlier clock of "
+    "population based training) and docs/performance.md (what was measured and not kept). Energy was not "
+    "measured.\n"
+)
+
 
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
     """Writes the report to `path`, its pictures into the folder of its name beside it (arguments as `claims.evaluate`).
@@ -73,7 +89,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     if found:
         drawn = save(plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
         parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
-    parts.append(_hours(results, preset))
+    parts += [MINIATURES, _hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "\n".join(parts))
 
@@ -164,10 +180,8 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
-        lines += [
-            f"![{level}]({_link(_panel(where, most, level, page.with_suffix('')), page)})"
-            for level in most.evidence.levels
-        ]
+        pictures = _pictures(number, where, most, page.with_suffix(""))
+        lines += [f"![{what}]({_link(picture, page)})" for what, picture in pictures.items()]
         lines += ["", f"Again: `{_command(most.evidence.runs)}`\n"]
     else:
         lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
@@ -208,17 +222,33 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
     )
 
 
-def _panel(where: Condition, finding: Finding, level: str, pictures: Path) -> Path:
-    """Draws the learning curves of a figure's methods on a level, in one condition."""
-    methods = [name for name in FIGURES[finding.claim.figure].methods if where.of(level, name)]
-    told = zlib.crc32(where.label.encode())  # labels are long
-    name = f"figure{finding.claim.figure}_{level.replace('+', '_')}_{told:08x}"
-    learned = curves.learning({method: where.of(level, method) for method in methods})
-    if "+" in level:
-        drawing = plots.level_panels(learned, level.split("+"))
-    else:
-        drawing = plots.learning_curves(learned, title=level)
-    return save(drawing, pictures, name, ["png"])[0]
+def _pictures(number: str, where: Condition, finding: Finding, pictures: Path) -> dict[str, Path]:
+    """The paper's claim as a drawing, then what was measured, by what each shows."""
+    told = f"{zlib.crc32(where.label.encode()):08x}"  # labels are long
+    runs = {level: where.of(level, finding.claim.first) for level in finding.evidence.levels}
+    if number == "4":
+        drawn = run_plots.alpha_trajectories(*run_plots.ancestral_alphas(runs))
+        return {
+            "the paper's α": save(claimed.rise("alpha"), pictures, "claimed_alpha", ["png"])[0],
+            "α": save(drawn, pictures, f"alpha_{told}", ["png"])[0],
+        }
+    if number == "5":
+        drawings = {"the paper's entropy": save(claimed.rise("entropy"), pictures, "claimed_entropy", ["png"])[0]}
+        for level, its in runs.items():
+            drawn = run_plots.collision_entropies({finding.claim.first: its}, title=level)
+            drawings[level] = save(drawn, pictures, f"collision_entropy_{level}_{told}", ["png"])[0]
+        return drawings
+    figure = finding.claim.figure
+    drawings = {"the paper's curves": save(claimed.returns(figure), pictures, f"claimed_{figure}", ["png"])[0]}
+    for level in finding.evidence.levels:
+        methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
+        learned = curves.learning({method: where.of(level, method) for method in methods})
+        several = "+" in level
+        drawn = (
+            plots.level_panels(learned, level.split("+")) if several else plots.learning_curves(learned, title=level)
+        )
+        drawings[level] = save(drawn, pictures, f"figure{figure}_{level.replace('+', '_')}_{told}", ["png"])[0]
+    return drawings
 
 
 def _command(directories: Sequence[str]) -> str:

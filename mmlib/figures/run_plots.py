@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -35,12 +35,27 @@ from mmlib.figures.style import (
     style,
     styled,
 )
-from mmlib.runs.lineage import Trajectory, ancestry, trajectory
+from mmlib.runs.lineage import Trajectory, ancestry, best_member, trajectory
 from mmlib.runs.reader import Run
 
 HYPERPARAMETERS = {"alpha": "α", "learning_rate": "learning rate", "entropy_cost": "entropy cost"}
 PANELS = {"return": "episode return", "entropy": "entropy of the mixture (nats)", "alpha": "α"}
 POINTS = 40  # of a curve, at most
+
+
+Alphas = dict[tuple[str, str], list[Trajectory]]  # by level and run
+
+
+def ancestral_alphas(runs: Mapping[str, Iterable[Run]]) -> tuple[Alphas, dict[tuple[str, str], float]]:
+    """What `alpha_trajectories` draws: alpha along the ancestry of each final member of the runs on each level."""
+    lines, ends = Alphas(), dict[tuple[str, str], float]()
+    for level, run in ((level, run) for level, its in runs.items() for run in its):
+        key = level, f"{'population' if run.config.get('pbt') else 'seed'} {run.seed}"
+        metrics, best = run.metrics(), best_member(run)
+        members = sorted(set(metrics["member"]), key=lambda member: member != best)
+        lines[key] = [trajectory(run, member, "alpha") for member in members]
+        ends[key] = float(metrics["frames"].max())
+    return lines, ends
 
 
 @styled

@@ -30,7 +30,7 @@ pytestmark = [
 PICTURES = os.environ.get("MMLIB_SCREENSHOTS", "")  # a directory that keeps them
 RUN = os.environ.get("MMLIB_SCREENSHOT_RUN", "")  # runs to photograph in place of a smoke run
 MINI = "explore_object_locations_small_mini"
-QUICK = "nav_maze_static_02_mini"  # the preset's
+QUICK = "nav_maze_static_01_mini"  # the preset's
 LEVELS = [MINI, "nav_maze_static_01_mini"]
 SETTINGS = ["agent_steps=400", "num_envs=2", "unroll=50", "learner_batches=1", "log_every=200"]
 SETTINGS += ['level_settings={"episode_seconds": 5}']  # of which a sweep plays eleven
