@@ -508,7 +508,11 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
         assert [each.level for each in read_configs(config)] == [LEVEL]  # what `mmlib train --config` takes
         assert elsewhere == f"again/{Path(config).parent}"
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
-    assert [Path(name).name.partition(f"_{LEVEL}")[0] for name in pictures] == ["claimed_3.png", "figure3", "forest.png"]
+    assert [Path(name).name.partition(f"_{LEVEL}")[0] for name in pictures] == [
+        "claimed_3.png",
+        "figure3",
+        "forest.png",
+    ]
     assert all((page.parent / name).stat().st_size > 10_000 for name in pictures)
     assert "| quick | cpu | 10 | 0.0 |" in text  # runs, M agent steps
     assert "No claim with a verdict was tested on several levels together." in text

@@ -59,6 +59,17 @@ def test_train_repeats_a_run_from_the_config_beside_it(tmp_path):
     assert (second / "metrics.jsonl").read_text() == (first / "metrics.jsonl").read_text()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_run_that_a_gpu_made_is_made_again_on_what_there_is(tmp_path):
+    assert mmlib("train", "--preset", "smoke", *TINY, "--directory", tmp_path / "a").exit_code == 0
+    text = (tmp_path / "a" / "config.json").read_text().replace('"cpu"', '"cuda"')
+    again = "train", "--config", "-", "--directory", tmp_path / "b"
+    refused = mmlib(*again, input=text)
+    assert refused.exit_code == 2 and "this machine has no CUDA device; use --device cpu" in refused.stderr
+    assert mmlib(*again, "--device", "cpu", input=text).exit_code == 0
+    assert Run(tmp_path / "b").config["device"] == "cpu"
+
+
 def test_train_reads_its_configuration_from_standard_input(tmp_path):
     assert mmlib("train", "--preset", "smoke", *TINY, "--directory", tmp_path / "a").exit_code == 0
     text = (tmp_path / "a" / "config.json").read_text()

@@ -95,7 +95,10 @@ def train(
         list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="A config.json, or a list of some (- for standard input), instead of the above.")
+        str | None,
+        typer.Option(
+            help="A config.json, or a list of some (- for standard input), in place of the above but --device."
+        ),
     ] = None,
 ) -> None:
     """Train a run, or several seeds side by side, or go on from the last checkpoint.
@@ -116,7 +119,7 @@ def train(
     if config is not None:
         if directory is None or seeds is not None:
             raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
-        runs = [(each, directory[0]) for each in read_configs(config)]
+        runs = [(each, directory[0]) for each in read_configs(config, device)]
     else:
         given = read_settings(settings, device, backend)
         if replay is not None:
@@ -290,8 +293,11 @@ def read_schedule(source: str, method: str) -> list[list[float]]:
     return [[step, alpha] for step, alpha in recorded.knots_for(method)]
 
 
-def read_configs(path: str) -> list[RunConfig]:
-    """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-")."""
+def read_configs(path: str, device: str | None = None) -> list[RunConfig]:
+    """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-").
+
+    device: in place of the file's, since where a run is made is no part of what it is.
+    """
     from mmlib.runs.reader import asked_for
     from mmlib.runs.untrusted import parse
     from mmlib.training.fitting import check
@@ -303,4 +309,5 @@ def read_configs(path: str) -> list[RunConfig]:
     several = values if isinstance(values, list) and values else [values]
     if not all(isinstance(each, dict) for each in several):
         raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
-    return [check(asked_for(each)) for each in several]
+    elsewhere = {} if device is None else {"device": device}
+    return [check(asked_for({**each, **elsewhere})) for each in several]

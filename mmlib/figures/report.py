@@ -23,7 +23,7 @@ from mmlib.analysis.stats import Interval
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claimed, plots, run_plots
 from mmlib.figures.style import save
-from mmlib.runs.reader import find_runs
+from mmlib.runs.reader import Run, find_runs
 from mmlib.runs.records import replace_file
 
 if TYPE_CHECKING:
@@ -182,7 +182,11 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     if (where := most.condition) is not None:
         pictures = _pictures(number, where, most, page.with_suffix(""))
         lines += [f"![{what}]({_link(picture, page)})" for what, picture in pictures.items()]
-        lines += ["", f"Again: `{_command(most.evidence.runs)}`\n"]
+        elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
+        more = (
+            " Some were made on a GPU: with `--device cpu` they are made again elsewhere, as other draws." * elsewhere
+        )
+        lines += ["", f"Again: `{_command(most.evidence.runs)}`{more}\n"]
     else:
         lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
     return "\n".join(lines)
