@@ -507,13 +507,20 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     for _, config, _, elsewhere in places:
         assert [each.level for each in read_configs(config)] == [LEVEL]  # what `mmlib train --config` takes
         assert elsewhere == f"again/{Path(config).parent}"
-    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert [Path(name).name.partition(f"_{LEVEL}")[0] for name in pictures] == [
         "claimed_3.png",
         "figure3",
         "forest.png",
     ]
     assert all((page.parent / name).stat().st_size > 10_000 for name in pictures)
+    assert [type(part).__name__ for part in report.displayed(page)] == [
+        "Markdown",
+        *["Image"] * 2,
+        "Markdown",
+        "Image",
+        "Markdown",
+    ]
     assert "| quick | cpu | 10 | 0.0 |" in text  # runs, M agent steps
     assert "No claim with a verdict was tested on several levels together." in text
     blocked = CliRunner().invoke(app, ["report", "-o", str(page / "x.md"), "--results", str(tmp_path)])
@@ -538,7 +545,7 @@ def test_claims_about_alpha_and_entropy_show_them(tmp_path, make_run):
     report.write(page, tmp_path)
     fifth = page.read_text().split("## Claim 5")[1].split("## Claim 6")[0]
     entropy = ["the paper's entropy", LEVEL]
-    assert re.findall(r"^!\[(.*)\]", fifth, flags=re.MULTILINE) == entropy
+    assert re.findall(r"!\[(.*?)\]", fifth) == entropy
 
 
 def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_path, make_run):

@@ -98,10 +98,11 @@ def displayed(page: Path) -> list[Markdown | Image]:
     """A page of `write` for a notebook, whose pictures would not be found from where the notebook is."""
     from IPython.display import Image, Markdown
 
-    text, *rest = re.split(r"^!\[.*\]\((.+)\)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text, *rest = re.split(r"^((?:\| )?!\[.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     shown: list[Markdown | Image] = [Markdown(text)]
-    for link, text in zip(rest[::2], rest[1::2], strict=True):
-        shown += [Image(page.parent / link), *([Markdown(text)] if text.strip() else [])]
+    for pictures, text in zip(rest[::2], rest[1::2], strict=True):
+        shown += [Image(page.parent / link) for link in re.findall(r"!\[.*?\]\((.+?)\)", pictures)]
+        shown += [Markdown(text)] if text.strip() else []
     return shown
 
 
@@ -119,7 +120,7 @@ def _head(found: Sequence[Finding]) -> str:
 def _in_short(found: Sequence[Finding]) -> str:
     """A line for each claim that has a verdict, of the case with the most runs."""
     text = "Each claim where it has the most runs; where else it was tested is said below."
-    table = claims.table(_most(found)).drop(columns="measured")
+    table = claims.table(_most(found))[["claim", "verdict", "the paper says", "effect [95 %]", "where"]]
     return _section("In short", table, text, "No claim has runs enough for a verdict.")
 
 
@@ -181,7 +182,8 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
     most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
         pictures = _pictures(number, where, most, page.with_suffix(""))
-        lines += [f"![{what}]({_link(picture, page)})" for what, picture in pictures.items()]
+        shown = {what: [f"![{what}]({_link(picture, page)})"] for what, picture in pictures.items()}
+        lines.append(_markdown(pd.DataFrame(shown)))
         elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
         more = (
             " Some were made on a GPU: with `--device cpu` they are made again elsewhere, as other draws." * elsewhere
