@@ -23,7 +23,7 @@ figure: $(VENV)/.installed ## figure 3, preset quick: trains seed 0, draws it wi
 	$(BIN)/mmlib figure 3 --preset $(PRESET) $(SEEDS) $(ARGS)
 
 test: $(VENV)/.installed-test ## run the tests (ARGS="-k vtrace" chooses some; SLOW=1: whole notebooks, browsers, kills too)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --durations=20 \
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=20 \
 		$(if $(SLOW),,-m "not slow") $(ARGS)
 
 lowest: ## the tests of arithmetic and settings with the lowest versions that pyproject.toml allows, in a virtual environment of their own

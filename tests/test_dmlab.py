@@ -245,7 +245,7 @@ def test_presets_of_miniatures_have_the_full_levels_here(tmp_path):
                 name for job in plan(figure, preset, settings=settings, results=tmp_path) for name in job.config.levels
             }
             assert made <= set(dmlab.LEVELS)
-    assert plan("3", "quick", settings=settings, results=tmp_path)[0].config.level == "nav_maze_static_02"
+    assert plan("3", "quick", settings=settings, results=tmp_path)[0].config.level == "nav_maze_static_01"
 
 
 def test_auto_is_dmlab_for_its_levels_where_it_is_installed():

@@ -95,10 +95,7 @@ def train(
         list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
     ] = None,
     config: Annotated[
-        str | None,
-        typer.Option(
-            help="A config.json, or a list of some (- for standard input), in place of the above but --device."
-        ),
+        str | None, typer.Option(help="A config.json, or a list (- for standard input), instead of all but --device.")
     ] = None,
 ) -> None:
     """Train a run, or several seeds side by side, or go on from the last checkpoint.
