@@ -306,5 +306,4 @@ def read_configs(path: str, device: str | None = None) -> list[RunConfig]:
     several = values if isinstance(values, list) and values else [values]
     if not all(isinstance(each, dict) for each in several):
         raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
-    elsewhere = {} if device is None else {"device": device}
-    return [check(asked_for({**each, **elsewhere})) for each in several]
+    return [check(asked_for({**each, **read_settings(None, device)})) for each in several]

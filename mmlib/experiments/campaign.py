@@ -121,8 +121,8 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
     for job, other in zip(jobs, elsewhere, strict=True):
         if finished(job) or not finished(other):
             continue
-        its, here = _made_by(other), made_by.setdefault(job.config.level, _made_by(other))
-        if its != here:
+        its = _made_by(other)
+        if its != (here := made_by.setdefault(job.config.level, its)):
             refused.append(f"{other.directory} was made by {its}, and the level's runs here by {here}")
             continue
         _copy(other.directory, job.directory)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mmlib.config import ConfigError, RunConfig
 from mmlib.experiments.design import ExperimentError, Job, finished
-from mmlib.numerics.threads import cores
+from mmlib.numerics.threads import allowed, cores
 from mmlib.runs.owner import check_writable
 from mmlib.runs.status import RunStatus
 from mmlib.training.fitting import check_together
@@ -52,7 +52,7 @@ Report = Callable[[list[Progress]], None]
 def default_jobs(jobs: Iterable[Job]) -> int:
     """How many runs this machine carries at once: a core each, two with lag 1; on a GPU one, with all cores."""
     jobs = list(jobs)
-    if any(job.config.device != "cpu" for job in jobs):
+    if _on_gpu(jobs):
         return 1
     return max(1, cores() // max((1 + job.config.lag for job in jobs), default=1))
 
@@ -93,7 +93,7 @@ def run(
     waiting = [progress for progress in everything if progress.state == "waiting"]
     _check_places(progress.job for progress in waiting)
     _tell(report, everything)
-    parts = _parts(at_once) if any(job.config.device != "cpu" for job in plan) else [frozenset[int]()] * at_once
+    parts = _parts(at_once) if _on_gpu(plan) else [frozenset[int]()] * at_once
     running: list[Progress] = []
     try:
         while waiting or running:
@@ -119,9 +119,13 @@ def _check_places(jobs: Iterable[Job]) -> None:
         check_elsewhere(config)
 
 
+def _on_gpu(jobs: Iterable[Job]) -> bool:
+    return any(job.config.device != "cpu" for job in jobs)
+
+
 def _parts(number: int) -> list[frozenset[int]]:
     """The cores that this process may use, divided; none, which means all, for each if they are too few."""
-    mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    mine = allowed()
     each = len(mine) // number
     return [frozenset(mine[part * each : (part + 1) * each]) for part in range(number)]
 

@@ -9,12 +9,14 @@ import os
 import re
 import shlex
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure as Drawing
 
 from mmlib.analysis import claims, curves, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
@@ -74,21 +76,35 @@ TRIED = (
 )
 
 
+class Pictures:
+    """The pictures of a page, in the folder of its name beside it, each drawn once."""
+
+    def __init__(self, page: Path):
+        self.page = page
+        self._drawn: dict[str, Path] = {}
+
+    def link(self, name: str, draw: Callable[[], Drawing]) -> str:
+        """Where the page finds the picture of that name."""
+        if name not in self._drawn:
+            (self._drawn[name],) = save(draw(), self.page.with_suffix(""), name, ["png"])
+        return Path(os.path.relpath(self._drawn[name], self.page.parent)).as_posix()
+
+
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
     """Writes the report to `path`, its pictures into the folder of its name beside it (arguments as `claims.evaluate`).
 
     Raises ResultsError if a record is damaged, OSError if the report cannot be written.
     """
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
-    conditions = on_disk(results, None, preset, seeds)
+    conditions, pictures = on_disk(results, None, preset, seeds), Pictures(path)
     parts = [_head(found), _in_short(found), _premises(conditions), _by_level(found)]
     for number in dict.fromkeys([*SENTENCES, *map(_number, found)]):
         own = [finding for finding in found if _number(finding) == number]
-        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, path))
-    parts += [_controls(conditions), _transfer_costs(path, conditions)]
+        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, pictures))
+    parts += [_controls(conditions), _transfer_costs(conditions, pictures)]
     if found:
-        drawn = save(plots.forest(found), path.with_suffix(""), "forest", ["png"])[0]
-        parts.append(f"## All effects\n\n![Effects and intervals]({_link(drawn, path)})\n")
+        drawn = pictures.link("forest", lambda: plots.forest(found))
+        parts.append(f"## All effects\n\n![Effects and intervals]({drawn})\n")
     parts += [MINIATURES, _hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "\n".join(parts))
@@ -146,10 +162,8 @@ def _by_level(found: Sequence[Finding]) -> str:
                 rows.append((finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}"))
     table = pd.DataFrame(rows, columns=["claim", "the paper says", "level", "alone"])
     wide = table.pivot(index=["claim", "the paper says"], columns="level", values="alone").fillna("").reset_index()
-    text = (
-        "The same rule on each level alone. The verdicts are those above; where a level lacks the premise of a claim's "
-    )
-    text += "curriculum, there is nothing for the claim to show on it."
+    text = "The same rule on each level alone. The verdicts are those above; where a level lacks the premise of a "
+    text += "claim's curriculum, there is nothing for the claim to show on it."
     return _section("Level by level", wide, text, "No claim with a verdict was tested on several levels together.")
 
 
@@ -171,7 +185,7 @@ def _premises(conditions: Sequence[Condition]) -> str:
     return _section("Premises", table, text, nothing)
 
 
-def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> str:
+def _claim(number: str, sentence: str, found: Sequence[Finding], pictures: Pictures) -> str:
     lines = [f"## Claim {number}\n", f"> {sentence}\n"]
     if not found:
         return "\n".join([*lines, "Not tested: there is no run for it.\n"])
@@ -181,9 +195,8 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], page: Path) -> 
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
-        pictures = _pictures(number, where, most, page.with_suffix(""))
-        shown = {what: [f"![{what}]({_link(picture, page)})"] for what, picture in pictures.items()}
-        lines.append(_markdown(pd.DataFrame(shown)))
+        links = _links(number, where, most, pictures)
+        lines.append(_markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()})))
         elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
         more = (
             " Some were made on a GPU: with `--device cpu` they are made again elsewhere, as other draws." * elsewhere
@@ -211,12 +224,12 @@ def _decided(finding: Finding) -> bool:
     return finding.verdict != TOO_FEW
 
 
-def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
+def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
     """What lambda does, where it was swept."""
     table = tables.sweep("transfer_cost", conditions)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
-    drawn = save(plots.transfer_costs(table), page.with_suffix(""), "lambda", ["png"])[0]
+    drawn = pictures.link("lambda", lambda: plots.transfer_costs(table))
     texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
     cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
     shown = cells[["method", "level", "λ", "part", "return", "runs"]]
@@ -224,37 +237,43 @@ def _transfer_costs(page: Path, conditions: Sequence[Condition]) -> str:
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
         "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
-        f"![λ]({_link(drawn, page)})\n\n{_markdown(shown)}\n"
+        f"![λ]({drawn})\n\n{_markdown(shown)}\n"
     )
 
 
-def _pictures(number: str, where: Condition, finding: Finding, pictures: Path) -> dict[str, Path]:
-    """The paper's claim as a drawing, then what was measured, by what each shows."""
+def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) -> dict[str, str]:
+    """The paper's claim as a drawing, then what was measured: links to pictures, by what each shows."""
     told = f"{zlib.crc32(where.label.encode()):08x}"  # labels are long
-    runs = {level: where.of(level, finding.claim.first) for level in finding.evidence.levels}
+    figure, first, levels = finding.claim.figure, finding.claim.first, finding.evidence.levels
     if number == "4":
-        drawn = run_plots.alpha_trajectories(*run_plots.ancestral_alphas(runs))
+        runs = {level: where.of(level, first) for level in levels}
         return {
-            "the paper's α": save(claimed.rise("alpha"), pictures, "claimed_alpha", ["png"])[0],
-            "α": save(drawn, pictures, f"alpha_{told}", ["png"])[0],
+            "the paper's α": pictures.link("claimed_alpha", lambda: claimed.rise("alpha")),
+            "α": pictures.link(
+                f"alpha_{told}", lambda: run_plots.alpha_trajectories(*run_plots.ancestral_alphas(runs))
+            ),
         }
-    if number == "5":
-        drawings = {"the paper's entropy": save(claimed.rise("entropy"), pictures, "claimed_entropy", ["png"])[0]}
-        for level, its in runs.items():
-            drawn = run_plots.collision_entropies({finding.claim.first: its}, title=level)
-            drawings[level] = save(drawn, pictures, f"collision_entropy_{level}_{told}", ["png"])[0]
-        return drawings
-    figure = finding.claim.figure
-    drawings = {"the paper's curves": save(claimed.returns(figure), pictures, f"claimed_{figure}", ["png"])[0]}
-    for level in finding.evidence.levels:
+
+    def entropy(level: str) -> Drawing:
+        """Claim 5's picture of a level."""
+        return run_plots.collision_entropies({first: where.of(level, first)}, title=level)
+
+    def returns(level: str) -> Drawing:
+        """The learning curves of a figure's methods on a level."""
         methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
         learned = curves.learning({method: where.of(level, method) for method in methods})
-        several = "+" in level
-        drawn = (
-            plots.level_panels(learned, level.split("+")) if several else plots.learning_curves(learned, title=level)
-        )
-        drawings[level] = save(drawn, pictures, f"figure{figure}_{level.replace('+', '_')}_{told}", ["png"])[0]
-    return drawings
+        if "+" in level:
+            return plots.level_panels(learned, level.split("+"))
+        return plots.learning_curves(learned, title=level)
+
+    if number == "5":
+        draw, kind = entropy, "collision_entropy"
+        links = {"the paper's entropy": pictures.link("claimed_entropy", lambda: claimed.rise("entropy"))}
+    else:
+        draw, kind = returns, f"figure{figure}"
+        links = {"the paper's curves": pictures.link(f"claimed_{figure}", lambda: claimed.returns(figure))}
+    names = {level: f"{kind}_{level.replace('+', '_')}_{told}" for level in levels}
+    return links | {level: pictures.link(name, partial(draw, level)) for level, name in names.items()}
 
 
 def _command(directories: Sequence[str]) -> str:
@@ -284,7 +303,3 @@ def _hours(results: Path, preset: str | None) -> str:
 def _markdown(table: pd.DataFrame) -> str:
     rows = table.astype(str).map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(table), ["---"] * len(table.columns), *rows])
-
-
-def _link(picture: Path, page: Path) -> str:
-    return Path(os.path.relpath(picture, page.parent)).as_posix()

@@ -9,9 +9,14 @@ from contextlib import contextmanager
 import torch
 
 
+def allowed() -> list[int]:
+    """The numbers of the cores that this process may use; none where the system has no such thing."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use."""
+    return len(allowed()) or os.cpu_count() or 1
 
 
 @contextmanager
