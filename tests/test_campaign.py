@@ -123,10 +123,10 @@ def test_the_committed_campaigns_can_be_planned(tmp_path):
         assert campaign.plan(campaign.read(path), tmp_path)
 
 
-def record(job, state, frames):
+def record(job, state, frames, speed=1000.0):
     """A run on disk as training would leave it."""
     with RunWriter(job.directory, job.config.model_dump(mode="json") | {"backend_in_force": "minilab"}) as writer:
-        writer.append("timing", [{"frames": frames, "seconds": 1.0, "agent_steps_per_second": 1000.0}])
+        writer.append("timing", [{"frames": frames, "seconds": 1.0, "agent_steps_per_second": speed}])
         writer.finish(state)
 
 
@@ -147,6 +147,19 @@ def test_status_counts_what_is_done_and_what_is_left(tmp_path):
     ]
     steps = jobs[0].config.agent_steps * 6.5
     assert lines[-1] == f"1 of 8 runs done, {steps / 1e6:.1f} M agent steps left, about {steps / 7.2e6:.1f} hours on 2"
+
+
+def test_a_level_whose_runs_are_all_made_says_nothing_about_the_rest(tmp_path):
+    """Neither its speed, which may be a GPU's, nor its code."""
+    jobs = planned(tmp_path, blocks=[{**BLOCK, "levels": [OTHER]}, BLOCK])
+    for job in (job for job in jobs if job.config.level == OTHER):
+        record(job, "done", job.config.frames, speed=50_000.0)
+        config = job.directory / "config.json"
+        config.write_text(config.read_text().replace(digest(), "0" * 12))
+    record(jobs[8], "stopped", 0)
+    assert campaign.other_code(jobs) is None
+    hours = jobs[8].config.agent_steps * 8 / 3.6e6
+    assert campaign.status(jobs, workers=1).endswith(f"about {hours:.1f} hours on 1")
 
 
 @pytest.mark.slow

@@ -130,9 +130,15 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
     return collected, refused
 
 
+def _unfinished(jobs: Sequence[Job]) -> list[Job]:
+    """The runs, made and to make, of the levels that lack some."""
+    levels = {job.config.level for job in jobs if not finished(job)}
+    return [job for job in jobs if job.config.level in levels]
+
+
 def other_code(jobs: Sequence[Job]) -> str | None:
-    """A warning if some of a campaign's runs were made by other code than this; None if none was."""
-    made_by = {_sources(job) for job in jobs if (job.directory / "config.json").exists()}
+    """A warning if runs of a level that lacks some were made by other code than this; None if none was."""
+    made_by = {_sources(job) for job in _unfinished(jobs) if (job.directory / "config.json").exists()}
     if made_by <= {now := digest()}:
         return None
     there = ", ".join(sorted(made_by))
@@ -163,14 +169,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def status(jobs: Sequence[Job], workers: int) -> str:
-    """A table of how many runs of each arm, level and method are done, and what is left, in hours."""
+    """A table of how many runs of each arm, level and method are done, and what is left, in hours.
+
+    The hours are at the mean speed of the runs of those levels that lack some: a level's are of one kind of device.
+    """
     states: dict[tuple[str, ...], list[str]] = {}
+    unfinished = {job.config.level for job in _unfinished(jobs)}
     rates, left = [], 0
     for job in jobs:
         now = RunStatus.read(job.directory, job.config)
         state = "done" if finished(job) else "waiting" if now.state == "new" else now.state
         states.setdefault((job.directory.parts[-4], job.config.level, job.config.method), []).append(state)
-        if now.agent_steps_per_second:
+        if now.agent_steps_per_second and job.config.level in unfinished:
             rates.append(now.agent_steps_per_second)
         if state != "done":
             left += (now.total_frames - now.frames) // job.config.action_repeat * job.config.population
