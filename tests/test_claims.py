@@ -538,6 +538,20 @@ def test_the_report_says_what_each_of_several_levels_says_alone(tmp_path, make_r
     assert re.findall(r"(holds|does not hold|undecided): (\S+)", row) == [("holds", "3"), ("does not hold", "-11")]
 
 
+def test_the_report_concludes_by_the_premise_of_each_level(tmp_path, make_run):
+    for seed in range(1, 6):
+        for level, late in ((LEVEL, 20), ("nav_maze_static_02_mini", 6)):
+            make_run("small", seed, early=5, late=late, level=level)
+            make_run("big756", seed, early=2, late=9, level=level)
+            make_run("mm", seed, early=5, late=3 * late, level=level)
+    page = tmp_path / "report.md"
+    report.write(page, tmp_path)
+    second = page.read_text().split("## Claim 2")[1].split("## Claim 3")[0]
+    assert f"on {LEVEL} (premise: does not hold) 2a holds, 2b holds" in second
+    shown = "on nav_maze_static_02_mini (premise: holds) 2a holds, 2b holds"
+    assert f"**To conclude**: {shown}; " in second  # those with the premise first
+
+
 def test_claims_about_alpha_and_entropy_show_them(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("mm", seed)
@@ -572,5 +586,8 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
     assert (
         CliRunner().invoke(app, ["report", "-o", str(page), "--results", str(tmp_path), "--seeds", "1"]).exit_code == 0
     )
-    assert f"| mm | {LEVEL} | 10.0 | at the end | 5.01 | 1 |" in page.read_text() and "[nan" not in page.read_text()
+    assert (
+        re.search(rf"\| mm \| {LEVEL} \| 10.0 \| 1 \| [\d.]+ \| 5.01 \|", page.read_text())
+        and "[nan" not in page.read_text()
+    )
     assert "![λ](report/lambda.png)" in page.read_text() and (tmp_path / "report" / "lambda.png").exists()

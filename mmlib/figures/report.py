@@ -151,20 +151,45 @@ def _most(found: Sequence[Finding]) -> list[Finding]:
 
 def _by_level(found: Sequence[Finding]) -> str:
     """What was tested on several levels together, on each of them alone."""
-    rows = []
-    for finding in _most(found):
-        condition, levels = finding.condition, finding.evidence.levels
-        if condition is None or len(levels) < 2:
-            continue
-        for level in levels:
-            alone = tested(finding.claim, replace(condition, runs={level: condition.runs[level]}))
-            if alone is not None and _decided(alone):
-                rows.append((finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}"))
+    rows = [
+        (finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}")
+        for finding in _most(found)
+        if len(finding.evidence.levels) > 1
+        for level, alone in _alone(finding).items()
+        if _decided(alone)
+    ]
     table = pd.DataFrame(rows, columns=["claim", "the paper says", "level", "alone"])
     wide = table.pivot(index=["claim", "the paper says"], columns="level", values="alone").fillna("").reset_index()
     text = "The same rule on each level alone. The verdicts are those above; where a level lacks the premise of a "
     text += "claim's curriculum, there is nothing for the claim to show on it."
     return _section("Level by level", wide, text, "No claim with a verdict was tested on several levels together.")
+
+
+def _alone(finding: Finding) -> dict[str, Finding]:
+    """A finding on each of its levels alone."""
+    if (condition := finding.condition) is None:
+        return {}
+    parts = {level: replace(condition, runs={level: condition.runs[level]}) for level in finding.evidence.levels}
+    return {level: alone for level, part in parts.items() if (alone := tested(finding.claim, part))}
+
+
+def _conclusion(found: Sequence[Finding]) -> str:
+    """What the parts of a claim say on levels with the premise of its curriculum, and what on the others."""
+    said: dict[tuple[str, str], list[str]] = {}  # by level and the premise's verdict there
+    for finding in _most(found):
+        premises = {
+            premise.level: premise.verdict
+            for premise in claims.premises([finding.condition] if finding.condition else [])
+            if premise.parts[0].claim.figure == finding.claim.figure
+        }
+        for level, alone in _alone(finding).items():
+            told = said.setdefault((level, premises.get(level, TOO_FEW)), [])
+            told.append(f"{finding.claim.number} {alone.verdict}")
+    lines = [
+        f"on {level} (premise: {premise}) {', '.join(told)}"
+        for (level, premise), told in sorted(said.items(), key=lambda each: each[0][1] != HOLDS)
+    ]
+    return f"**To conclude**: {'; '.join(lines)}.\n" if lines else ""
 
 
 def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
@@ -195,6 +220,7 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], pictures: Pictu
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
+        lines.append(_conclusion(found))
         links = _links(number, where, most, pictures)
         lines.append(_markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()})))
         elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
@@ -231,13 +257,13 @@ def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = pictures.link("lambda", lambda: plots.transfer_costs(table))
     texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
-    cells = table.rename(columns={"value": "λ"}).assign(**{"return": texts})
-    shown = cells[["method", "level", "λ", "part", "return", "runs"]]
+    cells = table.rename(columns={"value": "λ"}).assign(text=texts)
+    shown = cells.pivot(index=["method", "level", "λ", "runs"], columns="part", values="text")[[*tables.PARTS]]
     return (
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
         "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
-        f"![λ]({drawn})\n\n{_markdown(shown)}\n"
+        f"![λ]({drawn})\n\n{_markdown(shown.reset_index())}\n"
     )
 
 
