@@ -216,7 +216,8 @@ def forest(findings: Sequence[Finding]) -> Figure:
     for axes, (unit, rows) in zip(grid, panels.items()):
         _panel(axes, rows)
         axes.set_xlabel(f"difference of {unit}s in the claim's direction, 95 % interval")
-    for verdict, (colour, marker, fill) in MARKS.items():
+    for verdict in dict.fromkeys(f.verdict for f in shown):
+        colour, marker, fill = MARKS[verdict]
         grid[0].plot([], [], color=colour, marker=marker, mfc=fill, markersize=4, label=verdict)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -102,8 +102,8 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
         own = [finding for finding in found if _number(finding) == number]
         parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, pictures))
     parts += [_controls(conditions), _transfer_costs(conditions, pictures)]
-    if found:
-        drawn = pictures.link("forest", lambda: plots.forest(found))
+    if decided := [*filter(_decided, found)]:
+        drawn = pictures.link("forest", lambda: plots.forest(decided))
         parts.append(f"## All effects\n\n![Effects and intervals]({drawn})\n")
     parts += [MINIATURES, _hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
