@@ -345,6 +345,25 @@ def test_the_chain_of_three_cores_walks_by_both():
     assert mixture_weights(alphas, 3).tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
 
 
+def test_weights_on_the_simplex_are_the_mixtures():
+    """Each member acts with its own three weights, and they are what is recorded."""
+    given = config("mm_three_simplex", population=2, pbt={"adapt": ("alpha",)})
+    loop = TrainingLoop(given)
+    try:
+        names = METHODS["mm_three_simplex"].weights
+        loop.population.hyper = [dict(zip(names, weights)) for weights in ((0.5, 0.0, 0.5), (0.2, 0.7, 0.1))]
+        loop.iterate()
+        assert loop.hyper.alpha.tolist() == [pytest.approx((0.5, 0.0, 0.5)), pytest.approx((0.2, 0.7, 0.1))]
+        agent = loop.fleet.shard.learner.agent
+        assert torch.equal(agent.control_weights(loop.hyper.alpha), loop.hyper.alpha)
+        assert loop.hyper.row(1) == pytest.approx(
+            {"learning_rate": given.learning_rate, "entropy_cost": given.entropy_cost, "alpha": 0.45}
+            | dict(zip(names, (0.2, 0.7, 0.1)))
+        )
+    finally:
+        loop.close()
+
+
 # --- Runs ---
 
 
@@ -431,7 +450,7 @@ def test_what_cannot_teach_is_refused_before_any_work(place):
         ({"alpha": ((0.5, 0.0), (0.2, 1.0))}, r"alpha .* knots in order"),
         ({"alpha": ((0.5, 0.0), (1.0, 1.5))}, r"alpha .* knots in order"),
         ({"alpha": ()}, r"alpha \(\) is not .* knots in order"),
-        ({"alpha": "bandits"}, r"unknown alpha 'bandits'; choices: run, gradient, bandit, or knots"),
+        ({"alpha": "bandits"}, r"unknown alpha 'bandits'; choices: run, simplex, gradient, bandit, or knots"),
     ],
 )
 def test_an_entry_that_is_no_agent_is_refused_before_any_work(changed, said, monkeypatch):
@@ -519,6 +538,6 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
 
 
 def test_every_alternative_that_is_somebodys_says_whose():
-    ours = {"small_teacher", "ff_teacher", "mm_three_cores", "mm_learned_alpha"}
+    ours = {"small_teacher", "ff_teacher", "mm_three_cores", "mm_three_simplex", "mm_learned_alpha"}
     assert {name for name, spec in METHODS.items() if spec.after} - OWN.keys() == ALTERNATIVES.keys() - ours
     assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())

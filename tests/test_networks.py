@@ -131,7 +131,7 @@ CORE = TORSO + BIG_540 + VALUE
         *((name, TORSO + lstm_of(20) + BIG_756 + VALUE) for name in ("big756", "q_big756")),
         *((name, MM) for name in ("mm", "mm_masked_kl", *CONTROL_METHODS)),
         ("mm_shared_head", TORSO + lstm_of(20) + BIG_756 + VALUE),
-        ("mm_three", MM + BIG_540 + VALUE),
+        *((name, MM + BIG_540 + VALUE) for name in ("mm_three", "mm_three_simplex")),
         ("ff", CORE + FF),
         ("ff_teacher", CORE + FF),
         ("lstm", CORE + lstm_of(18)),

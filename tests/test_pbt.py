@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import ConfigError, PBTConfig, make_config
+from mmlib.errors import ResultsError
 from mmlib.method import pbt
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Episode
-from mmlib.runs.lineage import trajectory
+from mmlib.runs.lineage import AlphaSchedule, trajectory
 from mmlib.runs.reader import Run
 from mmlib.training.loop import TrainingLoop, train
+from mmlib.training.trained import open_subject
 
 PAPER = PBTConfig()
 
@@ -179,6 +181,30 @@ def test_explore_perturbs_by_the_papers_factors(alpha, seed):
     assert new["alpha"] in (pytest.approx(min(1, alpha + 0.05)), pytest.approx(max(0, alpha - 0.05)))
 
 
+WEIGHTS = ("weight_1", "weight_2", "weight_3")
+
+
+@given(weights=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 2**32 - 1))
+def test_weights_move_along_one_edge_of_their_simplex(weights, seed):
+    old = dict(zip(WEIGHTS, (w / sum(weights) for w in weights)))
+    new = pbt.explore({"entropy_cost": 1e-2, **old}, PAPER, np.random.default_rng(seed))
+    moves = {name: new[name] - old[name] for name in WEIGHTS}
+    assert sum(new[name] for name in WEIGHTS) == pytest.approx(1) and min(new.values()) >= 0
+    (giver,) = {name for name in WEIGHTS if moves[name] < 0} or {""}
+    assert len([move for move in moves.values() if move]) == (2 if giver else 0)
+    if giver:
+        assert -moves[giver] == pytest.approx(min(PAPER.alpha_step, old[giver]))
+
+
+def test_every_edge_is_taken_as_often():
+    old, ends = dict.fromkeys(WEIGHTS, 1 / 3), []
+    for seed in range(1200):
+        new = pbt.explore(old, PAPER, np.random.default_rng(seed))
+        ends.append((min(WEIGHTS, key=new.__getitem__), max(WEIGHTS, key=new.__getitem__)))
+    edges, counts = np.unique(ends, axis=0, return_counts=True)
+    assert len(edges) == 6 and scipy.stats.chisquare(counts).pvalue > 0.001
+
+
 def test_explore_probability_and_opponents():
     state = population([[1.0, 2.0] * 15] * 4)
     decisions = []
@@ -208,6 +234,7 @@ def test_several_levels_are_compared_by_their_mean():
         (pbt.HYPER, "small", ("learning_rate", "entropy_cost")),  # nothing to mix
         (pbt.HYPER, "small_kl", ("learning_rate", "entropy_cost")),  # its alpha is its own
         (("alpha",), "big756", ()),
+        (("alpha", "entropy_cost"), "mm_three_simplex", ("entropy_cost", *WEIGHTS)),
     ],
 )
 def test_what_plays_no_part_is_not_adapted(adapt, method, names):
@@ -338,6 +365,36 @@ def test_a_methods_own_alpha_is_in_force_and_logged(tmp_path, adapted):
     assert set(Run(tmp_path).metrics()["alpha"]) == {0.0}
     if adapted:
         assert all(set(new) == {"learning_rate", "entropy_cost"} for new in Run(tmp_path).decisions()["new"])
+
+
+@pytest.mark.slow
+def test_a_population_walks_a_simplex_and_resumes_as_if_never_interrupted(tmp_path):
+    """The weights that a decision sets are those that act and that are recorded; a copy takes them along."""
+    run = config(method="mm_three_simplex", pbt={**FAST, "alpha": (0.01, 0.5)})
+    train(run, tmp_path / "whole")
+    whole = Run(tmp_path / "whole")
+    metrics, decisions = whole.metrics(), whole.decisions()
+    np.testing.assert_allclose(metrics[[*WEIGHTS]].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(metrics["alpha"], metrics["weight_2"] / 2 + metrics["weight_3"], atol=1e-5)
+    begun = decisions.groupby("member")["old"].first()
+    assert all(old["weight_3"] == 0 for old in begun) and metrics["weight_3"].max() > 0
+    assert decisions["copied"].any() and all("alpha" not in new for new in decisions["new"])
+    copied = decisions[decisions["copied"] & ~decisions["explored"]]
+    before = [decisions[:row].query("member == @donor")["new"].tolist() for row, donor in copied["opponent"].items()]
+    assert any(its for its in before) and all(n == its[-1] for n, its in zip(copied["new"], before) if its)
+    line = trajectory(whole, 0, "weight_3")
+    assert line.values[0] == 0 and len(line.values) > 1
+    with pytest.raises(ResultsError, match="moved weights on their simplex"):
+        AlphaSchedule.recorded(whole)
+    train_until(12, run, tmp_path / "broken")
+    train(run, tmp_path / "broken")
+    for name in ("metrics", "episodes", "decisions"):
+        one, two = ((tmp_path / place / f"{name}.jsonl").read_text() for place in ("whole", "broken"))
+        assert one == two
+    subject = open_subject(tmp_path / "whole", member=1)
+    last = metrics[metrics["member"] == 1].iloc[-1]
+    assert subject.acting_weights == pytest.approx([last[name] for name in WEIGHTS], abs=1e-5)
+    assert subject.alpha == pytest.approx(last["alpha"], abs=1e-5)
 
 
 def test_a_population_of_one_is_refused():

@@ -105,6 +105,8 @@ ALTERNATIVES = {
     "ff_teacher": replace(PAPER_METHODS["ff"], label="FF, as a teacher"),
     "whole": replace(_MM, label="Whole action space", constituents=(_ALL,), transfer="none", **_WHOLE),
     "mm_whole": replace(_MM, label="M&M (to the whole space)", constituents=(_SMALL, _ALL), **_WHOLE),
+    # Its path need not pass through the middle: population based training moves weight between any two of the three.
+    "mm_three_simplex": replace(PAPER_METHODS["mm_three"], label="M&M (three spaces, any path)", alpha="simplex"),
     # A chain of three cores, as `mm_three` is one of three action spaces.
     "mm_three_cores": replace(_MM_FF_LSTM, label="M&M (FF → FF+LSTM → LSTM)", constituents=(_FF, _FF_AND_LSTM, _LSTM)),
     # Teh et al.: each specialist acts on its level, with the central policy as its prior. Their objective for level i,

@@ -130,7 +130,7 @@ class QLearner(Learner):
         outputs = self.agent.unroll(*inputs, batch.cores, task)
         with torch.no_grad():
             target = self.target.unroll(*inputs, batch.cores, task)
-        terms = dict.fromkeys(("pg_loss", "baseline_loss", "value_error"), torch.zeros_like(hyper.alpha))
+        terms = dict.fromkeys(("pg_loss", "baseline_loss", "value_error"), torch.zeros_like(hyper.entropy_cost))
         for each in zip(outputs.policies, outputs.values, target.policies, target.values, strict=True):
             log_probs, error = self._errors(batch, *each)
             terms["pg_loss"] = terms["pg_loss"] + losses.policy_gradient_loss(log_probs, error.detach())

@@ -124,7 +124,7 @@ FIGURES = {
             main_methods=_ALTERNATIVES,
             levels=_FOUR_LEVELS,
             # What `--method` adds; a bandit goes without population based training, which some presets have.
-            beside=("mm_bandit", "q_small", "q_big756", "q_mm", "whole", "mm_whole"),
+            beside=("mm_three_simplex", "mm_bandit", "q_small", "q_big756", "q_mm", "whole", "mm_whole"),
         ),
     )
 }

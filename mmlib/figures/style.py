@@ -60,6 +60,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "kickstart_ff_lstm": (SKY, SHORT),
     "whole": (VERMILLION, SHORT),
     "mm_whole": (PURPLE, SHORT),
+    "mm_three_simplex": (BLACK, DOTTED),
     "mm_three_cores": (BLACK, SHORT),
     "net2net": (BLACK, LONG),
     "distral": (PURPLE, SOLID),

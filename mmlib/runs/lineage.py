@@ -124,6 +124,8 @@ class AlphaSchedule(BaseModel):
             raise ResultsError(f"{run.directory} is of method {run.method!r}, which this mmlib does not have")
         if not len(run.metrics()):
             raise ResultsError(f"{run.directory} has recorded no alpha yet")
+        if "weight_1" in run.metrics():
+            raise ResultsError(f"{run.directory} moved weights on their simplex, which one alpha cannot replay")
         member = best_member(run) if member is None else member
         line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
         if not all(math.isfinite(value) for value in line.values):

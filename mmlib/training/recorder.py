@@ -85,7 +85,7 @@ class Recorder:
             "updates": updates,
         }
         for p, returns in enumerate(self.returns):
-            own = {name: float(f"{float(value[p]):.6g}") for name, value in vars(hyper).items()}
+            own = {name: float(f"{value:.6g}") for name, value in hyper.row(p).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
             taken = self.counts[p].sum() // len(self.space.group_sizes)
             marginals = self.counts[p] @ self.space.features / max(1, taken)

@@ -79,7 +79,7 @@ def load(directory: Path, name: str | None = None) -> Trained:
         adapted = None if loop["population"] is None else loop["population"]["hyper"]
         last = max(0, steps - config.steps_per_iteration)  # where the last iteration began
         hyper = Hyperparameters.in_force(config, agent.spec, last, adapted)
-        hyper.alpha.expand(config.population)  # as many as there are members
+        hyper.entropy_cost.expand(config.population)  # as many as there are members
         hyper.alpha = agent.alpha_in_force(hyper.alpha).detach()
     except checkpoint.WRONG_SHAPE as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -113,6 +113,7 @@ class Subject:
     backend: str  # of the levels that were played
     agent: MixMatchAgent  # P = 1
     alpha: float  # in force at the checkpoint
+    acting_weights: tuple[float, ...]  # [K], of the policy that acted in training then
     agent_steps: int  # of the member until then
 
     @property
@@ -124,11 +125,6 @@ class Subject:
     def constituents(self) -> int:
         """K on this level."""
         return len(self.agent.spec.active(self.task))
-
-    @property
-    def acting_weights(self) -> tuple[float, ...]:
-        """[K], of the policy that acted in training at the checkpoint."""
-        return tuple(self.agent.control_weights(torch.tensor([self.alpha], dtype=torch.float64))[0].tolist())
 
     def weights(self, alpha: float) -> tuple[float, ...]:
         """[K], of alpha in [0, 1] (`mixture.mixture_weights`)."""
@@ -163,7 +159,8 @@ def open_subject(directory: str | Path, name: str | None = None, member: int = 0
         config=population.config.model_copy(update={"population": 1, "pbt": None}),
         backend=str(Run(directory).config.get("backend_in_force", population.config.backend)),
         agent=agent,
-        alpha=float(population.hyper.alpha[member]),
+        alpha=population.hyper.row(member)["alpha"],
+        acting_weights=tuple(agent.control_weights(population.hyper.alpha[[member]].double())[0].tolist()),
         agent_steps=population.agent_steps,
     )
 
