@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmlib.alternatives import simplex
 from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, OWN, teacher_of
 from mmlib.analysis import tables
 from mmlib.analysis.conditions import in_force
@@ -350,13 +351,13 @@ def test_weights_on_the_simplex_are_the_mixtures():
     given = config("mm_three_simplex", population=2, pbt={"adapt": ("alpha",)})
     loop = TrainingLoop(given)
     try:
-        names = METHODS["mm_three_simplex"].weights
+        names = simplex.names(3)
         loop.population.hyper = [dict(zip(names, weights)) for weights in ((0.5, 0.0, 0.5), (0.2, 0.7, 0.1))]
         loop.iterate()
         assert loop.hyper.alpha.tolist() == [pytest.approx((0.5, 0.0, 0.5)), pytest.approx((0.2, 0.7, 0.1))]
         agent = loop.fleet.shard.learner.agent
         assert torch.equal(agent.control_weights(loop.hyper.alpha), loop.hyper.alpha)
-        assert loop.hyper.row(1) == pytest.approx(
+        assert simplex.row(loop.hyper, 1) == pytest.approx(
             {"learning_rate": given.learning_rate, "entropy_cost": given.entropy_cost, "alpha": 0.45}
             | dict(zip(names, (0.2, 0.7, 0.1)))
         )

@@ -10,6 +10,7 @@ from dying import train_until
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmlib.alternatives import simplex
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.errors import ResultsError
@@ -181,13 +182,13 @@ def test_explore_perturbs_by_the_papers_factors(alpha, seed):
     assert new["alpha"] in (pytest.approx(min(1, alpha + 0.05)), pytest.approx(max(0, alpha - 0.05)))
 
 
-WEIGHTS = ("weight_1", "weight_2", "weight_3")
+WEIGHTS = tuple(simplex.names(3))
 
 
 @given(weights=st.tuples(*[st.integers(0, 10)] * 3).filter(any), seed=st.integers(0, 2**32 - 1))
 def test_weights_move_along_one_edge_of_their_simplex(weights, seed):
     old = dict(zip(WEIGHTS, (w / sum(weights) for w in weights)))
-    new = pbt.explore({"entropy_cost": 1e-2, **old}, PAPER, np.random.default_rng(seed))
+    new = simplex.explore({"entropy_cost": 1e-2, **old}, PAPER, np.random.default_rng(seed))
     moves = {name: new[name] - old[name] for name in WEIGHTS}
     assert sum(new[name] for name in WEIGHTS) == pytest.approx(1) and min(new.values()) >= 0
     (giver,) = {name for name in WEIGHTS if moves[name] < 0} or {""}
@@ -199,7 +200,7 @@ def test_weights_move_along_one_edge_of_their_simplex(weights, seed):
 def test_every_edge_is_taken_as_often():
     old, ends = dict.fromkeys(WEIGHTS, 1 / 3), []
     for seed in range(1200):
-        new = pbt.explore(old, PAPER, np.random.default_rng(seed))
+        new = simplex.explore(old, PAPER, np.random.default_rng(seed))
         ends.append((min(WEIGHTS, key=new.__getitem__), max(WEIGHTS, key=new.__getitem__)))
     edges, counts = np.unique(ends, axis=0, return_counts=True)
     assert len(edges) == 6 and scipy.stats.chisquare(counts).pvalue > 0.001
@@ -234,7 +235,6 @@ def test_several_levels_are_compared_by_their_mean():
         (pbt.HYPER, "small", ("learning_rate", "entropy_cost")),  # nothing to mix
         (pbt.HYPER, "small_kl", ("learning_rate", "entropy_cost")),  # its alpha is its own
         (("alpha",), "big756", ()),
-        (("alpha", "entropy_cost"), "mm_three_simplex", ("entropy_cost", *WEIGHTS)),
     ],
 )
 def test_what_plays_no_part_is_not_adapted(adapt, method, names):

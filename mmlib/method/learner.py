@@ -25,14 +25,11 @@ from mmlib.numerics.trees import mapped
 
 @dataclass
 class Hyperparameters:
-    """What differs between members and may change while they train, `[P]` each (appendix B).
-
-    alpha: `[P]`, or the weights `[P, K]` of the constituents themselves.
-    """
+    """What differs between members and may change while they train, `[P]` each (appendix B)."""
 
     learning_rate: Tensor
     entropy_cost: Tensor
-    alpha: Tensor
+    alpha: Tensor  # or `[P, K]`, the weights of the constituents
 
     @classmethod
     def in_force(
@@ -55,17 +52,9 @@ class Hyperparameters:
         members = [{**run, **own} for own in adapted or [{}] * config.population]
         columns = ([float(member[name]) for member in members] for name in run)
         rate, cost, alpha = (torch.tensor(column) for column in columns)
-        if adapted and spec.weights and spec.weights[0] in adapted[0]:
-            alpha = torch.tensor([[own[name] for name in spec.weights] for own in adapted])
+        if weights := [name for name in members[0] if name not in run]:
+            alpha = torch.tensor([[own[name] for name in weights] for own in members])
         return cls(rate * annealed(config, agent_steps), cost, alpha)
-
-    def row(self, member: int) -> dict[str, float]:
-        """A member's, for its records: each weight, and as alpha their mean place in the chain."""
-        row = {name: value[member] for name, value in vars(self).items()}
-        if (weights := row["alpha"]).ndim:
-            row["alpha"] = weights @ torch.linspace(0, 1, len(weights), device=weights.device)
-            row |= {f"weight_{i}": weight for i, weight in enumerate(weights, start=1)}
-        return {name: float(value) for name, value in row.items()}
 
     def on(self, device: str | torch.device, members: range | None = None) -> Hyperparameters:
         """Those of some members, or of all, on a device."""

@@ -23,7 +23,7 @@ MIXINGS = {
 }
 ALPHAS = {
     "run": "the run's: its knots, or what population based training makes of it (appendix B)",
-    "simplex": "the run's; population based training moves weight between two constituents instead",
+    "simplex": "the run's, or weights that PBT moves in its place (`alternatives.simplex`)",
     "gradient": "a parameter of the agent, with the policy gradient of pi_mm alone",
     "bandit": "moved in steps, by the slope of the return (`alternatives.bandit`)",
 }
@@ -80,12 +80,6 @@ class AgentSpec:
     def mixes(self) -> bool:
         """Whether a run's alpha plays a part."""
         return not self.single and self.alpha in ("run", "simplex")
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The hyperparameters in place of alpha, one a constituent, where they walk a simplex."""
-        walk = self.alpha == "simplex"
-        return tuple(f"weight_{i}" for i in range(1, 1 + walk * len(self.active())))
 
     @property
     def knots(self) -> Schedule:

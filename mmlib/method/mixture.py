@@ -140,15 +140,14 @@ def mix_values(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
-    """Weights `[P, K]` from alpha `[P]` in [0, 1], which walks along the chain of constituents; as
-    they are where alpha is weights.
+    """Weights `[P, K]` from alpha `[P]`, which walks along the chain of constituents; else as given.
 
     K = 2: (1 - alpha, alpha), the paper's. K = 1: all on pi_1. K > 2: the two constituents around
     alpha (K - 1) share the weight linearly (stated choice).
     """
+    places = torch.arange(num_constituents, device=alpha.device)  # (K,)
     if alpha.ndim == 2:
         return alpha
-    places = torch.arange(num_constituents, device=alpha.device)  # (K,)
     if num_constituents == 2:
         return torch.stack([1 - alpha, alpha], dim=-1)
     distance = (alpha[:, None] * (num_constituents - 1) - places).abs()

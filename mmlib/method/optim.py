@@ -59,8 +59,7 @@ class RMSProp:
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1), a departure from the paper that learns faster on the
-    miniatures.
+    """Adam (Kingma and Ba 2015, algorithm 1), a departure that learns faster on the miniatures.
 
         mean   <- beta_1 * mean + (1 - beta_1) * g
         square <- beta_2 * square + (1 - beta_2) * g^2

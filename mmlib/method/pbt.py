@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from mmlib.config import HYPER, BanditConfig, PBTConfig
 from mmlib.method.methods import AgentSpec
 from mmlib.method.trajectory import Episode
 
-Hyper = dict[str, float]  # those of `HYPER` that are adapted; of a simplex its weights for alpha
+Hyper = dict[str, float]  # those of `HYPER` that are adapted
 TIMES = ("began", "opponent_began", "changed", "opponent_changed")  # fields of `Decision`
 
 
@@ -54,7 +53,10 @@ class PopulationState:
         random = np.random.default_rng([seed, 0])
         members = range(population)
         return cls(
-            hyper=[first(config, adapted, random) for _ in members],
+            hyper=[
+                {name: log_uniform(random, getattr(config, name)) for name in adapted}
+                for _ in members
+            ],
             windows=[[[] for _ in range(num_levels)] for _ in members],
             episodes=[0] * population,
             changed=[0] * population,
@@ -74,8 +76,7 @@ class PopulationState:
 def adapted(config: PBTConfig, spec: AgentSpec) -> tuple[str, ...]:
     """The hyperparameters that are adapted: those asked for that play a part in how it learns."""
     idle = {"alpha": not spec.mixes, "entropy_cost": spec.learner != "vtrace"}
-    names = [name for name in HYPER if name in config.adapt and not idle.get(name)]
-    return tuple(chain(*(spec.weights or [name] if name == "alpha" else [name] for name in names)))
+    return tuple(name for name in HYPER if name in config.adapt and not idle.get(name))
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,6 @@ class Decision:
         """The row, stamped with the member's environment frames; all its times are in them."""
         row = {"frames": frames, **asdict(self)}
         return row | {name: row[name] and row[name] * frames_a_step for name in TIMES}
-
-
-def first(config: PBTConfig, adapted: Sequence[str], random: np.random.Generator) -> Hyper:
-    """What a member begins with: log-uniform in its range; weights (1 - alpha, alpha, 0, ...)."""
-    hyper: Hyper = {
-        name: log_uniform(random, getattr(config, name)) for name in adapted if name in HYPER
-    }
-    if weights := [name for name in adapted if name not in HYPER]:
-        alpha = log_uniform(random, config.alpha)
-        hyper |= dict(zip(weights, [1 - alpha, alpha, *[0.0] * (len(weights) - 2)], strict=True))
-    return hyper
 
 
 def log_uniform(random: np.random.Generator, limits: Sequence[float]) -> float:
@@ -236,19 +226,13 @@ def explore(hyper: Mapping[str, float], config: PBTConfig, random: np.random.Gen
     """Perturbed hyperparameters.
 
     Learning rate and entropy cost are multiplied by one of `factors` each, alpha moves by
-    `alpha_step` up or down within [0, 1]; those that are not adapted are not there. Weights move
-    along a random edge of their simplex: one gives `alpha_step`, or what it has, to another.
+    `alpha_step` up or down within [0, 1]; those that are not adapted are not there.
     """
-    scaled = [name for name in hyper if name in HYPER and name != "alpha"]
-    new: Hyper = {name: float(hyper[name] * random.choice(config.factors)) for name in scaled}
+    scaled = [name for name in hyper if name != "alpha"]
+    new = {name: float(hyper[name] * random.choice(config.factors)) for name in scaled}
     if "alpha" in hyper:
         step = config.alpha_step * random.choice([-1.0, 1.0])
         new["alpha"] = float(np.clip(hyper["alpha"] + step, 0.0, 1.0))
-    if weights := [name for name in hyper if name not in HYPER]:
-        giver, taker = (weights[i] for i in random.choice(len(weights), 2, replace=False))
-        moved = min(config.alpha_step, hyper[giver])
-        new |= {name: hyper[name] for name in weights}
-        new |= {giver: hyper[giver] - moved, taker: hyper[taker] + moved}
     return new
 
 

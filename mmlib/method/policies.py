@@ -28,9 +28,8 @@ class Policy(Distribution):
     """
 
     num_actions: int  # A
-    support_actions: Tensor | None = (
-        None  # int64 [S], the only actions ever taken; None: any of the A
-    )
+    # int64 [S], the only actions ever taken; None: any of the A
+    support_actions: Tensor | None = None
 
     def joint_log_probs(self) -> Tensor:
         """The log-probability of every joint action, [..., A]; −inf outside the support."""
@@ -110,8 +109,7 @@ class Policy(Distribution):
 
 
 class OnSupport(Policy):
-    """A softmax over S of the A joint actions, and zero elsewhere: π₁ mapped into π₂'s space
-    (section 4.1).
+    """A softmax over S of the A joint actions, zero elsewhere: π₁ in π₂'s space (section 4.1).
 
     Args:
       logits: [..., S], unnormalised.
@@ -161,8 +159,7 @@ class OnSupport(Policy):
 
 
 class Masked(OnSupport):
-    """Another policy restricted to S of its actions and renormalised (section 4.1: shared head,
-    masked KL).
+    """Another policy, renormalised over S of its actions (section 4.1: shared head, masked KL).
 
     Args:
       base: the policy, of any kind; gradients reach its logits.
@@ -187,8 +184,7 @@ class Masked(OnSupport):
 
 
 class Factorised(Policy):
-    """A product of softmaxes, π₂(a₁ … a_G|s) = Πⱼ π̂ⱼ(aⱼ|s) (section 4.1); A is the product of the
-    sizes.
+    """A product of softmaxes, π₂(a₁ … a_G|s) = Πⱼ π̂ⱼ(aⱼ|s) (section 4.1); A multiplies the sizes.
 
     Args:
       logits: [..., C], the groups' unnormalised logits after one another.

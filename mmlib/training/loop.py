@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib.alternatives import bandit
+from mmlib.alternatives import bandit, simplex
 from mmlib.config import RunConfig
 from mmlib.errors import DivergedError, ResultsError, WorkersDied
 from mmlib.method import pbt
@@ -167,7 +167,7 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
 
 
 class Rule(Protocol):
-    """What adapts hyperparameters by the returns: the functions of `method.pbt` or of `alternatives.bandit`."""
+    """What adapts hyperparameters by the returns: the functions of `method.pbt`, `alternatives.simplex` or `bandit`."""
 
     def ready(self, state: Any, config: Any) -> list[int]: ...
     def decide(self, state: Any, config: Any, member: int, stopped: Collection[int]) -> pbt.Decision | bandit.Round: ...
@@ -210,6 +210,8 @@ class TrainingLoop:
             return pbt, None, None
         adapted = pbt.adapted(config.pbt, self.spec)
         state = pbt.PopulationState.start(config.pbt, config.population, seed, num_levels, adapted)
+        if self.spec.alpha == "simplex" and "alpha" in adapted:
+            return simplex, config.pbt, simplex.begin(state, len(self.spec.active()))
         return pbt, config.pbt, state
 
     def passed(self, interval: int) -> bool:

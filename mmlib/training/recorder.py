@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmlib.alternatives import simplex
 from mmlib.config import RunConfig
 from mmlib.method.learner import Hyperparameters, average
 from mmlib.method.trajectory import Episode
@@ -85,7 +86,7 @@ class Recorder:
             "updates": updates,
         }
         for p, returns in enumerate(self.returns):
-            own = {name: float(f"{value:.6g}") for name, value in hyper.row(p).items()}
+            own = {name: float(f"{value:.6g}") for name, value in simplex.row(hyper, p).items()}
             row = {name: round(float(value[p]), 6) for name, value in means.items()}
             taken = self.counts[p].sum() // len(self.space.group_sizes)
             marginals = self.counts[p] @ self.space.features / max(1, taken)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mmlib import levels
+from mmlib.alternatives import simplex
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
 from mmlib.method.agent import MixMatchAgent
@@ -159,7 +160,7 @@ def open_subject(directory: str | Path, name: str | None = None, member: int = 0
         config=population.config.model_copy(update={"population": 1, "pbt": None}),
         backend=str(Run(directory).config.get("backend_in_force", population.config.backend)),
         agent=agent,
-        alpha=population.hyper.row(member)["alpha"],
+        alpha=simplex.row(population.hyper, member)["alpha"],
         acting_weights=tuple(agent.control_weights(population.hyper.alpha[[member]].double())[0].tolist()),
         agent_steps=population.agent_steps,
     )
