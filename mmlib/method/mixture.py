@@ -140,7 +140,7 @@ def mix_values(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def mixture_weights(alpha: Tensor, num_constituents: int) -> Tensor:
-    """Weights `[P, K]` from alpha `[P]`, which walks along the chain of constituents; else as given.
+    """Weights `[P, K]` from alpha `[P]`, which walks along the chain of constituents, or given.
 
     K = 2: (1 - alpha, alpha), the paper's. K = 1: all on pi_1. K > 2: the two constituents around
     alpha (K - 1) share the weight linearly (stated choice).
