@@ -27,10 +27,10 @@ def pytest_sessionstart(session):
 def make_run(tmp_path):
     """Makes a run of 400 frames from the returns of its episodes, one ending every 40 frames."""
 
-    def make(method, seed, returns):
+    def make(method, seed, returns, alpha=None, **config):
         directory = tmp_path / method / f"seed{seed}"
-        with RunWriter(directory, {**CONFIG, "method": method, "seed": seed}) as writer:
-            writer.append("metrics", [{"frames": 400, "member": 0}])
+        with RunWriter(directory, {**CONFIG, "method": method, "seed": seed, **config}) as writer:
+            writer.append("metrics", [{"frames": 400, "member": 0, "alpha": alpha}])
             writer.append("timing", [{"frames": 400, "seconds": 30.0, "agent_steps_per_second": 3.5}])
             ends = range(40, 401, 40)
             rows = [{"frames": f, "member": 0, "return": float(r), "length_frames": 40} for f, r in zip(ends, returns)]

@@ -511,9 +511,9 @@ def test_figures_have_alternatives_when_they_are_asked_for_them(tmp_path):
 
 
 def test_the_table_by_hand(make_run, place):
-    runs = {"mm": [make_run("mm", 1, range(1, 11)), make_run("mm", 2, range(2, 12))]}
+    runs = {"mm": [make_run("mm", 1, range(1, 11), 0.5), make_run("mm", 2, range(2, 12), 1.0)]}
     runs["small"] = [make_run("small", 1, [1] * 10)]
-    table = tables.side_by_side(runs, expert=10.0).set_index("method")
+    table = tables.side_by_side(runs, {"a_level": 10.0}).set_index("method")
     mm = table.loc["M&M"]
     # 400 frames, 100 agent steps: episodes end every 40 frames; 8 of 10 is reached by the 8th and the 7th.
     assert [tables.steps_to(run, 8.0) for run in runs["mm"]] == [80.0, 70.0]
@@ -522,7 +522,22 @@ def test_the_table_by_hand(make_run, place):
     assert (
         mm["return, last fifth"].startswith("10.0 [") and table.loc["Small action space", "return, last fifth"] == "1.0"
     )
-    assert set(tables.side_by_side(runs, None)["agent steps to 80% of the expert's"]) == {""}
+    assert mm["agent steps to 50% of the expert's"] == "45 (2 of 2 runs)" and mm["α at the end"] == "0.75"
+    assert table.loc["Small action space", "α at the end"] == ""
+    assert set(tables.side_by_side(runs, {})["agent steps to 80% of the expert's"]) == {""}
+
+
+def test_the_table_has_a_row_a_level_of_runs_on_several(place):
+    train(config("distral", level=THREE, num_envs=2, agent_steps=480), place / "distral" / "seed0")
+    table = tables.side_by_side({"distral": [Run(place / "distral" / "seed0")]}, {})
+    assert table["level"].tolist() == THREE.split("+") and set(table["runs"]) == {1}
+
+
+def test_the_steps_of_a_teachers_run_count(make_run, place):
+    taught = make_run("kickstart", 1, range(1, 11), teacher="../../small/seed1")
+    assert np.isnan(tables.steps_to(taught, 8.0)) and np.isinf(tables.steps_to(taught, 80.0))
+    make_run("small", 1, [1] * 10)
+    assert tables.steps_to(taught, 8.0) == 80.0 + 100
 
 
 def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
@@ -531,11 +546,11 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
     agent = load(run.directory).agent
     frozen = sum(agent.get_parameter(name).numel() for name in names_of(agent, agent.spec.constituents[0]))
     assert tables.parameters(run) == (sum(p.numel() for p in agent.parameters()) - frozen, frozen)
-    (row,) = tables.side_by_side({"kickstart": [run]}, None).to_dict("records")
+    (row,) = tables.side_by_side({"kickstart": [run]}, {}).to_dict("records")
     assert row["after"] == "Schmitt et al. 2018" and row["before it"] == "Small, as a teacher: 480 agent steps"
     assert row["parameters"].endswith(f"{frozen:,} frozen")
     shutil.rmtree(place / "small_teacher")
-    assert "not here" in tables.side_by_side({"kickstart": [run]}, None)["before it"][0]
+    assert "not here" in tables.side_by_side({"kickstart": [run]}, {})["before it"][0]
 
 
 def test_every_alternative_that_is_somebodys_says_whose():

@@ -237,7 +237,7 @@ def test_a_run_resumed_by_other_code_names_both(tmp_path):
     config.write_text(config.read_text().replace(digest(), "0" * 12))
     record(job, "done", 200)
     assert Run(job.directory).config["sources"] == ["0" * 12, digest()]
-    assert f"runs of this campaign were made by {'0' * 12}+{digest()}:" in campaign.other_code(planned(tmp_path))
+    assert f"there are some by sources {'0' * 12}+{digest()} on cpu" in campaign.other_code(planned(tmp_path))
 
 
 def test_runs_of_other_code_are_warned_of(tmp_path):
@@ -248,7 +248,18 @@ def test_runs_of_other_code_are_warned_of(tmp_path):
     config.write_text(config.read_text().replace(digest(), "0" * 12))
     status = ["campaign", str(written(tmp_path)), "--status", "--results", str(tmp_path / "results")]
     said = CliRunner().invoke(app, status)
-    assert f"this code is {digest()}, and runs of this campaign were made by {'0' * 12}:" in said.stderr
+    assert f"would be made by sources {digest()} on cpu, and there are some by sources {'0' * 12} on cpu" in said.stderr
+
+
+def test_runs_beside_a_campaigns_that_another_device_made_are_warned_of(tmp_path):
+    """What its runs are compared with need not be its own: the baselines of another file, of the same name."""
+    beside = planned(tmp_path, arms={"baselines": {}})[0]
+    record(beside, "done", beside.config.frames)
+    config = beside.directory / "config.json"
+    config.write_text(config.read_text().replace('"device":"cpu"', '"device":"cuda"').replace('"cpu"', '"cuda"'))
+    assert Run(beside.directory).config["device"] == "cuda"
+    assert campaign.other_code(planned(tmp_path)).endswith(f"there are some by sources {digest()} on cuda")
+    assert campaign.other_code(planned(tmp_path, blocks=[{**BLOCK, "levels": [OTHER]}])) is None
 
 
 def test_the_digest_is_of_the_code_and_not_of_its_comments(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.reader import Run, comparable, seen_from
 from mmlib.training.shard import names_of
 
-GOAL = 0.8  # of the expert's return
+GOALS = (0.5, 0.8)  # of the expert's return
 BINS = 40  # of a run, as learning curves have
 PARTS = {"early": EARLY, "at the end": END}
 VALUES = 3  # fewer distinct values are no sweep
@@ -68,38 +68,47 @@ def _seconds(recorded: pd.Series) -> float:
     return float(recorded[(recorded.shift(-1) < recorded) | recorded.shift(-1).isna()].sum())
 
 
-def side_by_side(runs: Runs, expert: float | None) -> pd.DataFrame:
-    """Methods on one level: how early, how high, how soon, of what size, and what had to be there before.
+def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
+    """Methods beside each other: how early, how high, how soon, of what size, and what had to be there before.
 
-    A row a method: means over its runs with 95 % intervals, and the median time to `GOAL` times the expert's return.
+    A row a method, and a level if there are several: means over its runs with 95 % intervals, and the median time to
+    `GOALS` times the expert's return, on a single level.
 
     Args:
-      runs: of one level, by method.
-      expert: the scripted expert's mean return there, if it is known.
+      runs: of one level, or of several joined by "+", by method.
+      experts: the scripted expert's mean return by level, where it is known.
     """
     rows = []
     for method, group in runs.items():
-        if group:
+        levels = group[0].config["level"].split("+") if group else []
+        for level in levels:
+            expert = experts.get(level) if len(levels) == 1 else None
             rows.append(
-                {
-                    "method": METHODS[method].label,
-                    "after": METHODS[method].after,
-                    "runs": len(group),
-                    "return, first quarter": _mean(group, EARLY),
-                    "return, last fifth": _mean(group, END),
-                    f"agent steps to {GOAL:.0%} of the expert's": "" if expert is None else _time(group, GOAL * expert),
-                    "parameters": _size(group[0]),
-                    "before it": _before(group[0]),
+                {"method": METHODS[method].label, "after": METHODS[method].after}
+                | ({"level": level} if len(levels) > 1 else {})
+                | {"runs": len(group)}
+                | {"return, first quarter": _mean(group, level, EARLY), "return, last fifth": _mean(group, level, END)}
+                | {
+                    f"agent steps to {goal:.0%} of the expert's": "" if expert is None else _time(group, goal * expert)
+                    for goal in GOALS
                 }
+                | {"α at the end": _last_alpha(group)}
+                | {"parameters": _size(group[0]), "minutes a run": f"{summary({method: group})['minutes'].mean():.1f}"}
+                | {"before it": _before(group[0])}
             )
     return pd.DataFrame(rows)
 
 
 def steps_to(run: Run, goal: float) -> float:
-    """Agent steps of each member until the mean return of one of `BINS` parts of the run is `goal`; infinite if none
-    is."""
+    """Agent steps of each member until the mean return of one of `BINS` parts of the run is `goal`, those of its
+    teacher's run before it among them; infinite if none is, NaN if the teacher's run is not here."""
     above = np.flatnonzero(by_parts(run, BINS) >= goal)
-    return float((above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]) if len(above) else np.inf
+    if not len(above):
+        return np.inf
+    taught, own = _teacher(run), (above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]
+    if taught is None:
+        return float("nan") if run.config.get("teacher") else float(own)
+    return float(own + taught.config["agent_steps"])
 
 
 def parameters(run: Run) -> tuple[int, int]:
@@ -112,13 +121,15 @@ def parameters(run: Run) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in agent.parameters()) - frozen, frozen
 
 
-def _mean(group: Sequence[Run], share: Share) -> str:
-    each = [value for run in group for value in mean_returns(run, share).values()]
+def _mean(group: Sequence[Run], level: str, share: Share) -> str:
+    each = [returns[level] for run in group if level in (returns := mean_returns(run, share))]
     return f"{stats.mean_interval(each):.1f}" if each else ""
 
 
 def _time(group: Sequence[Run], goal: float) -> str:
     times = np.array([steps_to(run, goal) for run in group])
+    if np.isnan(times).any():
+        return "unknown: a teacher's run is not here"
     reached, middle = int(np.isfinite(times).sum()), float(np.median(times))
     return f"{f'{middle:,.0f}' if np.isfinite(middle) else 'not reached'} ({reached} of {len(group)} runs)"
 
@@ -128,14 +139,28 @@ def _size(run: Run) -> str:
     return f"{learning:,}" + (f" and {frozen:,} frozen" if frozen else "")
 
 
+def _last_alpha(group: Sequence[Run]) -> str:
+    """Mean over runs of alpha in their last rows of metrics, a row a member; nothing of one policy."""
+    if METHODS[group[0].method].single:
+        return ""
+    last = [metrics[metrics["frames"] == metrics["frames"].max()] for metrics in (run.metrics() for run in group)]
+    return f"{np.mean([rows['alpha'].mean() for rows in last]):.2f}"
+
+
+def _teacher(run: Run) -> Run | None:
+    """The run that a run's teacher comes from, if it has one and that is here."""
+    if not run.config.get("teacher"):
+        return None
+    where = seen_from(run.directory, run.config["teacher"])
+    return Run(where) if (where / "config.json").exists() else None
+
+
 def _before(run: Run) -> str:
-    """The run that a teacher comes from, whose agent steps this one's do not contain."""
+    """What was trained before a run began, which the run's own agent steps do not contain."""
     if not run.config.get("teacher"):
         return ""
-    where = seen_from(run.directory, run.config["teacher"])
-    if not (where / "config.json").exists():
+    if (taught := _teacher(run)) is None:
         return "its teacher's run, which is not here"
-    taught = Run(where)
     return f"{METHODS[taught.method].label}: {taught.config['agent_steps']:,} agent steps"
 
 

@@ -116,12 +116,12 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
     Returns:
       the jobs whose runs are here now and were not, and a sentence for each run that other code has made.
     """
-    made_by = {job.config.level: _made_by(job) for job in jobs if finished(job)}
+    made_by = {job.config.level: _made_by(job.directory) for job in jobs if finished(job)}
     collected, refused = list[Job](), list[str]()
     for job, other in zip(jobs, elsewhere, strict=True):
         if finished(job) or not finished(other):
             continue
-        its = _made_by(other)
+        its = _made_by(other.directory)
         if its != (here := made_by.setdefault(job.config.level, its)):
             refused.append(f"{other.directory} was made by {its}, and the level's runs here by {here}")
             continue
@@ -130,29 +130,23 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
     return collected, refused
 
 
-def _unfinished(jobs: Sequence[Job]) -> list[Job]:
-    """The runs, made and to make, of the levels that lack some."""
-    levels = {job.config.level for job in jobs if not finished(job)}
-    return [job for job in jobs if job.config.level in levels]
-
-
 def other_code(jobs: Sequence[Job]) -> str | None:
-    """A warning if runs of a level that lacks some were made by other code than this; None if none was."""
-    made_by = {_sources(job) for job in _unfinished(jobs) if (job.directory / "config.json").exists()}
-    if made_by <= {now := digest()}:
-        return None
-    there = ", ".join(sorted(made_by))
-    return f"this code is {now}, and runs of this campaign were made by {there}: what is compared may not be one method"
+    """A warning if runs with which some that are to be made would be compared, those of the same level, were made by
+    other code than this, or on another kind of device; None if none was."""
+    for job in (job for job in jobs if not finished(job)):
+        now = f"sources {digest()} on {job.config.device.partition(':')[0]}"
+        beside = job.directory.parents[3].glob(f"*/{job.directory.parts[-3]}/*/seed*/config.json")
+        if other := sorted({_made_by(config.parent) for config in beside} - {now}):
+            there = " and ".join(other)
+            return f"runs on {job.config.level} would be made by {now}, and there are some by {there}"
+    return None
 
 
-def _sources(job: Job) -> str:
-    return "+".join(Run(job.directory).config.get("sources", ())) or "unknown"
-
-
-def _made_by(job: Job) -> str:
+def _made_by(directory: Path) -> str:
     """Which code made a run, on what."""
-    device = str(Run(job.directory).config.get("device", "unknown")).partition(":")[0]
-    return f"sources {_sources(job)} on {device}"
+    config = Run(directory).config
+    device = str(config.get("device", "unknown")).partition(":")[0]
+    return f"sources {'+'.join(config.get('sources', ())) or 'unknown'} on {device}"
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -174,7 +168,7 @@ def status(jobs: Sequence[Job], workers: int) -> str:
     The hours are at the mean speed of the runs of those levels that lack some: a level's are of one kind of device.
     """
     states: dict[tuple[str, ...], list[str]] = {}
-    unfinished = {job.config.level for job in _unfinished(jobs)}
+    unfinished = {job.config.level for job in jobs if not finished(job)}
     rates, left = [], 0
     for job in jobs:
         now = RunStatus.read(job.directory, job.config)
