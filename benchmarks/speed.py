@@ -18,7 +18,6 @@ from mmlib.cli.common import bad_input
 from mmlib.config import RunConfig, make_config
 from mmlib.method.learner import Hyperparameters
 from mmlib.numerics.threads import cores
-from mmlib.timing import StageTimer
 from mmlib.training.fitting import check
 from mmlib.training.loop import TrainingLoop
 from mmlib.training.shard import Shard
@@ -51,7 +50,7 @@ def run(
     hyper = Hyperparameters.in_force(config, shard.learner.agent.spec, 0).on(device)
     weights = shard.learner.agent.control_weights(hyper.alpha)
     (actor,) = shard.actors
-    trajectory, _ = actor.rollout(weights, StageTimer())
+    trajectory, _ = actor.rollout(weights)
     rng = np.random.default_rng(0)
     space = METHODS[method].space
     together = population * num_envs

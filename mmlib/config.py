@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mmlib.errors import suggestion
+from mmlib.errors import UserError, suggestion
 
 LARGEST = 2**53  # of a whole number in a record, as in most readers of JSON
 
 Knot = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0.0, le=1.0)]]
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A configuration that cannot be run; the message names the field, the value and what is allowed."""
 
 

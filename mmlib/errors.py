@@ -14,7 +14,11 @@ ADVICE = "what it recorded is kept, and the same command goes on from its last c
 EXIT_CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}  # of what asks a run to stop
 
 
-class ResultsError(ValueError):
+class UserError(ValueError):
+    """What whoever gives a command or a setting can cause and mend: its message is the sentence that says so."""
+
+
+class ResultsError(UserError):
     """A results directory cannot be used; the message says which one, why, and what to do."""
 
 

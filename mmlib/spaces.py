@@ -252,17 +252,6 @@ The paper says "around 4·10¹³"; 1,025² · 3² · 2² is 3.8·10⁷. The knot
 SPACES: dict[str, ActionSpace] = {space.name: space for space in (SMALL, BIG_540, BIG_756, WHOLE)}
 
 
-def get_space(name: str) -> ActionSpace:
-    """Return the action space of that name.
-
-    Raises:
-      ValueError: no space has that name.
-    """
-    if name not in SPACES:
-        raise ValueError(f"unknown action space {name!r}; action spaces: {', '.join(SPACES)}")
-    return SPACES[name]
-
-
 def embedding(small: ActionSpace, big: ActionSpace) -> npt.NDArray[np.int64]:
     """Return the joint index in `big` of each of `small`'s actions, int64 [A of small] (paper section 4.1).
 

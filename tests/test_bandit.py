@@ -1,6 +1,7 @@
 """Alpha moved by a bandit: Exp3.S against its formulas, its clock, and what it does to real members."""
 
 import copy
+import dataclasses
 from math import e, exp, log
 
 import numpy as np
@@ -18,7 +19,7 @@ from mmlib.experiments.design import ExperimentError, configure, plan
 from mmlib.experiments.presets import PRESETS
 from mmlib.method import pbt
 from mmlib.method.trajectory import Episode
-from mmlib.runs.lineage import trajectory
+from mmlib.runs.lineage import history
 from mmlib.runs.reader import Run, config_differences
 from mmlib.training import checkpoint
 from mmlib.training.fitting import check
@@ -153,7 +154,7 @@ def test_deciding_changes_nothing_and_alpha_stays_within_its_ends():
         bandit.apply(state, made, now)
         seen.append(made.new)
     assert min(seen) == 0 and max(seen) == 1
-    assert type(state)(**state.as_dict()) == state
+    assert type(state)(**dataclasses.asdict(state)) == state
 
 
 def test_the_defaults_are_what_their_docstring_says():
@@ -271,7 +272,7 @@ def test_seeds_side_by_side_have_an_alpha_each(tmp_path):
 
 def test_nothing_takes_rounds_for_decisions(whole):
     run = Run(whole)
-    line = trajectory(run, 1, "alpha")
+    line = history(run, 1, "alpha")
     mine = run.metrics().query("member == 1")["alpha"]
     assert line.values.tolist() == [mine.iloc[0], *mine] and pictures([run], "Lineage") == b""
 

@@ -19,7 +19,7 @@ def same(one, two):
 
 
 def test_what_is_saved_is_loaded_and_the_one_before_is_kept(tmp_path):
-    assert checkpoint.load(tmp_path) is None and not checkpoint.exists(tmp_path)
+    assert checkpoint.load(tmp_path) is None and not checkpoint.names(tmp_path)
     checkpoint.save(tmp_path, STATE)
     checkpoint.save(tmp_path, {**STATE, "steps": 4})
     assert checkpoint.load(tmp_path)["steps"] == 4

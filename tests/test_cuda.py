@@ -10,7 +10,6 @@ from mmlib.method.learner import Hyperparameters
 from mmlib.numerics.replay import WARM_UP, Replayed
 from mmlib.numerics.trees import mapped
 from mmlib.runs.reader import Run
-from mmlib.timing import StageTimer
 from mmlib.training.checkpoint import load
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.shard import LEARNERS, Shard, make_agent
@@ -54,7 +53,7 @@ def test_updates_are_those_of_a_cpu(method):
         alpha = torch.full((P,), 0.1 * (update + 1))
         hyper = Hyperparameters(torch.full((P,), 1e-2), torch.tensor([1e-3, 2e-3, 0.0]), alpha)
         weights = here.learner.agent.control_weights(alpha)
-        made = [actor.rollout(weights, StageTimer())[0] for actor in here.actors]
+        made = [actor.rollout(weights)[0] for actor in here.actors]
         mine = here.learner.update(made, hyper)
         theirs = there.update([mapped(lambda x: x.to("cuda"), each) for each in made], hyper.on("cuda"))
         assert close([theirs[name].cpu() for name in mine], list(mine.values()), 2e-3), update
@@ -75,7 +74,7 @@ def test_what_is_recorded_is_what_acted(method, dtype):
                 parameter += 0.05 * torch.randn_like(parameter) * parameter.abs().mean()
         cpu.load_state_dict({name: value.cpu() for name, value in shard.learner.agent.state_dict().items()})
         for task, actor in enumerate(shard.actors):
-            made, _ = actor.rollout(shard.learner.agent.control_weights(alpha.to("cuda")), StageTimer())
+            made, _ = actor.rollout(shard.learner.agent.control_weights(alpha.to("cuda")))
             made = mapped(lambda x: x.cpu(), made)
             seen = made.observation, made.last_action, made.last_reward, made.first
             assert made.first[1:].any() and not made.first.all()
@@ -91,7 +90,7 @@ def test_replayed_draws_are_new_and_fair():
     """Nine actions of an untrained Small are about as likely; members and steps draw for themselves."""
     shard = Shard(config("small", unroll=200, num_envs=16))
     (actor,) = shard.actors
-    made, _ = actor.rollout(shard.learner.agent.control_weights(torch.zeros(P, device="cuda")), StageTimer())
+    made, _ = actor.rollout(shard.learner.agent.control_weights(torch.zeros(P, device="cuda")))
     taken = made.action.cpu()
     assert (taken[1:] != taken[:-1]).float().mean() > 0.8 and (taken[:, 0] != taken[:, 1]).float().mean() > 0.8
     actions = shard.learner.agent.support(METHODS["small"].space).cpu()

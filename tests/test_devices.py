@@ -13,7 +13,6 @@ from mmlib import levels
 from mmlib.alternatives.methods import METHODS
 from mmlib.config import make_config
 from mmlib.method.learner import Hyperparameters, Learner
-from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.shard import LEARNERS, make_agent
 
@@ -79,7 +78,7 @@ def test_acting_and_learning_stay_on_the_device(method, no_numbers):
         learner = LEARNERS[agent.spec.learner](agent, config)
         hyper = Hyperparameters.in_force(config, agent.spec, 0).on(DEVICE)
         weights = agent.control_weights(hyper.alpha)
-        trajectories = [actor.rollout(weights, StageTimer())[0] for actor in actors]
+        trajectories = [actor.rollout(weights)[0] for actor in actors]
         assert {x.device.type for trajectory in trajectories for x in tensors(vars(trajectory))} == {DEVICE}
         diagnostics = learner.update(trajectories, hyper)
         assert {value.device.type for value in diagnostics.values()} == {DEVICE}

@@ -193,14 +193,14 @@ def test_no_display_ends_a_run(tmp_path, display):
     done = subprocess.run(command, cwd=tmp_path, stdout=output, stderr=subprocess.PIPE, preexec_fn=close)
     os.close(output)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert Run(tmp_path / "run").done and checkpoint.exists(tmp_path / "run")
+    assert Run(tmp_path / "run").done and checkpoint.names(tmp_path / "run")
 
 
 def test_a_run_ends_with_the_process_that_started_it(tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patched, pytest.raises(Stopped, match="the process that started it has gone"):
         patched.setenv(PARENT, str(os.getpid()))  # this process is not its own parent
         train(config(), tmp_path)
-    assert Run(tmp_path).state == "stopped" and checkpoint.exists(tmp_path)
+    assert Run(tmp_path).state == "stopped" and checkpoint.names(tmp_path)
     train(config(), tmp_path)
     assert_same(tmp_path, whole)
 

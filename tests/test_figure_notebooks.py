@@ -168,7 +168,7 @@ def test_ctrl_c_ends_a_figure_with_checkpoints_and_nobody_is_left(tmp_path):
     assert "the same command goes on from the last checkpoints" in said and "Traceback" not in said
     assert not [pid for pid in started if alive(pid)]
     for run in learning:
-        assert Run(run.directory).state == "stopped" and checkpoint.exists(run.directory)
+        assert Run(run.directory).state == "stopped" and checkpoint.names(run.directory)
     assert len(find_runs(tmp_path)) == 2  # the third was not started
 
 

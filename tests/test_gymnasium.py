@@ -355,7 +355,7 @@ def test_groups_of_discrete_actions_are_the_environments_own(declared):
 
 def test_continuous_actions_need_a_declaration(declared):
     with pytest.raises(ValueError, match=r"Pendulum-v1 has continuous actions .* declare the values of its 1 groups"):
-        levels.check("Pendulum-v1", "gymnasium")
+        levels.interface("Pendulum-v1", "gymnasium")
     foreign.declare("Pendulum-v1", groups={"torque": (-2.0, 0.0, 2.0)}, small={"left": (-2.0,), "right": (2.0,)})
     spaces = levels.interface("Pendulum-v1", "gymnasium").spaces
     assert [spaces["big"].label(a) for a in range(3)] == ["-2.0", "0.0", "2.0"] and spaces[
@@ -378,13 +378,13 @@ def test_continuous_actions_need_a_declaration(declared):
 def test_declarations_that_do_not_fit_are_refused(declared, groups, small, message):
     foreign.declare("Pendulum-v1", groups=groups, small=small)
     with pytest.raises(ValueError, match=message):
-        levels.check("Pendulum-v1", "gymnasium")
+        levels.interface("Pendulum-v1", "gymnasium")
 
 
 def test_observations_that_no_agent_can_take_are_refused():
     gymnasium.register("Numbers-v0", entry_point=lambda: Numbers())
     with pytest.raises(ValueError, match=r"Numbers-v0 has observations Discrete\(16\); a level needs an image"):
-        levels.check("Numbers-v0", "gymnasium")
+        levels.interface("Numbers-v0", "gymnasium")
 
 
 class Numbers(gymnasium.Env):

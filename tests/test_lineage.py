@@ -69,13 +69,13 @@ def test_ancestry_follows_copies_backwards(run):
 
 
 def test_trajectory_is_what_the_ancestors_had(run):
-    line = lineage.trajectory(run, 0, "alpha")
-    np.testing.assert_array_equal(line.frames, [0, 200, 400, 800, 800])
+    line = lineage.history(run, 0, "alpha")
+    np.testing.assert_array_equal(line.index, [0, 200, 400, 800, 800])
     np.testing.assert_array_equal(line.values, [0.01, 0.06, 0.06, 0.11, 0.16])
-    assert [line.at(f) for f in (0, 199, 200, 799, 800)] == [0.01, 0.01, 0.06, 0.06, 0.16]
-    assert lineage.trajectory(run, 1, "alpha").values.tolist() == [0.03]  # it never decided
+    assert [line.asof(f) for f in (0, 199, 200, 799, 800)] == [0.01, 0.01, 0.06, 0.06, 0.16]
+    assert lineage.history(run, 1, "alpha").values.tolist() == [0.03]  # it never decided
     with pytest.raises(ValueError, match=r"no member 3; members: \[0, 1, 2\]"):
-        lineage.trajectory(run, 3, "alpha")
+        lineage.history(run, 3, "alpha")
 
 
 def test_the_best_member_ends_highest(run):
@@ -127,7 +127,7 @@ def test_the_command_line_saves_and_replays(run, tmp_path):
 
 
 def test_plots_draw_histories(run):
-    group = [lineage.trajectory(run, m, "alpha") for m in range(3)]
+    group = [lineage.history(run, m, "alpha") for m in range(3)]
     lines = {("a", "population 1"): group, ("a", "population 2"): group[:1], ("b", "population 1"): group[:1]}
     figure = run_plots.alpha_trajectories(lines, dict.fromkeys(lines, 1000.0))
     axes = figure.axes[0]

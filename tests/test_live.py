@@ -106,7 +106,7 @@ def test_stop_writes_a_checkpoint_and_resume_goes_on(endless):
     assert (ended(other).state, other.status().reason) == ("stopped", "stopped by you")
     assert (endless.status().state, endless.status().reason) == ("stopped", "stopped by SIGTERM")
     until(lambda: gone(pid))
-    assert checkpoint.exists(directory)
+    assert checkpoint.names(directory)
     steps = Run(directory).metrics()["agent_steps"].max()
     with pytest.raises(ResultsError, match="no process of mmlib is training"):
         endless.stop()

@@ -17,7 +17,7 @@ from mmlib.errors import ResultsError
 from mmlib.method import pbt
 from mmlib.method.schedule import piecewise
 from mmlib.method.trajectory import Episode
-from mmlib.runs.lineage import AlphaSchedule, trajectory
+from mmlib.runs.lineage import AlphaSchedule, history
 from mmlib.runs.reader import Run
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.trained import open_subject
@@ -241,7 +241,7 @@ def test_what_plays_no_part_is_not_adapted(adapt, method, names):
     config = PBTConfig(adapt=adapt, explore_probability=1.0)
     assert pbt.adapted(config, METHODS[method]) == names
     state = pbt.PopulationState.start(config, 3, 0, adapted=names)
-    assert state.adapted == names
+    assert all(tuple(hyper) == names for hyper in state.hyper)
     decision = pbt.decide(state, config, 0)
     assert set(decision.new) == set(decision.old) == set(names) and decision.changes is bool(names)
 
@@ -346,7 +346,7 @@ def test_what_is_not_adapted_keeps_the_runs_value(tmp_path, lag):
     acted = metrics["agent_steps"] - run.steps_per_iteration  # at the start of the last rollout
     np.testing.assert_allclose(metrics["alpha"], [piecewise(knots, steps) for steps in acted], rtol=1e-5)
     assert all(set(new) == {"entropy_cost"} for new in decisions["new"])
-    line = trajectory(Run(tmp_path), 1, "alpha")
+    line = history(Run(tmp_path), 1, "alpha")
     assert line.values[-1] == 1.0 and len(line.values) == len(metrics) // 3 + 1
 
 
@@ -382,7 +382,7 @@ def test_a_population_walks_a_simplex_and_resumes_as_if_never_interrupted(tmp_pa
     copied = decisions[decisions["copied"] & ~decisions["explored"]]
     before = [decisions[:row].query("member == @donor")["new"].tolist() for row, donor in copied["opponent"].items()]
     assert any(its for its in before) and all(n == its[-1] for n, its in zip(copied["new"], before) if its)
-    line = trajectory(whole, 0, "weight_3")
+    line = history(whole, 0, "weight_3")
     assert line.values[0] == 0 and len(line.values) > 1
     with pytest.raises(ResultsError, match="moved weights on their simplex"):
         AlphaSchedule.recorded(whole)

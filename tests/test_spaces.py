@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmlib.levels.base import ACTION_HIGH, ACTION_LOW
-from mmlib.spaces import BIG_540, BIG_756, SMALL, SPACES, VECTOR, WHOLE, ActionSpace, embedding, get_space, hats
+from mmlib.spaces import BIG_540, BIG_756, SMALL, SPACES, VECTOR, WHOLE, ActionSpace, embedding, hats
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
@@ -140,12 +140,6 @@ def test_embedding_names_what_is_missing():
         embedding(BIG_756, BIG_540)
     with pytest.raises(ValueError, match=r"'whole' has 37,822,500 joint actions, too many to be found in 'big756'"):
         embedding(WHOLE, BIG_756)
-
-
-def test_get_space():
-    assert get_space("big756") is BIG_756
-    with pytest.raises(ValueError, match="unknown action space 'big'; action spaces: small, big540, big756, whole"):
-        get_space("big")
 
 
 @every_space

@@ -190,7 +190,7 @@ def test_they_end_with_the_process_that_started_them(tmp_path, monkeypatch, alon
         patched.setenv(PARENT, str(os.getpid()))  # this process is not its own parent
         early = train_together(configs(), places(tmp_path))
     assert [type(early[where]) for where in places(tmp_path)] == [Stopped] * 3
-    assert all(Run(where).state == "stopped" and checkpoint.exists(where) for where in places(tmp_path))
+    assert all(Run(where).state == "stopped" and checkpoint.names(where) for where in places(tmp_path))
     for config, where, whole in zip(configs(), places(tmp_path), alone, strict=True):
         train(config, where)
         assert same_run(where, whole)

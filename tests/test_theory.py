@@ -131,7 +131,7 @@ def test_a_trajectorys_gradient_is_the_one_that_it_has_alone(trajectories):
 
 def test_the_networks_ratio_is_made_of_the_gram_matrix_and_the_differences(trajectories):
     agent, batches = trajectories
-    measured = gradients.compare_mixing(agent, batches, 0.5)
+    measured = gradients.compare_mixing(agent, batches)
     first, _ = gradients._gradients(gradients._population(agent, 2), batches[0], torch.Generator().manual_seed(0))
     variance = float((first - first.mean(0)).square().sum(1).mean())
     assert measured.ratio == pytest.approx(1 + measured.squares.mean() / variance, rel=1e-3)

@@ -27,7 +27,7 @@ from mmlib.runs.owner import check_writable
 from mmlib.runs.reader import file_name
 from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
-from mmlib.spaces import SPACES, get_space
+from mmlib.spaces import SPACES
 
 NUM_ENVS = 16
 EPISODES = 128
@@ -87,7 +87,7 @@ def make_policy(name: str, num_envs: int, seed: int = 0) -> Act:
         return _expert
     if name not in SPACES:
         raise ResultsError(f"unknown policy {name!r}; policies: {', '.join(SPACES)}, expert")
-    space, generator = get_space(name), np.random.default_rng(seed)
+    space, generator = SPACES[name], np.random.default_rng(seed)
     return lambda level: space.encode(generator.integers(space.num_actions, size=num_envs))
 
 

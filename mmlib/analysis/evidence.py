@@ -22,7 +22,7 @@ from mmlib.analysis.baselines import Scale, scale
 from mmlib.analysis.conditions import Condition
 from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
-from mmlib.runs.lineage import best_member, trajectory
+from mmlib.runs.lineage import best_member, history
 from mmlib.runs.reader import Run
 
 MIN_RUNS = 3  # fewer than this many of each method: no verdict
@@ -78,19 +78,15 @@ def _target_alone(run: Run) -> dict[str, float]:
     return mean_returns(run, END, "episodes" if METHODS[run.method].single else "evaluations")
 
 
-def _alpha(run: Run) -> tuple[Floats, Floats]:
-    return trajectory(run, best_member(run), "alpha")
-
-
 def _switch_time(run: Run) -> dict[str, float]:
-    frames, values = _alpha(run)
-    there = np.flatnonzero(values >= SWITCHED)
-    return {run.config["level"]: float(frames[there[0]] / total_frames(run)) if len(there) else 1.0}
+    alpha = history(run, best_member(run), "alpha")
+    there = alpha.index[alpha >= SWITCHED]
+    return {run.config["level"]: float(there[0] / total_frames(run)) if len(there) else 1.0}
 
 
 def _falls_back(run: Run) -> dict[str, float]:
-    values = _alpha(run)[1]
-    return {run.config["level"]: float((np.maximum.accumulate(values) - values).max() >= SWING)}
+    alpha = history(run, best_member(run), "alpha")
+    return {run.config["level"]: float((alpha.cummax() - alpha).max() >= SWING)}
 
 
 def _entropy_growth(run: Run) -> dict[str, float]:

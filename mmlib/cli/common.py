@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from mmlib.errors import UserError
+
 Results = Annotated[Path, typer.Option("--results", help="The root of the results.")]
 Together = Annotated[
     int, typer.Option(min=1, envvar="MMLIB_TOGETHER", help="Seeds side by side in a process, at most: for a GPU.")
@@ -50,7 +52,7 @@ class Unfailing:
         return getattr(self._stream, name)
 
 
-class UsageError(ValueError):
+class UsageError(UserError):
     """An argument that cannot be used; the message says what is allowed."""
 
 
@@ -59,14 +61,7 @@ def bad_input(*others: type[ValueError]) -> Iterator[None]:
     """Turns errors that the user can cause, `others` too, into their sentence and exit code 2."""
     try:
         yield
-    except ValueError as error:
-        from mmlib.config import ConfigError
-        from mmlib.errors import ResultsError
-        from mmlib.experiments.design import ExperimentError
-        from mmlib.training.checkpoint import CheckpointError
-
-        if not isinstance(error, (UsageError, ConfigError, ExperimentError, ResultsError, CheckpointError, *others)):
-            raise
+    except (UserError, *others) as error:  # type: ignore[misc]
         fail(str(error), code=2)
 
 

@@ -29,10 +29,10 @@ def baselines(
       mmlib baselines --level nav_maze_static_01 --json
     """
     from mmlib.analysis import baselines as scores
-    from mmlib.levels import LEVELS, check, dmlab, resolve_backend
+    from mmlib.levels import LEVELS, dmlab, interface, resolve_backend
 
     with bad_input(ValueError):
-        check(level or next(iter(LEVELS)), backend)
+        interface(level or next(iter(LEVELS)), backend)
     if episodes is not None and episodes < 2:
         raise UsageError(f"--episodes {episodes}: a standard error needs at least 2")
     measured = {}

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import RunConfig, make_config
-from mmlib.errors import suggestion
+from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import as_recorded, check, idle
 
 
-class ExperimentError(ValueError):
+class ExperimentError(UserError):
     """A figure that cannot be planned; the message names the value, the choices and what to do."""
 
 

@@ -45,7 +45,7 @@ def _row(directory: Path, root: Path) -> dict[str, Any]:
     parts = directory.relative_to(root).parts if directory != root else ()
     row: dict[str, Any] = dict(zip(reversed(NAMES), reversed(parts)))
     row["seed"] = str(row.get("seed", directory.name)).removeprefix("seed")
-    row |= {"directory": str(directory), "checkpoint": "yes" if checkpoint.exists(directory) else "none"}
+    row |= {"directory": str(directory), "checkpoint": "yes" if checkpoint.names(directory) else "none"}
     status = RunStatus.read(directory)
     if (run := status.run) is None:
         return row | {"state": "broken", "reason": status.reason or "its config.json cannot be read: there is none"}
@@ -76,7 +76,7 @@ def find_choices(root: str | Path) -> list[Choice]:
     for directory in run_directories(root):
         label = " / ".join(directory.relative_to(root).parts) or directory.name
         run = Run(directory, root)
-        problem = "broken" if run.broken else "" if checkpoint.exists(directory) else "no checkpoint"
+        problem = "broken" if run.broken else "" if checkpoint.names(directory) else "no checkpoint"
         found.append(Choice(label, directory, problem, run.method in METHODS and METHODS[run.method].single))
     if not found:
         raise ResultsError(f"{root} holds no run; `mmlib train` makes one")

@@ -35,7 +35,7 @@ from mmlib.figures.style import (
     style,
     styled,
 )
-from mmlib.runs.lineage import Trajectory, ancestry, best_member, trajectory
+from mmlib.runs.lineage import ancestry, best_member, history
 from mmlib.runs.reader import Run
 
 HYPERPARAMETERS = {"alpha": "α", "learning_rate": "learning rate", "entropy_cost": "entropy cost"}
@@ -43,7 +43,7 @@ PANELS = {"return": "episode return", "entropy": "entropy of the mixture (nats)"
 POINTS = 40  # of a curve, at most
 
 
-Alphas = dict[tuple[str, str], list[Trajectory]]  # by level and run
+Alphas = dict[tuple[str, str], list[pd.Series]]  # by level and run
 
 
 def ancestral_alphas(runs: Mapping[str, Iterable[Run]]) -> tuple[Alphas, dict[tuple[str, str], float]]:
@@ -53,14 +53,14 @@ def ancestral_alphas(runs: Mapping[str, Iterable[Run]]) -> tuple[Alphas, dict[tu
         key = level, f"{'population' if run.config.get('pbt') else 'seed'} {run.seed}"
         metrics, best = run.metrics(), best_member(run)
         members = sorted(set(metrics["member"]), key=lambda member: member != best)
-        lines[key] = [trajectory(run, member, "alpha") for member in members]
+        lines[key] = [history(run, member, "alpha") for member in members]
         ends[key] = float(metrics["frames"].max())
     return lines, ends
 
 
 @styled
 def alpha_trajectories(
-    lines: Mapping[tuple[str, str], Sequence[Trajectory]], ends: Mapping[tuple[str, str], float], title: str = ""
+    lines: Mapping[tuple[str, str], Sequence[pd.Series]], ends: Mapping[tuple[str, str], float], title: str = ""
 ) -> Figure:
     """alpha over environment frames (figures 5 left and 8): a colour a level, a dash pattern for each of its runs.
 
@@ -87,10 +87,9 @@ def alpha_trajectories(
     return figure
 
 
-def _steps(axes: Axes, line: Trajectory, end: float, **look: Any) -> None:
+def _steps(axes: Axes, line: pd.Series, end: float, **look: Any) -> None:
     """A hyperparameter's history until the run's end."""
-    frames, values = np.append(line.frames, end), np.append(line.values, line.values[-1])
-    axes.plot(frames, values, drawstyle="steps-post", **look)
+    axes.plot([*line.index, end], [*line, line.iloc[-1]], drawstyle="steps-post", **look)
 
 
 @styled
@@ -102,7 +101,7 @@ def hyperparameters(run: Run) -> Figure:
     for axes, (name, text) in zip(figure.subplots(1, 3), HYPERPARAMETERS.items()):
         axes.plot(metrics["frames"], metrics[name], ".", ms=1.5, color="#b0b0b0")
         for member in members:
-            _steps(axes, trajectory(run, member, name), end, lw=0.9, color=style(run.method)["color"])
+            _steps(axes, history(run, member, name), end, lw=0.9, color=style(run.method)["color"])
         axes.set_title(text)
         if name == "alpha":
             axes.set_ylim(-0.03, 1.03)

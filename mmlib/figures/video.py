@@ -16,7 +16,6 @@ from mmlib.analysis import baselines
 from mmlib.experiments.design import ExperimentError
 from mmlib.levels.base import FRAMES_PER_SECOND, Level, Step, Unsupported
 from mmlib.runs.reader import Run
-from mmlib.timing import StageTimer
 
 VIEW = (320, 240)  # pixels
 MAP_WIDTH = 360  # at most, pixels; its height is at most the view's
@@ -96,7 +95,7 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
     try:
         scripted = policy == "expert" and backend == "auto"
         in_force = "minilab" if scripted else levels.resolve_backend(backend, level)
-        levels.check(level, in_force)
+        levels.interface(level, in_force)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     if in_force == "gymnasium" or (policy == "expert" and in_force != "minilab"):
@@ -127,13 +126,13 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     subject = trained.open_subject(directory, task=played.split("+").index(level))
     if backend not in ("auto", subject.backend):
         raise ExperimentError(f"the run {directory} is on backend {subject.backend}, not {backend}")
-    actor, timer = trained.play(subject, seed=seed), StageTimer()
+    actor = trained.play(subject, seed=seed)
     if view(actor.level, *VIEW) is None:
         actor.level.close()
         raise ExperimentError(f"{level} of backend {subject.backend} has no pictures to film")
     weights = torch.tensor([subject.acting_weights])
     title = f"{level}, {subject.config.method} seed {subject.config.seed}"
-    return Film(actor.level, lambda: actor.act(weights, timer)[1], title)
+    return Film(actor.level, lambda: actor.act(weights)[1], title)
 
 
 def view(level: Level, width: int, height: int) -> Frame | None:

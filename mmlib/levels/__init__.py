@@ -16,7 +16,6 @@ __all__ = [
     "Level",
     "Step",
     "Unsupported",
-    "check",
     "check_settings",
     "interface",
     "make",
@@ -65,11 +64,6 @@ def interface(name: str, backend: str = "auto", width: int = 96, height: int = 7
     return Interface(LEVELS[name], (3, height, width), LAB_ACTIONS)
 
 
-def check(name: str, backend: str = "auto") -> None:
-    """Raises ValueError, naming the choices, unless `backend` is a backend and has a level `name`."""
-    interface(name, backend)
-
-
 def make(
     name: str,
     backend: str = "auto",
@@ -111,7 +105,7 @@ def make(
         from mmlib.levels import foreign  # late: Gymnasium
 
         return foreign.GymnasiumLevel(name, num_envs, seed, action_repeat, width, height, first_env, **settings)
-    check(name, chosen)
+    interface(name, chosen)  # knows the level, or names the choices
     check_settings(name, settings)
     from mmlib.levels.minilab import engine  # late: importing it loads the compiled kernels
 

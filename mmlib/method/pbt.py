@@ -63,15 +63,6 @@ class PopulationState:
             seed=seed,
         )
 
-    @property
-    def adapted(self) -> tuple[str, ...]:
-        """The names of the hyperparameters that are adapted."""
-        return tuple(self.hyper[0])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for a checkpoint."""
-        return asdict(self)
-
 
 def adapted(config: PBTConfig, spec: AgentSpec) -> tuple[str, ...]:
     """The hyperparameters that are adapted: those asked for that play a part in how it learns."""

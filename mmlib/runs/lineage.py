@@ -8,22 +8,21 @@ A member that copies another continues that one's history. So the trajectory of 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mmlib.alternatives.methods import METHODS
+from mmlib.config import Knot
 from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run
 from mmlib.runs.records import replace_file, sentence
 from mmlib.runs.untrusted import read_object
 
-Knots = tuple[tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]], ...]
+Knots = tuple[Knot, ...]
 
 
 class Segment(NamedTuple):
@@ -32,17 +31,6 @@ class Segment(NamedTuple):
     start: int
     stop: int
     member: int
-
-
-class Trajectory(NamedTuple):
-    """A hyperparameter through time: constant from each of `frames` to the next."""
-
-    frames: NDArray[np.float64]  # [n], environment frames, the first 0
-    values: NDArray[np.float64]  # [n]
-
-    def at(self, frames: float) -> float:
-        """The value at `frames` environment frames, a change included."""
-        return float(self.values[np.searchsorted(self.frames, frames, side="right") - 1])
 
 
 def ancestry(run: Run, member: int) -> list[Segment]:
@@ -67,8 +55,8 @@ def _walk(run: Run, decisions: pd.DataFrame, member: int) -> tuple[list[Segment]
     return segments[::-1], rows[::-1]
 
 
-def trajectory(run: Run, member: int, name: str) -> Trajectory:
-    """A hyperparameter along a final member's ancestry.
+def history(run: Run, member: int, name: str) -> pd.Series:
+    """A hyperparameter along a final member's ancestry, by environment frames from 0: constant from each to the next.
 
     Args:
       run: one with or without PBT; without, or if PBT leaves it alone, the member's own recorded values.
@@ -85,13 +73,13 @@ def trajectory(run: Run, member: int, name: str) -> Trajectory:
     adapted = all(name in hyper for side in ("old", "new") for hyper in decisions[side])
     if run.config.get("pbt") is None or not adapted:
         own = metrics[metrics["member"] == member]
-        return Trajectory(np.append(0.0, own["frames"]), np.append(own[name].iloc[0], own[name]))
+        return pd.Series([own[name].iloc[0], *own[name]], [0, *own["frames"]], dtype=float)
     segments, rows = _walk(run, decisions, member)
     first, lived = segments[0].member, decisions.iloc[rows]
     found = decisions[decisions["member"] == first]["old"]  # by its first decision, else what its first record has
     start = found.iloc[0][name] if len(found) else metrics[metrics["member"] == first].iloc[0][name]
     values = [start, *(new[name] for new in lived["new"])]
-    return Trajectory(np.append(0.0, lived["frames"]), np.array(values, dtype=float))
+    return pd.Series(values, [0, *lived["frames"]], dtype=float)
 
 
 def best_member(run: Run, window: int = 30) -> int:
@@ -127,12 +115,12 @@ class AlphaSchedule(BaseModel):
         if "weight_1" in run.metrics():
             raise ResultsError(f"{run.directory} moved weights on their simplex, which one alpha cannot replay")
         member = best_member(run) if member is None else member
-        line, repeat = trajectory(run, member, "alpha"), run.config.get("action_repeat", 4)
-        if not all(math.isfinite(value) for value in line.values):
+        line, repeat = history(run, member, "alpha"), run.config.get("action_repeat", 4)
+        if not np.isfinite(line).all():
             raise ResultsError(f"{run.directory} has no alpha in some of its records")
-        knots = [(0, round(float(line.values[0]), 6))]
-        for frames, value in zip(line.frames[1:], line.values[1:]):
-            step, alpha = int(frames) // repeat, round(float(value), 6)
+        knots = [(0, round(line.iloc[0], 6))]
+        for frames, value in zip(line.index[1:], line.iloc[1:]):
+            step, alpha = int(frames) // repeat, round(value, 6)
             if alpha != knots[-1][1] and step > knots[-1][0]:
                 if step - 1 > knots[-1][0]:
                     knots.append((step - 1, knots[-1][1]))

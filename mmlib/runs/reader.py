@@ -7,6 +7,7 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     episodes.jsonl  one row an episode: environment frames of the member at its end, return, length in frames
     evaluations.jsonl  one row an episode of the target policy alone, where it is played beside training
     decisions.jsonl one row a decision of population based training: who copied whom, old and new hyperparameters
+    rounds.jsonl    one row a round of a bandit that moves alpha: mean return, reward, weights, the arm drawn
     timing.jsonl    throughput and the share of each stage
     state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
 

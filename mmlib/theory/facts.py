@@ -131,7 +131,7 @@ def mixing_network(scale: Scale, agent: MixMatchAgent, level: str, frame: Mappin
     for alpha in scale.network_alphas:
         size = {"environments": scale.environments, "unrolls": scale.unrolls, "unroll": scale.unroll}
         batches = gradients.collect(agent, level, alpha, **size, seed=1, **frame)
-        measured = gradients.compare_mixing(agent, batches, alpha)
+        measured = gradients.compare_mixing(agent, batches)
         low, high = measured.interval()
         row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
         rows.append({**row, "difference_of_means": measured.bias, "trajectories": len(measured.squares)})

@@ -28,7 +28,6 @@ from mmlib.method.policies import Policy
 from mmlib.method.trajectory import Trajectory
 from mmlib.method.vtrace import vtrace
 from mmlib.numerics.threads import one_thread
-from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 
 # --- A small problem, by enumeration ---------------------------------------------------------------------------------
@@ -126,7 +125,6 @@ def _scores(problem: Problem) -> tuple[Tensor, Tensor]:
 class Measured:
     """Gradients of N trajectories of an agent's network at one alpha."""
 
-    alpha: float
     gram: NDArray[np.float64]  # [N, N], inner products of the explicit gradients
     squares: NDArray[np.float64]  # [N], |sampled - explicit|^2
     bias: float  # |mean of (sampled - explicit)|^2 in units of its expectation N^-1 E|...|^2 where there is no bias
@@ -179,8 +177,8 @@ def collect(
         actor = Actor(env, agent, unroll=unroll, reward_clip=1.0, seed=seed)
         weights = agent.mixture_weights(torch.tensor([alpha]))
         for _ in range(warm_up):
-            actor.rollout(weights, StageTimer())
-        return [_apart(actor.rollout(weights, StageTimer())[0]) for _ in range(unrolls)]
+            actor.rollout(weights)
+        return [_apart(actor.rollout(weights)[0]) for _ in range(unrolls)]
     finally:
         env.close()
 
@@ -194,7 +192,7 @@ def _apart(trajectory: Trajectory) -> Trajectory:
 
 
 @one_thread()
-def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory], alpha: float) -> Measured:
+def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory]) -> Measured:
     """The policy gradient of each trajectory by explicit and by sampled mixing, with the same advantages.
 
     A population of members equal to `agent` (P = 1) learns, one trajectory a member, so that the leading axis of its
@@ -214,7 +212,7 @@ def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory], alpha: 
     each = torch.cat(squares).numpy()
     bias = float(total.square().sum()) / max(float(each.sum()), 1e-300)
     environments = np.tile(np.arange(agent.population), len(trajectories))
-    return Measured(alpha, gram, each, bias, environments)
+    return Measured(gram, each, bias, environments)
 
 
 def _population(agent: MixMatchAgent, size: int) -> MixMatchAgent:

@@ -31,6 +31,7 @@ class Actor:
       seed: of the action sampling, with the member's number.
       task: the level's place in the run's list; it decides which constituents act.
       members: the agents' numbers in their population; else from 0.
+      timer: of the stages "act" and "engine"; else one of its own.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Actor:
         seed: int,
         task: int = 0,
         members: range | None = None,
+        timer: StageTimer | None = None,
     ):
         self.level, self.agent, self.task = level, agent, task
         self.unroll, self.reward_clip = unroll, reward_clip
-        self.device = agent.device
+        self.device, self.timer = agent.device, timer or StageTimer()
         self.shape = (agent.population, level.num_envs // agent.population)
         self.members = range(agent.population) if members is None else members
         # What a member draws does not depend on who shares its shard; on a GPU that would cost a launch a member.
@@ -63,16 +65,16 @@ class Actor:
         self._buffers: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
-    def act(self, weights: Tensor, timer: StageTimer) -> tuple[Acted, Step]:
+    def act(self, weights: Tensor) -> tuple[Acted, Step]:
         """One agent step in every environment with the control policy's `weights` `[P, K]`.
 
         On a GPU what comes back is overwritten by the next one.
         """
-        with timer("act"):
+        with self.timer("act"):
             acted = self.decide(self.observation, self.first, self.state, weights)
             joint = acted.action.cpu().numpy()  # the one thing that the host waits for
             vectors = self.agent.space.encode(joint).reshape(self.level.num_envs, -1)
-        with timer("engine"):
+        with self.timer("engine"):
             step = self.level.step(vectors)
         self.steps += 1
         reward = self._here(step.reward).clamp(-self.reward_clip, self.reward_clip)
@@ -80,7 +82,7 @@ class Actor:
         self.observation, self.first = self._here(step.observation), self._here(step.done).clone()
         return acted, step
 
-    def rollout(self, weights: Tensor, timer: StageTimer) -> tuple[Trajectory, list[Episode]]:
+    def rollout(self, weights: Tensor) -> tuple[Trajectory, list[Episode]]:
         """Acts for T agent steps in every environment with the control policy's `weights` `[P, K]`.
 
         The trajectory is on the agent's device, in one of two alternating sets of buffers: it stays valid
@@ -90,7 +92,7 @@ class Actor:
         cores, episodes = mapped(Tensor.clone, self.state.cores), []
         for t in range(self.unroll):
             self._record(buffers, t)
-            acted, step = self.act(weights, timer)
+            acted, step = self.act(weights)
             episodes += self._finished(step.episode_return, step.episode_frames, step.done)
             buffers["log_prob"][t], buffers["selected"][t] = acted.log_prob, acted.selected
         self._record(buffers, self.unroll)

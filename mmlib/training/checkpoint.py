@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from mmlib.errors import UserError
 from mmlib.runs.untrusted import no_links, read_bytes
 
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -28,7 +29,7 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Va
 """What comes of putting a checkpoint's parts where they do not belong: whole, but not of mmlib, or of another run."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be used; the message names the file and what is wrong with it."""
 
 
@@ -71,9 +72,9 @@ def _flush_names(directory: Path) -> None:
         os.close(descriptor)
 
 
-def exists(directory: Path) -> bool:
-    """Whether there is a checkpoint, whole or not."""
-    return (directory / FILE).exists() or (directory / PREVIOUS).exists()
+def names(directory: Path) -> list[str]:
+    """The checkpoint files that there are, whole or not, the newest first."""
+    return [name for name in (FILE, PREVIOUS) if (directory / name).exists()]
 
 
 def candidates(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -82,9 +83,7 @@ def candidates(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     Raises CheckpointError if there are some and all are damaged, or on another version.
     """
     damaged, whole = list[str](), False
-    for path in (directory / FILE, directory / PREVIOUS):
-        if not path.exists():
-            continue
+    for path in (directory / name for name in names(directory)):
         try:
             state = read(path)
         except DamagedError as error:

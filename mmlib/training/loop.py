@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,7 +69,7 @@ def iterations(
     """What `train` does, with a pause before each iteration."""
     resolved = as_recorded(check(config))
     check_resumable(config, directory)
-    taught = {} if checkpoint.exists(directory) else teacher.weights(config, directory)
+    taught = {} if checkpoint.names(directory) else teacher.weights(config, directory)
     with RunWriter(directory, resolved) as writer:
         deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
         while True:
@@ -156,7 +156,7 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
                 "choose another directory, or delete what is there"
             )
         return
-    if checkpoint.exists(directory):
+    if checkpoint.names(directory):
         return
     first = (config.checkpoint_every + config.steps_per_iteration) * config.action_repeat
     if Run(directory).done or any(row["frames"] >= first for row in read_rows(directory, "metrics", last=1)):
@@ -278,7 +278,7 @@ class TrainingLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the run's future depends on (between iterations), however it is divided into shards."""
-        population = None if self.population is None else self.population.as_dict()
+        population = None if self.population is None else asdict(self.population)
         return {**join(self.fleet.everyone("state_dict")), "population": population}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -67,16 +67,15 @@ class Shard:
     def __init__(self, config: RunConfig, members: range | None = None):
         self.config, self.members = config, range(config.population) if members is None else members
         torch.set_num_threads(1)  # a thread a stage: runs, shards, or a GPU's environments share the cores
-        self.seeds = seeds(config)
+        self.seeds, self.timer = seeds(config), StageTimer()
         agent = initial_agent(config, self.members).to(config.device)
         self.learner = LEARNERS[agent.spec.learner](agent, config)
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
         tasks = range(len(config.levels))
-        self.actors = [self._actor(acting, task, config.num_envs) for task in tasks]
+        self.actors = [self._actor(acting, task, config.num_envs, self.timer) for task in tasks]
         evaluated = tasks if config.evaluation_envs else range(0)
         self.evaluators = [self._actor(acting, task, config.evaluation_envs, offset=len(tasks)) for task in evaluated]
         self.pending: list[Trajectory] | None = None  # made but not learned from (lag 1)
-        self.timer = StageTimer()
         self._thread = ThreadPoolExecutor(1, initializer=self._begin_thread) if config.lag else None
 
     def _begin_thread(self) -> None:
@@ -94,7 +93,9 @@ class Shard:
         if self._on_gpu:
             torch.cuda.synchronize(self.config.device)
 
-    def _actor(self, agent: MixMatchAgent, task: int, num_envs: int, offset: int = 0) -> Actor:
+    def _actor(
+        self, agent: MixMatchAgent, task: int, num_envs: int, timer: StageTimer | None = None, offset: int = 0
+    ) -> Actor:
         config, different = self.config, task + offset  # seeds of the first level are the run's own
         backend = backend_in_force(config)
         # On a CPU the cores belong to runs and shards side by side; a GPU waits for its environments.
@@ -113,7 +114,7 @@ class Shard:
             **(threads | config.level_settings),
         )
         at = {"unroll": config.unroll, "seed": self.seeds[2] + different, "task": task}
-        return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, **at)
+        return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, timer=timer, **at)
 
     def _level_seed(self, different: int) -> int | list[int]:
         return level_seed(self.config, different)
@@ -167,10 +168,10 @@ class Shard:
 
     def _act(self, weights: Tensor) -> tuple[list[Trajectory], list[Episode], list[Episode]]:
         """One unroll on every level; the target alone plays in the evaluation's environments."""
-        made = [actor.rollout(weights, self.timer) for actor in self.actors]
+        made = [actor.rollout(weights) for actor in self.actors]
         target = target_weights(weights)
         with self.timer("evaluate"):
-            watched = [evaluator.rollout(target, StageTimer()) for evaluator in self.evaluators]
+            watched = [evaluator.rollout(target) for evaluator in self.evaluators]
         episodes, evaluations = ([e for _, ended in rolled for e in ended] for rolled in (made, watched))
         return [trajectory for trajectory, _ in made], episodes, evaluations
 

@@ -15,17 +15,16 @@ from typing import Any
 
 import torch
 
-from mmlib.config import ConfigError, RunConfig
-from mmlib.errors import DivergedError, ResultsError, Stopped
+from mmlib.config import RunConfig
+from mmlib.errors import DivergedError, Stopped, UserError
 from mmlib.method.learner import Hyperparameters
-from mmlib.training.checkpoint import CheckpointError
 from mmlib.training.fitting import check_together
 from mmlib.training.loop import TrainingLoop, iterations
 from mmlib.training.recorder import Report
 from mmlib.training.shard import Outcome, Shard, cut, join, level_seed
 from mmlib.training.signals import StopRequests
 
-ALONE = (CheckpointError, ConfigError, DivergedError, ResultsError, Stopped)  # end one run, and not those beside it
+ALONE = (DivergedError, Stopped, UserError)  # end one run, and not those beside it
 
 
 def train_together(

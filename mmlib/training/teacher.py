@@ -8,14 +8,14 @@ from torch import Tensor
 
 from mmlib.alternatives.methods import teacher_of
 from mmlib.config import ConfigError, RunConfig
-from mmlib.errors import ResultsError
+from mmlib.errors import ResultsError, UserError
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.methods import Constituent
 from mmlib.runs.lineage import best_member
 from mmlib.runs.reader import Run, seen_from, sibling
-from mmlib.training.checkpoint import CheckpointError
+from mmlib.training import checkpoint
 from mmlib.training.shard import make_agent, names_of
-from mmlib.training.trained import checkpoint_names, load
+from mmlib.training.trained import load
 
 
 def weights(config: RunConfig, directory: Path) -> dict[str, Tensor]:
@@ -45,7 +45,7 @@ def weights(config: RunConfig, directory: Path) -> dict[str, Tensor]:
         if said != wanted:
             raise ResultsError(f"the first policy of {where} is {said}, where {config.method!r} is taught by {wanted}")
         taught = trained.alone(best_member(run) if trained.config.population > 1 else 0)
-    except (ResultsError, ConfigError, CheckpointError) as error:
+    except UserError as error:
         raise ConfigError(f"teacher = {config.teacher!r}: {error}; {_choices(directory, teacher.method)}") from error
     pairs = zip(names_of(student, teacher), names_of(taught, theirs), strict=True)
     return {mine: taught.get_parameter(its).detach() for mine, its in pairs}
@@ -62,7 +62,7 @@ def _words(config: RunConfig, agent: MixMatchAgent, policy: Constituent) -> str:
 def _choices(directory: Path, method: str) -> str:
     """The runs beside a run that could teach it, or how to make one."""
     beside = seen_from(directory, sibling(method, 0)).parent
-    found = [path.parent for path in sorted(beside.glob("seed*/config.json")) if checkpoint_names(path.parent)]
+    found = [path.parent for path in sorted(beside.glob("seed*/config.json")) if checkpoint.names(path.parent)]
     names = [path.name for path in found if Run(path).done]
     if not names:
         return f"there is no finished run of {method!r} with a checkpoint beside it: mmlib train --method {method}"

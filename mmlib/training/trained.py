@@ -45,19 +45,14 @@ class Trained:
         return part_of(self.agent, self.config, range(member, member + 1))
 
 
-def checkpoint_names(directory: Path) -> list[str]:
-    """The checkpoint files of a run, the newest first."""
-    return [name for name in (checkpoint.FILE, checkpoint.PREVIOUS) if (directory / name).exists()]
-
-
 def load(directory: Path, name: str | None = None) -> Trained:
-    """The population in a run's newest whole checkpoint, or in the file `name` of `checkpoint_names`.
+    """The population in a run's newest whole checkpoint, or in the file `name` of `checkpoint.names`.
 
     Nothing of the run is executed: a level of Gymnasium whose name has a module in front is refused unless that module
     has been imported already.
 
     Raises:
-      ResultsError: no run is there, or it has no checkpoint, or its level would execute a module (see below).
+      ResultsError: no run is there, or it has no checkpoint, or its level would execute a module.
       CheckpointError: the checkpoint is damaged, of another version, or not of this run.
       ConfigError: the configuration was written by another version.
     """
@@ -137,7 +132,7 @@ def open_subject(directory: str | Path, name: str | None = None, member: int = 0
 
     Args:
       directory: of the run.
-      name: of the checkpoint, of `checkpoint_names`; None is the newest that is whole.
+      name: of the checkpoint, of `checkpoint.names`; None is the newest that is whole.
       member, task: numbers from 0; the task is the level's place in the run's list.
 
     Raises:

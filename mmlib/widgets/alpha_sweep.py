@@ -26,7 +26,6 @@ from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.runs.records import replace_file
-from mmlib.timing import StageTimer
 from mmlib.training.trained import Subject, play
 
 ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
@@ -66,7 +65,7 @@ def measure(
     if not 0 <= alpha <= 1 or episodes < 1:
         raise ValueError(f"alpha {alpha} and {episodes} episodes cannot be measured: 0 <= alpha <= 1, 1 or more")
     weights, returns = torch.tensor([subject.weights(alpha)]), np.full(episodes, np.nan)
-    actor, timer = play(subject, episodes, seed), StageTimer()
+    actor = play(subject, episodes, seed)
     sums: NDArray[np.float64] = np.zeros(3)
     states = 0
     with contextlib.closing(actor.level):
@@ -74,7 +73,7 @@ def measure(
             raise ResultsError(f"episodes of {subject.level} have no end; alpha is not swept there")
         while (playing := np.isnan(returns)).any():
             go_on()
-            acted, step = actor.act(weights, timer)
+            acted, step = actor.act(weights)
             sums, states = sums + _nats(acted.outputs.policies, weights, playing), states + int(playing.sum())
             returns[playing & step.done] = step.episode_return[playing & step.done]
     entropy, collision, divergence = (sums / states).tolist()

@@ -12,7 +12,7 @@ from IPython.display import display
 from mmlib.experiments.run_table import find_choices
 from mmlib.numerics.threads import one_thread
 from mmlib.training import checkpoint
-from mmlib.training.trained import Subject, checkpoint_names, open_subject
+from mmlib.training.trained import Subject, open_subject
 from mmlib.widgets import charts, recording
 from mmlib.widgets import inspector_view as view
 from mmlib.widgets.alpha_sweep import EPISODES
@@ -200,7 +200,7 @@ class MixtureInspector(widgets.VBox):
 
     def _choose_run(self, member: int = 0) -> None:
         """Another run: its checkpoints; then opens the newest."""
-        files = [(CHECKPOINTS[name], name) for name in checkpoint_names(self.run.value)]
+        files = [(CHECKPOINTS[name], name) for name in checkpoint.names(self.run.value)]
         self._fill(self.checkpoint, files)
         self._fill(self.member, ())
         self._fill(self.level, ())

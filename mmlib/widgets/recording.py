@@ -25,7 +25,6 @@ from mmlib.method.agent import Acted
 from mmlib.method.mixture import mix
 from mmlib.method.policies import Policy
 from mmlib.numerics.threads import one_thread
-from mmlib.timing import StageTimer
 from mmlib.training.trained import Subject, play
 from mmlib.widgets import remix
 from mmlib.widgets.remix import Mixed
@@ -34,8 +33,6 @@ VIEW = (384, 288)  # pixels, of the agent's view
 MAP = 384  # pixels, the longer side
 SECONDS = 60.0  # recorded at most, of 60 environment frames each
 TRAIL_BEFORE = "#96aae1"  # before a restart or respawn
-
-TIMER = StageTimer()  # that an actor asks for; nobody reads it
 
 _Shot = tuple[Future[bytes] | None, Future[bytes] | None, tuple[float, float] | None]
 
@@ -119,7 +116,7 @@ def record(
     with contextlib.closing(actor.level), ThreadPoolExecutor(1) as encoder:
         while not done and len(acts) < limit:
             shots.append(_shoot(actor.level, encoder))
-            acted, step = actor.act(acting, TIMER)
+            acted, step = actor.act(acting)
             acts.append(acted)
             rewards.append(float(step.reward[0]))
             done = bool(step.done[0])

@@ -1,4 +1,4 @@
-"""Figures 1 and 2 laid out from the agent table, so that they cannot disagree with the code; scheme_plots.py draws.
+"""Figures 1 and 2 laid out from the agent table, so that they cannot disagree with the code; drawing.py draws.
 
 A scheme stands in rows, from what the agent sees to what acts: torsos, cores, heads, constituents, mixtures. A module
 is one box however many constituents name it, under the middle of those that do.

@@ -19,7 +19,7 @@ APPLE_HEIGHT, GOAL_HEIGHT = 16.0, 24.0  # centres above the floor, units
 
 
 class World(NamedTuple):
-    """Maps and objects. B environments, CY x CX cells of 100 units, M objects, S spawn points."""
+    """Maps and objects. B environments, CY x CX cells, M objects, S spawn points."""
 
     wall_x: NDArray[np.uint8]  # [B, CY, CX + 1] wall code of the edge x = 100 i, 0 none
     wall_y: NDArray[np.uint8]  # [B, CY + 1, CX] wall code of the edge y = 100 j, 0 none

@@ -11,7 +11,7 @@ B environments, CY x CX cells of 100 units, M sprites, pictures of H x W pixels:
 - wall_y         uint8 [B, CY + 1, CX]      the same for the edges y = 100 j
 - floor_z        float32 [B, CY, CX]        floor height (units)
 - floor_texture  uint8 [B, CY, CX]          floor slot of the theme, 0..7
-- sprites        float32 [B, M, 5]          x, y, z of the centre, kind (0 hidden, 1 apple, 2 goal), yaw
+- sprites        float32 [B, M, 5]          x, y, z of the centre, kind (0 hidden; see `textures`), yaw
 - theme          uint8 [B]                  0..NUM_THEMES - 1
 - ceiling        float                      height of the wall tops (units)
 - sky            bool                       True: open sky above the walls; False: a flat, plain ceiling
