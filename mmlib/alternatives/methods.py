@@ -61,8 +61,8 @@ _FINETUNE: dict[str, Any] = {"label": "Fine-tuning", "transfer": "none", "alpha"
 # student, a network of its own, follows it on the states that it meets: D_KL(teacher || student), without their
 # temperature. Lambda is 1 over cores too: it scales the student's gradient alone, which one norm clips with the
 # teacher's. After it the student learns alone. Its value is new then: only the policy is distilled, as in their work.
-_DISTIL: dict[str, Any] = {"label": "Distillation, then RL", "alpha": JUMP, "after": "Rusu et al. 2016"}
-_DISTIL |= {"transfer_weight": 1.0}
+_DISTIL: dict[str, Any] = {"label": "Distillation, then RL", "transfer_weight": 1.0, "alpha": JUMP}
+_DISTIL |= {"after": "Rusu et al. 2016"}
 
 # Schmitt et al.: the student acts from the first step on, with H(teacher, student) on the states that it meets. Lambda
 # 32 is a weight of 1 a step where a member has 32 trajectories in an unroll, which eq. (1) divides by (stated choice).

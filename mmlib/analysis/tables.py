@@ -79,23 +79,25 @@ def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
       experts: the scripted expert's mean return by level, where it is known.
     """
     rows = []
-    for method, group in runs.items():
-        levels = group[0].config["level"].split("+") if group else []
+    for method, group in ((method, group) for method, group in runs.items() if group):
+        levels = group[0].config["level"].split("+")
+        expert = experts.get(levels[0]) if len(levels) == 1 else None
+        times = {
+            f"agent steps to {goal:.0%} of the expert's": "" if expert is None else _time(group, goal * expert)
+            for goal in GOALS
+        }
+        of_all = times | {
+            "α at the end": _last_alpha(group),
+            "parameters": _size(group[0]),
+            "minutes a run": f"{summary({method: group})['minutes'].mean():.1f}",
+            "before it": _before(group[0]),
+        }
         for level in levels:
-            expert = experts.get(level) if len(levels) == 1 else None
-            rows.append(
-                {"method": METHODS[method].label, "after": METHODS[method].after}
-                | ({"level": level} if len(levels) > 1 else {})
-                | {"runs": len(group)}
-                | {"return, first quarter": _mean(group, level, EARLY), "return, last fifth": _mean(group, level, END)}
-                | {
-                    f"agent steps to {goal:.0%} of the expert's": "" if expert is None else _time(group, goal * expert)
-                    for goal in GOALS
-                }
-                | {"α at the end": _last_alpha(group)}
-                | {"parameters": _size(group[0]), "minutes a run": f"{summary({method: group})['minutes'].mean():.1f}"}
-                | {"before it": _before(group[0])}
-            )
+            where = {"level": level} if len(levels) > 1 else {}
+            returns = {"return, first quarter": _mean(group, level, EARLY)}
+            returns |= {"return, last fifth": _mean(group, level, END)}
+            own = {"method": METHODS[method].label, "after": METHODS[method].after, **where, "runs": len(group)}
+            rows.append(own | returns | of_all)
     return pd.DataFrame(rows)
 
 

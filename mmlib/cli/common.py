@@ -59,9 +59,10 @@ class UsageError(UserError):
 @contextmanager
 def bad_input(*others: type[ValueError]) -> Iterator[None]:
     """Turns errors that the user can cause, `others` too, into their sentence and exit code 2."""
+    expected: tuple[type[ValueError], ...] = (UserError, *others)
     try:
         yield
-    except (UserError, *others) as error:  # type: ignore[misc]
+    except expected as error:
         fail(str(error), code=2)
 
 

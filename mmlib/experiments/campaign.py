@@ -133,12 +133,12 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
 def other_code(jobs: Sequence[Job]) -> str | None:
     """A warning if runs with which some that are to be made would be compared, those of the same level, were made by
     other code than this, or on another kind of device; None if none was."""
-    for job in (job for job in jobs if not finished(job)):
-        now = f"sources {digest()} on {job.config.device.partition(':')[0]}"
+    lacking = {(job.config.level, job.config.device): job for job in jobs if not finished(job)}
+    for (level, device), job in lacking.items():
+        now = f"sources {digest()} on {device.partition(':')[0]}"
         beside = job.directory.parents[3].glob(f"*/{job.directory.parts[-3]}/*/seed*/config.json")
         if other := sorted({_made_by(config.parent) for config in beside} - {now}):
-            there = " and ".join(other)
-            return f"runs on {job.config.level} would be made by {now}, and there are some by {there}"
+            return f"runs on {level} would be made by {now}, and there are some by {' and '.join(other)}"
     return None
 
 
@@ -168,15 +168,16 @@ def status(jobs: Sequence[Job], workers: int) -> str:
     The hours are at the mean speed of the runs of those levels that lack some: a level's are of one kind of device.
     """
     states: dict[tuple[str, ...], list[str]] = {}
-    unfinished = {job.config.level for job in jobs if not finished(job)}
-    rates, left = [], 0
+    speeds: dict[str, list[float]] = {}  # by level
+    lacking, left = set[str](), 0
     for job in jobs:
         now = RunStatus.read(job.directory, job.config)
         state = "done" if finished(job) else "waiting" if now.state == "new" else now.state
         states.setdefault((job.directory.parts[-4], job.config.level, job.config.method), []).append(state)
-        if now.agent_steps_per_second and job.config.level in unfinished:
-            rates.append(now.agent_steps_per_second)
+        if now.agent_steps_per_second:
+            speeds.setdefault(job.config.level, []).append(now.agent_steps_per_second)
         if state != "done":
+            lacking.add(job.config.level)
             left += (now.total_frames - now.frames) // job.config.action_repeat * job.config.population
     width = max(len("  ".join(group)) for group in states)
     lines = [
@@ -184,5 +185,6 @@ def status(jobs: Sequence[Job], workers: int) -> str:
         for group, here in states.items()
     ]
     total, done_runs = len(jobs), sum(here.count("done") for here in states.values())
+    rates = [speed for level in lacking for speed in speeds.get(level, ())]
     hours = "" if not rates else f", about {left / (sum(rates) / len(rates)) / workers / 3600:.1f} hours on {workers}"
     return "\n".join([*lines, f"{done_runs} of {total} runs done, {left / 1e6:.1f} M agent steps left{hours}"])

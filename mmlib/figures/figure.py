@@ -157,9 +157,11 @@ class Figure:
 
     def side_by_side(self) -> Styler:
         """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
-        scores = {level: baselines.recorded_scores(self._scores(), level) for level in self.level.split("+")}
-        of_experts = {level: made.get(self.backend, {}).get("expert") for level, made in scores.items()}
-        experts = {level: expert["mean"] for level, expert in of_experts.items() if expert}
+        experts = {
+            level: expert["mean"]
+            for level in self.level.split("+")
+            if (expert := baselines.recorded_scores(self._scores(), level).get(self.backend, {}).get("expert"))
+        }
         return self._tabled(tables.side_by_side(self.runs, experts), "side_by_side")
 
     def average(self) -> Image:

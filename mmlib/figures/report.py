@@ -97,10 +97,12 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     """
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
     conditions, pictures = on_disk(results, None, preset, seeds), Pictures(path)
-    parts = [_head(found), _in_short(found), _premises(conditions), _by_level(found)]
+    most = [(finding, _alone(finding)) for finding in _most(found)]
+    parts = [_head(found), _in_short([finding for finding, _ in most]), _premises(conditions), _by_level(most)]
     for number in dict.fromkeys([*SENTENCES, *map(_number, found)]):
         own = [finding for finding in found if _number(finding) == number]
-        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, pictures))
+        concluded = _conclusion([each for each in most if _number(each[0]) == number])
+        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, concluded, pictures))
     parts += [_controls(conditions), _transfer_costs(conditions, pictures)]
     if decided := [*filter(_decided, found)]:
         drawn = pictures.link("forest", lambda: plots.forest(decided))
@@ -133,10 +135,10 @@ def _head(found: Sequence[Finding]) -> str:
     )
 
 
-def _in_short(found: Sequence[Finding]) -> str:
+def _in_short(most: Sequence[Finding]) -> str:
     """A line for each claim that has a verdict, of the case with the most runs."""
     text = "Each claim where it has the most runs; where else it was tested is said below."
-    table = claims.table(_most(found))[["claim", "verdict", "the paper says", "effect [95 %]", "where"]]
+    table = claims.table(most)[["claim", "verdict", "the paper says", "effect [95 %]", "where"]]
     return _section("In short", table, text, "No claim has runs enough for a verdict.")
 
 
@@ -149,13 +151,13 @@ def _most(found: Sequence[Finding]) -> list[Finding]:
     return [*most.values()]
 
 
-def _by_level(found: Sequence[Finding]) -> str:
-    """What was tested on several levels together, on each of them alone."""
+def _by_level(most: Sequence[tuple[Finding, dict[str, Finding]]]) -> str:
+    """What was tested on several levels together, on each of them alone (findings with those of `_alone`)."""
     rows = [
         (finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}")
-        for finding in _most(found)
+        for finding, each in most
         if len(finding.evidence.levels) > 1
-        for level, alone in _alone(finding).items()
+        for level, alone in each.items()
         if _decided(alone)
     ]
     table = pd.DataFrame(rows, columns=["claim", "the paper says", "level", "alone"])
@@ -173,18 +175,20 @@ def _alone(finding: Finding) -> dict[str, Finding]:
     return {level: alone for level, part in parts.items() if (alone := tested(finding.claim, part))}
 
 
-def _conclusion(found: Sequence[Finding]) -> str:
-    """What the parts of a claim say on levels with the premise of its curriculum, and what on the others."""
+def _conclusion(most: Sequence[tuple[Finding, dict[str, Finding]]]) -> str:
+    """What the parts of a claim say on levels with the premise of its curriculum, and what on the others (findings with
+    those of `_alone`)."""
+    places = {finding.where: finding.condition for finding, _ in most if finding.condition}
+    premises = {
+        (where, premise.parts[0].claim.figure, premise.level): premise.verdict
+        for where, condition in places.items()
+        for premise in claims.premises([condition])
+    }
     said: dict[tuple[str, str], list[str]] = {}  # by level and the premise's verdict there
-    for finding in _most(found):
-        premises = {
-            premise.level: premise.verdict
-            for premise in claims.premises([finding.condition] if finding.condition else [])
-            if premise.parts[0].claim.figure == finding.claim.figure
-        }
-        for level, alone in _alone(finding).items():
-            told = said.setdefault((level, premises.get(level, TOO_FEW)), [])
-            told.append(f"{finding.claim.number} {alone.verdict}")
+    for finding, each in most:
+        for level, alone in each.items():
+            premise = premises.get((finding.where, finding.claim.figure, level), TOO_FEW)
+            said.setdefault((level, premise), []).append(f"{finding.claim.number} {alone.verdict}")
     lines = [
         f"on {level} (premise: {premise}) {', '.join(told)}"
         for (level, premise), told in sorted(said.items(), key=lambda each: each[0][1] != HOLDS)
@@ -210,7 +214,7 @@ def _premises(conditions: Sequence[Condition]) -> str:
     return _section("Premises", table, text, nothing)
 
 
-def _claim(number: str, sentence: str, found: Sequence[Finding], pictures: Pictures) -> str:
+def _claim(number: str, sentence: str, found: Sequence[Finding], concluded: str, pictures: Pictures) -> str:
     lines = [f"## Claim {number}\n", f"> {sentence}\n"]
     if not found:
         return "\n".join([*lines, "Not tested: there is no run for it.\n"])
@@ -220,7 +224,7 @@ def _claim(number: str, sentence: str, found: Sequence[Finding], pictures: Pictu
         lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
     most = max(enough or found, key=lambda finding: finding.evidence.n)
     if (where := most.condition) is not None:
-        lines.append(_conclusion(found))
+        lines.append(concluded)
         links = _links(number, where, most, pictures)
         lines.append(_markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()})))
         elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
