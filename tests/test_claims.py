@@ -522,7 +522,7 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
         "Markdown",
     ]
     assert "| quick | cpu | 10 | 0.0 |" in text  # runs, M agent steps
-    assert "No claim with a verdict was tested on several levels together." in text
+    assert "/{small,big756}/seed{1..5}; do" in again
     blocked = CliRunner().invoke(app, ["report", "-o", str(page / "x.md"), "--results", str(tmp_path)])
     assert blocked.exit_code == 2 and "cannot be written" in blocked.output
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from mmlib.analysis.stats import Interval
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claimed, plots, run_plots
 from mmlib.figures.style import save
-from mmlib.runs.reader import Run, find_runs
+from mmlib.runs.reader import find_runs
 from mmlib.runs.records import replace_file
 
 if TYPE_CHECKING:
@@ -76,18 +77,29 @@ TRIED = (
 )
 
 
+Alone = Mapping[str, Finding]  # a claim on each of a finding's levels alone
+
+
 class Pictures:
-    """The pictures of a page, in the folder of its name beside it, each drawn once."""
+    """The pictures of a page, in the folder of its name beside it, each drawn and shown once."""
 
     def __init__(self, page: Path):
         self.page = page
         self._drawn: dict[str, Path] = {}
+        self._shown: dict[tuple[str, ...], str] = {}
 
     def link(self, name: str, draw: Callable[[], Drawing]) -> str:
         """Where the page finds the picture of that name."""
         if name not in self._drawn:
             (self._drawn[name],) = save(draw(), self.page.with_suffix(""), name, ["png"])
         return Path(os.path.relpath(self._drawn[name], self.page.parent)).as_posix()
+
+    def row(self, links: Mapping[str, str], number: str) -> str:
+        """Pictures side by side, by what each shows, or the number of the claim under which they are already."""
+        first = self._shown.setdefault(tuple(links.values()), number)
+        if first != number:
+            return f"The curves are those of [claim {first}](#claim-{first})."
+        return _markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
 
 
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
@@ -98,11 +110,11 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     found = [f for f in claims.evaluate(results, preset, seeds) if f.evidence.n]
     conditions, pictures = on_disk(results, None, preset, seeds), Pictures(path)
     most = [(finding, _alone(finding)) for finding in _most(found)]
-    parts = [_head(found), _in_short([finding for finding, _ in most]), _premises(conditions), _by_level(most)]
+    parts = [_head(found), _in_short(most), _premises(conditions)]
     for number in dict.fromkeys([*SENTENCES, *map(_number, found)]):
         own = [finding for finding in found if _number(finding) == number]
-        concluded = _conclusion([each for each in most if _number(each[0]) == number])
-        parts.append(_claim(number, SENTENCES.get(number) or own[0].claim.says, own, concluded, pictures))
+        sentence = SENTENCES.get(number) or own[0].claim.says
+        parts.append(_claim(number, sentence, own, [each for each in most if _number(each[0]) == number], pictures))
     parts += [_controls(conditions), _transfer_costs(conditions, pictures)]
     if decided := [*filter(_decided, found)]:
         drawn = pictures.link("forest", lambda: plots.forest(decided))
@@ -131,15 +143,35 @@ def _head(found: Sequence[Finding]) -> str:
         "# What our runs say of the paper\n\n"
         "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
         "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
-        f"`_mini` are miniatures, not the paper's.\n\n{said}.\n"
+        f"`_mini` are miniatures, not the paper's.\n\n{said}.\n\n"
+        "The command under each claim makes its runs again, below `again/`. Runs that a GPU made need one, or "
+        "`--device cpu`, which makes them as other draws.\n"
     )
 
 
-def _in_short(most: Sequence[Finding]) -> str:
-    """A line for each claim that has a verdict, of the case with the most runs."""
-    text = "Each claim where it has the most runs; where else it was tested is said below."
-    table = claims.table(most)[["claim", "verdict", "the paper says", "effect [95 %]", "where"]]
-    return _section("In short", table, text, "No claim has runs enough for a verdict.")
+def _in_short(most: Sequence[tuple[Finding, Alone]]) -> str:
+    """A line for each claim that has a verdict, of the case with the most runs, and what each level says alone."""
+    if not most:
+        return "## In short\n\nNo claim has runs enough for a verdict.\n"
+    parts = [
+        "## In short",
+        "Each claim where it has the most runs, over all levels there and on each of them alone. Where a level lacks "
+        "the premise of a claim's curriculum there is nothing for the claim to show on it.",
+    ]
+    for place, findings in _by_place([finding for finding, _ in most]).items():
+        table = claims.table(findings)[["claim", "the paper says", "verdict", "effect [95 %]"]]
+        each = [alone for finding, alone in most if finding.place == place]
+        for level in each[0] if len(each[0]) > 1 else ():
+            table[f"{level} alone"] = [f"{own[level].verdict}: {own[level].effect}" for own in each]
+        parts += [f"**{place}**", _markdown(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_place(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    places: dict[str, list[Finding]] = {}
+    for finding in findings:
+        places.setdefault(finding.place, []).append(finding)
+    return places
 
 
 def _most(found: Sequence[Finding]) -> list[Finding]:
@@ -151,23 +183,7 @@ def _most(found: Sequence[Finding]) -> list[Finding]:
     return [*most.values()]
 
 
-def _by_level(most: Sequence[tuple[Finding, dict[str, Finding]]]) -> str:
-    """What was tested on several levels together, on each of them alone (findings with those of `_alone`)."""
-    rows = [
-        (finding.claim.number, finding.claim.says, level, f"{alone.verdict}: {alone.effect}")
-        for finding, each in most
-        if len(finding.evidence.levels) > 1
-        for level, alone in each.items()
-        if _decided(alone)
-    ]
-    table = pd.DataFrame(rows, columns=["claim", "the paper says", "level", "alone"])
-    wide = table.pivot(index=["claim", "the paper says"], columns="level", values="alone").fillna("").reset_index()
-    text = "The same rule on each level alone. The verdicts are those above; where a level lacks the premise of a "
-    text += "claim's curriculum, there is nothing for the claim to show on it."
-    return _section("Level by level", wide, text, "No claim with a verdict was tested on several levels together.")
-
-
-def _alone(finding: Finding) -> dict[str, Finding]:
+def _alone(finding: Finding) -> Alone:
     """A finding on each of its levels alone."""
     if (condition := finding.condition) is None:
         return {}
@@ -175,9 +191,8 @@ def _alone(finding: Finding) -> dict[str, Finding]:
     return {level: alone for level, part in parts.items() if (alone := tested(finding.claim, part))}
 
 
-def _conclusion(most: Sequence[tuple[Finding, dict[str, Finding]]]) -> str:
-    """What the parts of a claim say on levels with the premise of its curriculum, and what on the others (findings with
-    those of `_alone`)."""
+def _conclusion(most: Sequence[tuple[Finding, Alone]]) -> str:
+    """What the parts of a claim say on levels with the premise of its curriculum, and what on the others."""
     places = {finding.where: finding.condition for finding, _ in most if finding.condition}
     premises = {
         (where, premise.parts[0].claim.figure, premise.level): premise.verdict
@@ -193,7 +208,7 @@ def _conclusion(most: Sequence[tuple[Finding, dict[str, Finding]]]) -> str:
         f"on {level} (premise: {premise}) {', '.join(told)}"
         for (level, premise), told in sorted(said.items(), key=lambda each: each[0][1] != HOLDS)
     ]
-    return f"**To conclude**: {'; '.join(lines)}.\n" if lines else ""
+    return f"**To conclude**: {'; '.join(lines)}." if lines else ""
 
 
 def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
@@ -214,27 +229,28 @@ def _premises(conditions: Sequence[Condition]) -> str:
     return _section("Premises", table, text, nothing)
 
 
-def _claim(number: str, sentence: str, found: Sequence[Finding], concluded: str, pictures: Pictures) -> str:
-    lines = [f"## Claim {number}\n", f"> {sentence}\n"]
+def _claim(
+    number: str, sentence: str, found: Sequence[Finding], most: Sequence[tuple[Finding, Alone]], pictures: Pictures
+) -> str:
+    """A claim's section: what was measured where it has the most runs, and the verdicts elsewhere."""
+    parts = [f"## Claim {number}", f"> {sentence}"]
     if not found:
-        return "\n".join([*lines, "Not tested: there is no run for it.\n"])
-    enough = [f for f in found if _decided(f)]
-    lines.append(_markdown(claims.table(enough or found)) + "\n")
-    if enough and (few := len(found) - len(enough)):
-        lines.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).\n")
-    most = max(enough or found, key=lambda finding: finding.evidence.n)
-    if (where := most.condition) is not None:
-        lines.append(concluded)
-        links = _links(number, where, most, pictures)
-        lines.append(_markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()})))
-        elsewhere = any(str(Run(Path(run)).config.get("device", "cpu")) != "cpu" for run in most.evidence.runs)
-        more = (
-            " Some were made on a GPU: with `--device cpu` they are made again elsewhere, as other draws." * elsewhere
-        )
-        lines += ["", f"Again: `{_command(most.evidence.runs)}`{more}\n"]
-    else:
-        lines.append(f"Again: `mmlib figure theory --preset {most.where}`\n")
-    return "\n".join(lines)
+        return "\n\n".join([*parts, "Not tested: there is no run for it."]) + "\n"
+    first = [finding for finding, _ in most] or found
+    for place, findings in _by_place(first).items():
+        table = claims.table(findings)[["claim", "verdict", "the paper says", "effect [95 %]", "measured"]]
+        parts += [f"**{place}**", _markdown(table)]
+    elsewhere = [f for f in found if _decided(f) and not any(f is finding for finding in first)]
+    for place, findings in _by_place(elsewhere).items():
+        said = "; ".join(f"{f.claim.number} {f.verdict}, {f.effect}" for f in findings)
+        parts.append(f"Elsewhere, {place}: {said}.")
+    if few := sum(not _decided(f) for f in found if not any(f is finding for finding in first)):
+        parts.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).")
+    largest = max(first, key=lambda finding: finding.evidence.n)
+    if (where := largest.condition) is None:
+        return "\n\n".join([*parts, f"Again: `mmlib figure theory --preset {largest.where}`"]) + "\n"
+    parts += [_conclusion(most), pictures.row(_links(number, where, largest, pictures), number)]
+    return "\n\n".join(filter(None, [*parts, f"Again: `{_command(largest.evidence.runs)}`"])) + "\n"
 
 
 def _controls(conditions: Sequence[Condition]) -> str:
@@ -308,12 +324,28 @@ def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) 
 
 def _command(directories: Sequence[str]) -> str:
     """What makes runs again with the settings that they have recorded, beside those that there are."""
-    seeds: dict[Path, list[str]] = {}
-    for run in map(Path, directories):
-        seeds.setdefault(run.parent, []).append(run.name.removeprefix("seed"))
-    braced = {where: f"{{{','.join(its)}}}" if its[1:] else its[0] for where, its in seeds.items()}
-    runs = " ".join(f"{shlex.quote(str(where))}/seed{its}" for where, its in braced.items())
+    runs = " ".join(_braced([Path(run).parts for run in directories]))
     return f'for run in {runs}; do mmlib train --config "$run/config.json" --directory "again/$run"; done'
+
+
+def _braced(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Paths as a shell's words with braces, as few as there may be."""
+    columns = [list(dict.fromkeys(column)) for column in zip(*paths)]
+    if math.prod(map(len, columns)) == len(paths):
+        return ["/".join(map(_choice, columns))]
+    several = next(place for place, values in enumerate(columns) if len(values) > 1)
+    parts = [[path for path in paths if path[several] == value] for value in columns[several]]
+    return [word for part in parts for word in _braced(part)]
+
+
+def _choice(values: Sequence[str]) -> str:
+    """One of these, as a shell writes it."""
+    if not values[1:]:
+        return shlex.quote(values[0])
+    numbers = [int(digits[0]) if (digits := re.findall(r"^seed(\d+)$", value)) else -1 for value in values]
+    if numbers == [*range(max(numbers[0], 0), numbers[-1] + 1)]:
+        return f"seed{{{numbers[0]}..{numbers[-1]}}}"
+    return f"{{{','.join(map(shlex.quote, values))}}}"
 
 
 def _hours(results: Path, preset: str | None) -> str:
