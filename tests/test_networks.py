@@ -144,7 +144,10 @@ CORE = TORSO + BIG_540 + VALUE
         ("mm_learned_alpha", MM + 1),
         ("whole", TORSO + lstm_of(48) + WHOLE + VALUE),
         ("mm_whole", TORSO + lstm_of(48) + SMALL + WHOLE + 2 * VALUE),
-        *((name, CORE + FF + lstm_of(18)) for name in ("finetune_ff_lstm", "mm_three_cores", "net2net")),
+        *(
+            (name, CORE + FF + lstm_of(18))
+            for name in ("finetune_ff_lstm", "mm_three_cores", "mm_three_cores_simplex", "net2net")
+        ),
         *((name, MM + TORSO + lstm_of(20)) for name in ("distil", "kickstart")),
         *((name, 2 * CORE + FF + lstm_of(18)) for name in ("distil_ff_lstm", "kickstart_ff_lstm")),
     ],

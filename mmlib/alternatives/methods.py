@@ -38,18 +38,13 @@ _MM, _MM_FF_LSTM, _MULTITASK = (PAPER_METHODS[name] for name in ("mm", "mm_ff_ls
 _Q: dict[str, Any] = {"learner": "q", "after": "Kapturowski et al. 2019"}
 
 
-def _apart(spec: AgentSpec, teacher: str = "", **others: Any) -> AgentSpec:
-    """The agent with an easy policy that shares nothing with the target and gets no gradient of the transfer cost.
-
-    teacher: the method whose finished run it is; without, it learns.
-    """
+def _taught(spec: AgentSpec, method: str, **others: Any) -> AgentSpec:
+    """The agent with a finished run's easy policy, of that method, in place of its own."""
     easy, target = spec.constituents
-    kind: type[Constituent] = Teacher if teacher else Constituent
-    names: dict[str, Any] = {"head": "teacher", "baseline": "teacher", "torso": "teacher"}
-    names |= {"method": teacher} if teacher else {}
-    apart = kind(easy.space, cores=tuple(f"{core}/teacher" for core in easy.cores), **names)
+    cores = tuple(f"{core}/teacher" for core in easy.cores)
+    teacher = Teacher(easy.space, "teacher", "teacher", cores=cores, torso="teacher", method=method)
     heads = {"teacher": easy.space, target.head: target.space}
-    return replace(spec, constituents=(apart, target), heads=heads, stop_gradient=True, **others)
+    return replace(spec, constituents=(teacher, target), heads=heads, stop_gradient=True, **others)
 
 
 # Small, or FF, is trained; then Big, or the LSTM, goes on with all that they share, what is its own being new. The
@@ -57,10 +52,9 @@ def _apart(spec: AgentSpec, teacher: str = "", **others: Any) -> AgentSpec:
 # Adam's step for them grows to 6.5 times as long as from the start, and is twice as long after 300 updates.
 _FINETUNE: dict[str, Any] = {"label": "Fine-tuning", "transfer": "none", "alpha": JUMP, "after": "Yosinski et al. 2014"}
 
-# Rusu et al. distil a finished agent into another network offline. Here the teacher learns until the jump, and the
-# student, a network of its own, follows it on the states that it meets: D_KL(teacher || student), without their
-# temperature. Lambda is 1 over cores too: it scales the student's gradient alone, which one norm clips with the
-# teacher's. After it the student learns alone. Its value is new then: only the policy is distilled, as in their work.
+# Rusu et al.: the teacher acts until the jump, and the student is trained on D_KL(teacher || student) on the states it
+# meets, here without their temperature; after it the student acts and learns alone. Its value is new then: only the
+# policy is distilled, as in their work. Lambda is 1 over cores too: nothing else has a gradient meanwhile.
 _DISTIL: dict[str, Any] = {"label": "Distillation, then RL", "transfer_weight": 1.0, "alpha": JUMP}
 _DISTIL |= {"after": "Rusu et al. 2016"}
 
@@ -72,6 +66,8 @@ _KICKSTART |= {"mixing": "none", "alpha": DECAY, "after": "Schmitt et al. 2018"}
 
 _FF, _LSTM = _MM_FF_LSTM.constituents
 _FF_AND_LSTM = replace(_FF, cores=(*_FF.cores, *_LSTM.cores))
+_THREE = (_FF, _FF_AND_LSTM, _LSTM)
+_THREE_CORES = replace(_MM_FF_LSTM, label="M&M (FF → FF+LSTM → LSTM)", constituents=_THREE)
 
 # All that DeepMind Lab takes but crouching: 37.8 M joint actions, of which the paper uses 756. The 1,025 values of yaw
 # and of pitch have no logit each: logits are linear between 19 knots, which lie as close together near 0, where turning
@@ -86,8 +82,8 @@ ALTERNATIVES = {
     # Alpha climbs by trial: a bandit adds to it, takes from it or leaves it, for the slope of the return (bandit.py).
     "mm_bandit": replace(_MM, label="M&M, α by a bandit", alpha="bandit", after="Auer et al. 2002"),
     "finetune": replace(_MM, **_FINETUNE),
-    "distil": _apart(_MM, **_DISTIL),
-    "kickstart": _apart(_MM, "small_teacher", **_KICKSTART),
+    "distil": _taught(_MM, "small_teacher", **_DISTIL),
+    "kickstart": _taught(_MM, "small_teacher", **_KICKSTART),
     # Small in an agent of Big's space, with Big's last actions as inputs: what a student with Big's can be taught by.
     "small_teacher": replace(_MM, label="Small, as a teacher", transfer="none", alpha=((0.0, 0.0),)),
     "finetune_ff_lstm": replace(_MM_FF_LSTM, **_FINETUNE),
@@ -102,8 +98,8 @@ ALTERNATIVES = {
         alpha=JUMP,
         after="Chen et al. 2016",
     ),
-    "distil_ff_lstm": _apart(_MM_FF_LSTM, **_DISTIL),
-    "kickstart_ff_lstm": _apart(_MM_FF_LSTM, "ff_teacher", **_KICKSTART),
+    "distil_ff_lstm": _taught(_MM_FF_LSTM, "ff_teacher", **_DISTIL),
+    "kickstart_ff_lstm": _taught(_MM_FF_LSTM, "ff_teacher", **_KICKSTART),
     # FF under a name of its own: runs of figure 6 that are finished and packed have no checkpoint to teach from.
     "ff_teacher": replace(PAPER_METHODS["ff"], label="FF, as a teacher"),
     "whole": replace(_MM, label="Whole action space", constituents=(_ALL,), transfer="none", **_WHOLE),
@@ -111,7 +107,8 @@ ALTERNATIVES = {
     # Its path need not pass through the middle: population based training moves weight between any two of the three.
     "mm_three_simplex": replace(PAPER_METHODS["mm_three"], label="M&M (three spaces, any path)", alpha="simplex"),
     # A chain of three cores, as `mm_three` is one of three action spaces.
-    "mm_three_cores": replace(_MM_FF_LSTM, label="M&M (FF → FF+LSTM → LSTM)", constituents=(_FF, _FF_AND_LSTM, _LSTM)),
+    "mm_three_cores": _THREE_CORES,
+    "mm_three_cores_simplex": replace(_THREE_CORES, label="M&M (three cores, any path)", alpha="simplex"),
     # Teh et al.: each specialist acts on its level, with the central policy as its prior. Their objective for level i,
     #     E[sum_t gamma^t (r_t - c_KL log pi_i(a_t|s_t) / pi_0(a_t|s_t) - c_Ent log pi_i(a_t|s_t))],
     # has c_KL KL(pi_i || pi_0) - c_Ent H(pi_i) at each state that pi_i meets; both are minimised here at each state,

@@ -70,7 +70,7 @@ _EXPLORE, _HORSESHOE = "explore_object_locations_small", "lt_horseshoe_color"
 _FOUR_LEVELS = (_EXPLORE, "nav_maze_static_01", "nav_maze_static_02", _HORSESHOE)
 _ABLATED = tuple(name for name in CONTROL_METHODS if name not in ("mm_mixture_kl", "mm_cross_entropy"))
 
-_ALTERNATIVES = ("small", "big756", "mm", "finetune", "distil", "small_teacher", "kickstart")
+_ALTERNATIVES = ("small", "big756", "mm", "finetune", "small_teacher", "distil", "kickstart")
 FIGURES = {
     figure.name: figure
     for figure in (
@@ -91,10 +91,11 @@ FIGURES = {
             levels=_FOUR_LEVELS,
             beside=(
                 "mm_three_cores",
+                "mm_three_cores_simplex",
                 "net2net",
                 "finetune_ff_lstm",
-                "distil_ff_lstm",
                 "ff_teacher",
+                "distil_ff_lstm",
                 "kickstart_ff_lstm",
             ),
         ),

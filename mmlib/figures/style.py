@@ -62,6 +62,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "mm_whole": (PURPLE, SHORT),
     "mm_three_simplex": (BLACK, DOTTED),
     "mm_three_cores": (BLACK, SHORT),
+    "mm_three_cores_simplex": (BLACK, DOTTED),
     "net2net": (BLACK, LONG),
     "distral": (PURPLE, SOLID),
     "q_small": (BLUE, LONG),
