@@ -115,7 +115,7 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
         own = [finding for finding in found if _number(finding) == number]
         sentence = SENTENCES.get(number) or own[0].claim.says
         parts.append(_claim(number, sentence, own, [each for each in most if _number(each[0]) == number], pictures))
-    parts += [_controls(conditions), _transfer_costs(conditions, pictures)]
+    parts += [_controls(conditions, pictures), _transfer_costs(conditions, pictures)]
     if decided := [*filter(_decided, found)]:
         drawn = pictures.link("forest", lambda: plots.forest(decided))
         parts.append(f"## All effects\n\n![Effects and intervals]({drawn})\n")
@@ -253,12 +253,27 @@ def _claim(
     return "\n\n".join(filter(None, [*parts, f"Again: `{_command(largest.evidence.runs)}`"])) + "\n"
 
 
-def _controls(conditions: Sequence[Condition]) -> str:
+def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
     """Mix & Match without one of its parts, wherever the runs were made."""
-    found = [f for place in conditions for c in claims.CONTROLS if (f := tested(c, place))]
-    text = "Mix & Match less one of its parts: a control as fast and as high as Mix & Match has not needed that part."
-    nothing = "No control has runs enough beside those of Mix & Match."
-    return _section("Where the gain comes from", claims.table(filter(_decided, found)), text, nothing)
+    parts = ["## Where the gain comes from"]
+    for place in conditions:
+        tests = [tested(control, place) for control in claims.CONTROLS]
+        if not (found := [finding for finding in tests if finding and _decided(finding)]):
+            continue
+        table = claims.table(found).drop(columns=["claim", "where"]).rename(columns={"the paper says": "control"})
+        table["control"] = table["control"].str.removeprefix("(not in the paper) ")
+        links = {
+            level: pictures.link(f"controls_{level}_{_told(place)}", partial(_returns, place, "controls", level))
+            for level in dict.fromkeys(level for finding in found for level in finding.evidence.levels)
+        }
+        parts += [f"**{found[0].place}**", pictures.row(links, "controls"), _markdown(table)]
+    if not parts[1:]:
+        return f"{parts[0]}\n\nNo control has runs enough beside those of Mix & Match.\n"
+    text = (
+        "Mix & Match less one of its parts. A control that is as fast and as high as Mix & Match has not needed that "
+    )
+    text += "part; effects are those of the control less Mix & Match's."
+    return "\n\n".join([parts[0], text, *parts[1:]]) + "\n"
 
 
 def _number(finding: Finding) -> str:
@@ -289,7 +304,7 @@ def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
 
 def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) -> dict[str, str]:
     """The paper's claim as a drawing, then what was measured: links to pictures, by what each shows."""
-    told = f"{zlib.crc32(where.label.encode()):08x}"  # labels are long
+    told = _told(where)
     figure, first, levels = finding.claim.figure, finding.claim.first, finding.evidence.levels
     if number == "4":
         runs = {level: where.of(level, first) for level in levels}
@@ -304,22 +319,28 @@ def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) 
         """Claim 5's picture of a level."""
         return run_plots.collision_entropies({first: where.of(level, first)}, title=level)
 
-    def returns(level: str) -> Drawing:
-        """The learning curves of a figure's methods on a level."""
-        methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
-        learned = curves.learning({method: where.of(level, method) for method in methods})
-        if "+" in level:
-            return plots.level_panels(learned, level.split("+"))
-        return plots.learning_curves(learned, title=level)
-
     if number == "5":
         draw, kind = entropy, "collision_entropy"
         links = {"the paper's entropy": pictures.link("claimed_entropy", lambda: claimed.rise("entropy"))}
     else:
-        draw, kind = returns, f"figure{figure}"
+        draw, kind = partial(_returns, where, figure), f"figure{figure}"
         links = {"the paper's curves": pictures.link(f"claimed_{figure}", lambda: claimed.returns(figure))}
     names = {level: f"{kind}_{level.replace('+', '_')}_{told}" for level in levels}
     return links | {level: pictures.link(name, partial(draw, level)) for level, name in names.items()}
+
+
+def _told(where: Condition) -> str:
+    """A condition in the name of a file: labels are long."""
+    return f"{zlib.crc32(where.label.encode()):08x}"
+
+
+def _returns(where: Condition, figure: str, level: str) -> Drawing:
+    """The learning curves of a figure's methods on a level."""
+    methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
+    learned = curves.learning({method: where.of(level, method) for method in methods})
+    if "+" in level:
+        return plots.level_panels(learned, level.split("+"))
+    return plots.learning_curves(learned, title=level)
 
 
 def _command(directories: Sequence[str]) -> str:
