@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmlib.levels.base import ACTION_HIGH, ACTION_LOW
+from mmlib.levels.base import LAB_ACTIONS
 from mmlib.spaces import BIG_540, BIG_756, SMALL, SPACES, VECTOR, WHOLE, ActionSpace, embedding, hats
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
@@ -79,7 +79,7 @@ def test_vectors_are_distinct_and_legal(space):
 
 def test_the_whole_space_is_all_that_deepmind_lab_takes_but_crouching():
     ends = WHOLE.encode([0, WHOLE.num_actions - 1])
-    np.testing.assert_array_equal(ends, [ACTION_LOW, [*ACTION_HIGH[:-1], 0]])
+    np.testing.assert_array_equal(ends, [LAB_ACTIONS.low, [*LAB_ACTIONS.high[:-1], 0]])
     assert [len(set(values)) for values in WHOLE.encode(some(WHOLE)).T][2:] == [3, 3, 2, 2, 1]
     wanted = [512 + 7, 512 - 300, 1, 2, 0, 1]
     assert WHOLE.label(WHOLE.ravel(wanted)) == "look right 7 + look up 300 + forward + jump"

@@ -15,19 +15,6 @@ from numpy.typing import NDArray
 
 from mmlib.spaces import ActionSpace
 
-# DeepMind Lab's action vector: inclusive bounds of its seven integers, in order.
-ACTION_NAMES = (
-    "LOOK_LEFT_RIGHT_PIXELS_PER_FRAME",
-    "LOOK_DOWN_UP_PIXELS_PER_FRAME",
-    "STRAFE_LEFT_RIGHT",
-    "MOVE_BACK_FORWARD",
-    "FIRE",
-    "JUMP",
-    "CROUCH",
-)
-ACTION_LOW = np.array([-512, -512, -1, -1, 0, 0, 0], np.int32)
-ACTION_HIGH = np.array([512, 512, 1, 1, 1, 1, 1], np.int32)
-
 FRAMES_PER_SECOND = 60
 
 
@@ -44,7 +31,19 @@ class ActionBounds:
     high: NDArray[np.int32]  # [G]
 
 
-LAB_ACTIONS = ActionBounds(ACTION_NAMES, ACTION_LOW, ACTION_HIGH)
+LAB_ACTIONS = ActionBounds(
+    names=(
+        "LOOK_LEFT_RIGHT_PIXELS_PER_FRAME",
+        "LOOK_DOWN_UP_PIXELS_PER_FRAME",
+        "STRAFE_LEFT_RIGHT",
+        "MOVE_BACK_FORWARD",
+        "FIRE",
+        "JUMP",
+        "CROUCH",
+    ),
+    low=np.array([-512, -512, -1, -1, 0, 0, 0], np.int32),
+    high=np.array([512, 512, 1, 1, 1, 1, 1], np.int32),
+)
 
 
 class Step(NamedTuple):
@@ -151,10 +150,10 @@ def check_arguments(
     height: int,
     episode_seconds: float | None = None,
     first_env: int = 0,
-    **positive: int,
+    threads: int = 1,
 ) -> None:
-    """Raises ValueError, naming it, for an argument of a level outside its range; `positive` ones are at least 1."""
-    for what, value in {"num_envs": num_envs, "action_repeat": action_repeat, **positive}.items():
+    """Raises ValueError, naming it, for an argument of a level outside its range."""
+    for what, value in (("num_envs", num_envs), ("action_repeat", action_repeat), ("threads", threads)):
         if value < 1:
             raise ValueError(f"{what} is {value}; it must be at least 1")
     if width < 8 or height < 8:

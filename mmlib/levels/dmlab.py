@@ -49,8 +49,7 @@ LEVELS = {name: SPECS[name].info for name in SCRIPTS}
 def check(name: str) -> None:
     """Raises ValueError unless `name` is a level of DeepMind Lab and a Lab can be made here."""
     if name not in LEVELS:
-        miniature = name.endswith("_mini")
-        what = f"{name!r} is a miniature, which only minilab has" if miniature else f"unknown level {name!r}"
+        what = f"{name!r} is a miniature, which only minilab has" if name in SPECS else f"unknown level {name!r}"
         raise ValueError(f"{what}; levels of dmlab: {', '.join(LEVELS)}")
     if (why := dmlab_found.problem()) is not None:
         raise ValueError(f"backend dmlab cannot be used: {why}; or use backend minilab")

@@ -24,7 +24,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from mmlib import levels
-from mmlib.levels.base import ACTION_HIGH, ACTION_LOW, FRAMES_PER_SECOND
+from mmlib.levels.base import FRAMES_PER_SECOND, LAB_ACTIONS
 from mmlib.spaces import BIG_756, SMALL
 
 NAMESPACE = "MiniLab"
@@ -38,7 +38,8 @@ class Encoding(NamedTuple):
     vectors: Callable[[NDArray[Any]], NDArray[np.int32]]  # DeepMind Lab's integers [B, 7] of a batch of actions
 
 
-_LOWEST, _SIZES = ACTION_LOW.astype(np.int64), ACTION_HIGH.astype(np.int64) - ACTION_LOW + 1
+_LOWEST = LAB_ACTIONS.low.astype(np.int64)
+_SIZES = LAB_ACTIONS.high - _LOWEST + 1
 
 ACTIONS: dict[str, Encoding] = {
     "small": Encoding(lambda: spaces.Discrete(SMALL.num_actions), SMALL.encode),
@@ -73,10 +74,8 @@ class MiniLabEnv(gymnasium.Env):
         self._alone = MiniLabVectorEnv(level, 1, actions, render_mode, AutoresetMode.DISABLED, **settings)
         self.metadata = {name: self._alone.metadata[name] for name in self.metadata}
         self.render_mode = render_mode
-        self.action_space, self.observation_space = (
-            self._alone.single_action_space,
-            self._alone.single_observation_space,
-        )
+        self.action_space = self._alone.single_action_space
+        self.observation_space = self._alone.single_observation_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins the first episode of a seed, or the next one: its observation and an empty dict.
@@ -172,10 +171,11 @@ class MiniLabVectorEnv(VectorEnv):
             raise ValueError(f"there are {len(seeds)} seeds for {self.num_envs} environments")
         return interleaved(self._begin(which, seeds)), {}
 
-    def _begin(self, which: NDArray[np.bool_], seeds: Sequence[int | None]) -> NDArray[np.uint8]:
+    def _begin(self, which: NDArray[np.bool_], seeds: Sequence[int | None] | None = None) -> NDArray[np.uint8]:
         """Begins the next episode of environments, or the first of their seeds; all frames `[B, 3, H, W]`."""
+        seeds = seeds or [None] * self.num_envs
         fresh = [i for i in np.flatnonzero(which).tolist() if seeds[i] is not None or not self._begun[i]]
-        level_seeds = {i: _level_seed(seeding.np_random(seeds[i])[0]) for i in fresh}
+        level_seeds = {i: int(seeding.np_random(seeds[i])[0].integers(2**62)) for i in fresh}
         self._begun[which], self.over[which] = True, False
         return self._level.begin(which, level_seeds)
 
@@ -203,9 +203,9 @@ class MiniLabVectorEnv(VectorEnv):
 
     def play(self, vectors: NDArray[np.int32]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """`step` with DeepMind Lab's integers `[B, 7]`."""
-        going_on, unseeded = ~self.over, [None] * self.num_envs
+        going_on = ~self.over
         if not going_on.all():
-            self._begin(~going_on, unseeded)
+            self._begin(~going_on)
         step = self._level.play(vectors, going_on)
         self.over = step.done.copy()
         infos: dict[str, Any] = {}
@@ -213,7 +213,7 @@ class MiniLabVectorEnv(VectorEnv):
             last = interleaved(step.observation)
             for i in np.flatnonzero(step.done):
                 infos = self._add_info(infos, {"final_obs": last[i], "final_info": {}}, i)
-            self._begin(step.done, unseeded)
+            self._begin(step.done)
         terminated = np.zeros(self.num_envs, np.bool_)
         return interleaved(step.observation), step.reward.astype(np.float64), terminated, step.done, infos
 
@@ -232,11 +232,6 @@ class MiniLabVectorEnv(VectorEnv):
 def interleaved(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A new array `[B, H, W, 3]` of planar frames `[B, 3, H, W]`."""
     return np.ascontiguousarray(frames.transpose(0, 2, 3, 1))
-
-
-def _level_seed(generator: np.random.Generator) -> int:
-    """The level's seed of an environment that was seeded as Gymnasium does."""
-    return int(generator.integers(2**62))
 
 
 def _autoreset_mode(name: AutoresetMode | str) -> AutoresetMode:
