@@ -8,18 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmlib.levels.minilab.render.frame import render
-from mmlib.levels.minilab.render.textures import (
-    AREA,
-    LEVELS,
-    NUM_PICTURES,
-    NUM_THEMES,
-    SIZE,
-    SKY_COLUMNS,
-    SKY_ROWS,
-    SLOTS,
-    SPRITE_SIZE,
-    Art,
-)
+from mmlib.levels.minilab.render.patterns import SIZE, SKY_COLUMNS, SKY_ROWS, SPRITE_SIZE
+from mmlib.levels.minilab.render.textures import AREA, LEVELS, NUM_PICTURES, NUM_THEMES, SLOTS, Art
 
 SKY, WALL, FLOOR, STEP, SPRITE = 0, 1, 2, 3, 4
 CEILING = 98.0

@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmlib.levels.layouts import letters
+
 CONTACT, RAPID, ORB, BEAM = 0, 1, 2, 3  # gadgets
-# Kinds of sprites, after the mazes' 1 and 2. Bots: BOT + 4 * look + side that is seen (front, left, back, right).
+# Kinds of sprites, after the mazes' (`layouts`). Bots: BOT + 4 * look + side that is seen (front, left, back, right).
 ORB_ITEM, BEAM_ITEM, ARMOUR_ITEM, HEALTH_ITEM, SHOT, BLAST, SPARK, BOT = 3, 4, 5, 6, 7, 8, 9, 10
 LOOKS, SIDES = 8, 4
 
@@ -177,9 +179,7 @@ class Plan(NamedTuple):
 
 def plan(arena: Arena) -> Plan:
     """Reads the arena's picture."""
-    lines = arena.picture.strip("\n").split("\n")[::-1]
-    width = max(len(line) for line in lines)
-    text = np.array([list(line.ljust(width)) for line in lines])
+    text = letters(arena.picture)
     code = np.zeros(text.shape, np.uint8)
     for slot, letter in enumerate("*123"):
         code[text == letter] = slot + 1

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CELL = 100.0
+CELL = 100.0  # units
+APPLE, GOAL = 1, 2  # kinds of objects
 
 # The measured layout: 10 x 5 cells, 5 apples, 1 goal, 43 spawn points.
 NAV_MAZE_STATIC_01 = """
@@ -91,23 +92,32 @@ class Layout(NamedTuple):
     goals: NDArray[np.float64]  # [M', 2]
 
 
-def parse(picture: str) -> Layout:
-    """Reads a picture.
+def letters(picture: str) -> NDArray[np.str_]:
+    """The letters of a picture, `[2 CY + 1, 2 CX + 1]`, the bottom line first.
 
     Raises:
-      ValueError: lines of different or even length, or a border that is not closed.
+      ValueError: lines of different or even length, or an even number of them.
     """
     lines = picture.strip("\n").split("\n")[::-1]
     if len(lines) % 2 == 0 or len(lines[0]) % 2 == 0 or any(len(line) != len(lines[0]) for line in lines):
         raise ValueError("a layout needs an odd number of lines, all of one odd length")
-    text = np.array([list(line) for line in lines])
+    return np.array([list(line) for line in lines])
+
+
+def parse(picture: str) -> Layout:
+    """Reads a picture.
+
+    Raises:
+      ValueError: as `letters`, or a border that is not closed.
+    """
+    text = letters(picture)
     border = np.concatenate([text[0], text[-1], text[:, 0], text[:, -1]])
     if (border != "*").any():
         raise ValueError("a layout's border must be wall")
     centres = text[1::2, 1::2]
 
-    def where(letters: str) -> NDArray[np.float64]:
-        rows, columns = np.nonzero(np.isin(centres, list(letters)))
+    def where(wanted: str) -> NDArray[np.float64]:
+        rows, columns = np.nonzero(np.isin(centres, list(wanted)))
         return (np.stack([columns, rows], axis=1) * CELL + CELL / 2).astype(np.float64)
 
     return Layout(

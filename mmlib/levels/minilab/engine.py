@@ -20,11 +20,12 @@ from mmlib.levels.base import (
     check_index,
     check_state,
 )
+from mmlib.levels.layouts import CELL
 from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.lasertag.match import begin_match, play, play_ranges
 from mmlib.levels.minilab.maze.episodes import advance, advance_ranges, begin
 from mmlib.levels.minilab.maze.generator import MazeScratch, maze_scratch
-from mmlib.levels.minilab.physics import CELL, EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
+from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
 from mmlib.levels.minilab.render.frame import render, render_ranges
 from mmlib.levels.minilab.render.lasertag_art import lasertag_art
 from mmlib.levels.minilab.render.mapview import map_image

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import shortest_path
 
-from mmlib.levels.minilab.physics import CELL, DEGREES_PER_PIXEL
-from mmlib.levels.minilab.world import APPLE, GOAL
+from mmlib.levels.layouts import APPLE, CELL, GOAL
+from mmlib.levels.minilab.physics import DEGREES_PER_PIXEL
 
 if TYPE_CHECKING:
     from mmlib.levels.minilab.engine import MiniLab

@@ -17,11 +17,11 @@ import math
 
 import numpy as np
 
+from mmlib.levels.layouts import CELL
 from mmlib.numerics.kernels import njit
 
 TICK_MS = np.array([14, 17, 17, 14, 14, 17, 17, 14, 17, 19] + [14, 17, 17] * 5, np.float64)
 
-CELL = 100.0
 EYE_ABOVE_ORIGIN = 26.0
 ORIGIN_ABOVE_FLOOR = 24.125
 EYE_ABOVE_FLOOR = EYE_ABOVE_ORIGIN + ORIGIN_ABOVE_FLOOR

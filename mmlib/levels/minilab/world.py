@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.base import FRAMES_PER_SECOND
-from mmlib.levels.layouts import Layout, parse
+from mmlib.levels.layouts import APPLE, GOAL, Layout, parse
 from mmlib.levels.minilab import random
 from mmlib.levels.table import LevelSpec
 from mmlib.numerics.kernels import njit
 
-APPLE, GOAL = 1, 2  # kinds of objects
 APPLE_HEIGHT, GOAL_HEIGHT = 16.0, 24.0  # centres above the floor, units
 
 

@@ -7,19 +7,12 @@ from __future__ import annotations
 
 from numba import prange
 
+from mmlib.levels.layouts import APPLE, CELL, GOAL
 from mmlib.levels.minilab import random
 from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, MazeScratch, generate
-from mmlib.levels.minilab.physics import (
-    CELL,
-    EYE_ABOVE_FLOOR,
-    EYE_ABOVE_ORIGIN,
-    TICK_MS,
-    ground_below,
-    move,
-    touches,
-)
+from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, TICK_MS, ground_below, move, touches
 from mmlib.levels.minilab.render.textures import NUM_PICTURES, wall_code
-from mmlib.levels.minilab.world import APPLE, APPLE_HEIGHT, GOAL, book, next_episode
+from mmlib.levels.minilab.world import APPLE_HEIGHT, book, next_episode
 from mmlib.numerics.kernels import njit
 
 APPLE_REWARD, GOAL_REWARD = 1.0, 10.0

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmlib.levels.minilab.render.textures import AREA, LEVELS, NUM_PICTURES, SIZE, SKY_COLUMNS, SKY_ROWS
+from mmlib.levels.minilab.render.patterns import SIZE, SKY_COLUMNS, SKY_ROWS
+from mmlib.levels.minilab.render.textures import AREA, LEVELS, NUM_PICTURES
 from mmlib.numerics.kernels import njit
 
 F = np.float32

@@ -48,7 +48,8 @@ from mmlib.levels.minilab.render.columns import (
     shaded,
     trace,
 )
-from mmlib.levels.minilab.render.textures import AREA, LEVELS, SIZE, SPRITE_SIZE
+from mmlib.levels.minilab.render.patterns import SIZE, SPRITE_SIZE
+from mmlib.levels.minilab.render.textures import AREA, LEVELS
 from mmlib.numerics.kernels import njit
 
 NEAR = F(0.08)  # sprites nearer than this many cells are not drawn

@@ -31,71 +31,60 @@ def _ring(u: np.ndarray, v: np.ndarray, radius: float, width: float) -> np.ndarr
     return np.abs(np.hypot(u, v) - radius) < width
 
 
-def _card(u: np.ndarray, v: np.ndarray, ground: str) -> np.ndarray:
+def _card(image: np.ndarray, u: np.ndarray, v: np.ndarray, ground: str) -> None:
     """A square sign with a light rim."""
-    image = np.zeros((*u.shape, 4))
     side = np.maximum(np.abs(u), np.abs(v))
-    layer(image, side < 0.92, np.array(COLOURS["white"]))
-    layer(image, side < 0.80, np.array(COLOURS[ground]))
-    return image
+    layer(image, side < 0.92, COLOURS["white"])
+    layer(image, side < 0.80, COLOURS[ground])
 
 
-def _orb_item(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = _card(u, v, "royal")
-    layer(image, _ring(u, v, 0.48, 0.14), np.array(COLOURS["cyan"]))
-    layer(image, np.hypot(u, v) < 0.2, np.array(COLOURS["white"]))
-    return image
+def _orb_item(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    _card(image, u, v, "royal")
+    layer(image, _ring(u, v, 0.48, 0.14), COLOURS["cyan"])
+    layer(image, np.hypot(u, v) < 0.2, COLOURS["white"])
 
 
-def _beam_item(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = _card(u, v, "violet")
+def _beam_item(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    _card(image, u, v, "violet")
     for k in (-1, 0, 1):
-        layer(image, (np.abs(u - 0.35 * k - 0.25 * v) < 0.10) & (np.abs(v) < 0.6), np.array(COLOURS["white"]))
-    return image
+        layer(image, (np.abs(u - 0.35 * k - 0.25 * v) < 0.10) & (np.abs(v) < 0.6), COLOURS["white"])
 
 
-def _armour_item(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = np.zeros((*u.shape, 4))
+def _armour_item(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     for size, colour in ((1.0, "black"), (0.85, "gold")):
         low = np.abs(u) < 0.8 * size * np.sqrt(np.clip(1 - np.clip((v + 0.1) / size, 0, 1), 0, 1))
-        layer(image, low & (v > -0.85 * size) & (v < 0.95 * size), np.array(COLOURS[colour]))
-    layer(image, np.abs(u + 0.4 * v + 0.1 * np.sign(v)) < 0.13, np.array(COLOURS["black"]))
+        layer(image, low & (v > -0.85 * size) & (v < 0.95 * size), COLOURS[colour])
+    layer(image, np.abs(u + 0.4 * v + 0.1 * np.sign(v)) < 0.13, COLOURS["black"])
     image[..., 3] *= np.hypot(u, v) < 1.3
-    return image
 
 
-def _health_item(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = np.zeros((*u.shape, 4))
-    layer(image, np.hypot(u, v) < 0.95, np.array(COLOURS["white"]))
-    layer(image, np.hypot(u, v) < 0.82, np.array((0.15, 0.70, 0.25)))
+def _health_item(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    layer(image, np.hypot(u, v) < 0.95, COLOURS["white"])
+    layer(image, np.hypot(u, v) < 0.82, (0.15, 0.70, 0.25))
     arm, reach = np.minimum(np.abs(u), np.abs(v)), np.maximum(np.abs(u), np.abs(v))
-    layer(image, (arm < 0.18) & (reach < 0.6), np.array(COLOURS["white"]))
-    return image
+    layer(image, (arm < 0.18) & (reach < 0.6), COLOURS["white"])
 
 
-def _shot(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image, away = np.zeros((*u.shape, 4)), np.hypot(u, v)
-    layer(image, away < 0.95, np.array((0.20, 0.45, 1.0)))
-    layer(image, away < 0.70, np.array((0.45, 0.85, 1.0)))
-    layer(image, away < 0.40, np.array((1.0, 1.0, 1.0)))
+def _shot(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    away = np.hypot(u, v)
+    layer(image, away < 0.95, (0.20, 0.45, 1.0))
+    layer(image, away < 0.70, (0.45, 0.85, 1.0))
+    layer(image, away < 0.40, (1.0, 1.0, 1.0))
     image[..., 3] *= np.where(away < 0.70, 1.0, 0.5)
-    return image
 
 
-def _blast(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image, away = np.zeros((*u.shape, 4)), np.hypot(u, v)
-    layer(image, away < 0.98, np.array((0.25, 0.55, 1.0)))
-    layer(image, _ring(u, v, 0.85, 0.09), np.array((0.85, 0.97, 1.0)))
-    layer(image, away < 0.35, np.array((0.85, 0.97, 1.0)))
+def _blast(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    away = np.hypot(u, v)
+    layer(image, away < 0.98, (0.25, 0.55, 1.0))
+    layer(image, _ring(u, v, 0.85, 0.09), (0.85, 0.97, 1.0))
+    layer(image, away < 0.35, (0.85, 0.97, 1.0))
     image[..., 3] *= np.where(away < 0.35, 0.9, np.where(away > 0.76, 0.8, 0.30))
-    return image
 
 
-def _spark(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image, away, turn = np.zeros((*u.shape, 4)), np.hypot(u, v), np.arctan2(v, u)
-    layer(image, away < 0.55 + 0.4 * np.cos(4 * turn), np.array((1.0, 0.92, 0.45)))
-    layer(image, away < 0.35, np.array((1.0, 1.0, 0.95)))
-    return image
+def _spark(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    away, turn = np.hypot(u, v), np.arctan2(v, u)
+    layer(image, away < 0.55 + 0.4 * np.cos(4 * turn), (1.0, 0.92, 0.45))
+    layer(image, away < 0.35, (1.0, 1.0, 0.95))
 
 
 def _hue(look: int, part: int) -> np.ndarray:
@@ -104,9 +93,8 @@ def _hue(look: int, part: int) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, 0.45 if part == 0 else 0.75, 1.0))
 
 
-def _bot(look: int, side: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _bot(look: int, side: int, image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     """A bot from the front (0), its left (1), back (2) or right (3): a round head, a small body, two feet."""
-    image = np.zeros((*u.shape, 4))
     skin, suit, limb = (_hue(look, part) for part in range(3))
     ahead = {0: 0.0, 1: -1.0, 2: 0.0, 3: 1.0}[side]  # where it looks, in the picture
     for x in (-0.30, 0.30):
@@ -119,13 +107,12 @@ def _bot(look: int, side: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     layer(image, np.hypot(u / 0.80, (v + 0.38) / 0.58) < 1, skin * light)
     if side == 2:
         layer(image, np.hypot(u / 0.34, (v + 0.30) / 0.24) < 1, suit * 0.8)
-        return image
+        return
     visor = np.hypot((u - 0.50 * ahead) / (0.56 if side == 0 else 0.36), (v + 0.40) / 0.22) < 1
     head = np.hypot(u / 0.80, (v + 0.38) / 0.58) < 1
-    layer(image, visor & head, np.array(COLOURS["black"]))
+    layer(image, visor & head, COLOURS["black"])
     for x in (-0.22, 0.22) if side == 0 else (0.55 * ahead,):
-        layer(image, (np.hypot((u - x) / 0.09, (v + 0.40) / 0.12) < 1) & head, np.array(COLOURS["white"]))
-    return image
+        layer(image, (np.hypot((u - x) / 0.09, (v + 0.40) / 0.12) < 1) & head, COLOURS["white"])
 
 
 def _sprites() -> tuple[Sprite, ...]:

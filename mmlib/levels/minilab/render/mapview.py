@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.arenas import BOT
-from mmlib.levels.minilab.render.textures import APPLE, AREA, GOAL, LEVELS, Art
+from mmlib.levels.layouts import APPLE, CELL, GOAL
+from mmlib.levels.minilab.render.textures import AREA, LEVELS, Art
 
-CELL = 100.0  # units
 SOLID = (58, 60, 66)
 AGENT = (250, 250, 250)
 OUTLINE = (20, 20, 24)

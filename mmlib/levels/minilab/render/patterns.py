@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-SIZE = 64
+SIZE = 64  # texels across a surface, and across a cell
+SPRITE_SIZE = 32
+SKY_COLUMNS, SKY_ROWS = 256, 64  # all directions; tangent of the elevation 0..1
 _V, _U = (np.mgrid[0:SIZE, 0:SIZE] + 0.5) / SIZE  # row and column coordinates, 0..1
 
 COLOURS = {
@@ -159,12 +162,12 @@ def surface(pattern: str, colour: str, accent: str, *, wall: bool) -> np.ndarray
     return np.clip(image, 0.0, 1.0)
 
 
-def sky(name: str, columns: int, rows: int) -> np.ndarray:
-    """A panorama [rows, columns, 3] from the horizon (row 0) up, with soft clouds."""
+def sky(name: str) -> np.ndarray:
+    """A panorama [SKY_ROWS, SKY_COLUMNS, 3] from the horizon (row 0) up, with soft clouds."""
     low, high = (np.array(c) for c in SKIES[name])
-    rise = ((np.arange(rows) + 0.5) / rows)[:, None, None]
+    rise = ((np.arange(SKY_ROWS) + 0.5) / SKY_ROWS)[:, None, None]
     image = low + (high - low) * np.sqrt(rise)
-    cloud = np.clip(_noise(len(name) * 7 + 1, rows * 2, columns, 40, 7)[:rows] - 0.6, 0, 1.2) / 1.2
+    cloud = np.clip(_noise(len(name) * 7 + 1, SKY_ROWS * 2, SKY_COLUMNS, 40, 7)[:SKY_ROWS] - 0.6, 0, 1.2) / 1.2
     cloud = cloud * np.clip(4 * rise[..., 0], 0, 1)
     image = image + (1.0 - image) * 0.55 * cloud[..., None]
     if name == "stadium":
@@ -174,14 +177,13 @@ def sky(name: str, columns: int, rows: int) -> np.ndarray:
 
 def _build_stands(image: np.ndarray) -> None:
     """Rows of seats around the horizon of a panorama, in tiers with lit edges."""
-    rows, columns = image.shape[:2]
-    rise, place = (np.arange(rows) + 0.5) / rows, np.arange(columns)
+    rise, place = (np.arange(SKY_ROWS) + 0.5) / SKY_ROWS, np.arange(SKY_COLUMNS)
     for low, high, colour in ((0.0, 0.27, "navy"), (0.27, 0.30, "azure"), (0.33, 0.47, "navy"), (0.50, 0.58, "azure")):
         image[(rise >= low) & (rise < high)] = 0.75 * _colour(colour)
     for low, high in ((0.30, 0.33), (0.47, 0.50), (0.58, 0.61)):
         tier = np.flatnonzero((rise >= low) & (rise < high))
         image[tier[0] : tier[-1] + 1] = np.where(place % 4 < 3, 0.92, 0.35)[None, :, None]
-    seats = (rise < 0.47)[:, None] & ((np.arange(rows)[:, None] + place) % 2 == 0) & (image.sum(-1) < 1.4)
+    seats = (rise < 0.47)[:, None] & ((np.arange(SKY_ROWS)[:, None] + place) % 2 == 0) & (image.sum(-1) < 1.4)
     image[seats] *= 1.35
 
 
@@ -229,75 +231,58 @@ PICTURES = tuple(
 )
 
 
-def picture(index: int, size: int) -> np.ndarray:
-    """A framed wall picture [size, size, 3], index 0..len(PICTURES) - 1."""
+def picture(index: int) -> np.ndarray:
+    """A framed wall picture [SIZE, SIZE, 3], index 0..len(PICTURES) - 1."""
     shape, ground, ink = PICTURES[index]
-    v, u = (np.mgrid[0:size, 0:size] + 0.5) / size * 2 - 1
+    v, u = _V * 2 - 1, _U * 2 - 1
     image = np.where(shape(u / 0.75, v / 0.75)[..., None], _colour(ink), _colour(ground))
     image[np.maximum(np.abs(u), np.abs(v)) > 0.84] = _colour("white") * 0.8
     image[np.maximum(np.abs(u), np.abs(v)) > 0.93] = _colour("black")
     return image
 
 
-def _paint(size: int, draw: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """`draw(u, v)` -> [..., 4] over u, v in -1..1 (v down), averaged over 4 x 4 samples a texel."""
-    v, u = (np.mgrid[0 : 4 * size, 0 : 4 * size] + 0.5) / (2 * size) - 1
-    fine = draw(u, v)
-    fine[..., :3] *= fine[..., 3:]
-    image = fine.reshape(size, 4, size, 4, 4).mean(axis=(1, 3))
-    image[..., :3] /= np.maximum(image[..., 3:], 1e-6)
-    return image
-
-
-def layer(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
+def layer(image: np.ndarray, mask: np.ndarray, colour: ArrayLike) -> None:
+    """Paints over an image `[..., 4]` where `mask` `[...]` is."""
     image[..., :3] = np.where(mask[..., None], colour, image[..., :3])
     image[..., 3] = np.maximum(image[..., 3], mask)
 
 
-def _apple(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = np.zeros((*u.shape, 4))
+def _apple(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
     body = np.hypot(np.abs(u) - 0.28, (v - 0.16) / 1.12) < 0.64
     light = np.clip(1.05 - 0.55 * np.hypot(u + 0.32, v + 0.12), 0.45, 1.05)
     layer(image, body, np.array((0.92, 0.07, 0.10)) * light[..., None])
-    layer(image, np.hypot(u + 0.40, v + 0.08) < 0.15, np.array((1.0, 0.75, 0.72)))
-    layer(
-        image,
-        (np.abs(u - 0.06 + 0.2 * (v + 0.5)) < 0.07) & (v > -0.95) & (v < -0.35),
-        np.array((0.32, 0.18, 0.08)),
-    )
-    layer(image, np.hypot((u - 0.38) / 0.34, (v + 0.74) / 0.17) < 1, np.array((0.25, 0.72, 0.20)))
-    return image
+    layer(image, np.hypot(u + 0.40, v + 0.08) < 0.15, (1.0, 0.75, 0.72))
+    stalk = (np.abs(u - 0.06 + 0.2 * (v + 0.5)) < 0.07) & (v > -0.95) & (v < -0.35)
+    layer(image, stalk, (0.32, 0.18, 0.08))
+    layer(image, np.hypot((u - 0.38) / 0.34, (v + 0.74) / 0.17) < 1, (0.25, 0.72, 0.20))
 
 
-def _goal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    image = np.zeros((*u.shape, 4))
-    layer(image, (v > 0.62) & (np.hypot(u / 0.9, (v - 0.75) / 0.22) < 1), np.array((0.45, 0.10, 0.62)))
-    layer(image, np.hypot(u / 0.9, (v - 0.66) / 0.2) < 1, np.array((0.72, 0.28, 0.92)))
-    gem = np.abs(u) / 0.62 + np.abs(v + 0.18) / 0.78
-    layer(
-        image,
-        gem < 1,
-        np.where((u < 0)[..., None], np.array((1.0, 0.98, 0.55)), np.array((0.98, 0.82, 0.10))),
-    )
-    layer(
-        image,
-        (gem < 1) & (v > -0.18),
-        np.where((u < 0)[..., None], np.array((0.95, 0.75, 0.1)), np.array((0.8, 0.5, 0.05))),
-    )
-    layer(image, gem < 0.45, np.array((1.0, 1.0, 0.95)))
-    return image
+def _goal(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> None:
+    layer(image, (v > 0.62) & (np.hypot(u / 0.9, (v - 0.75) / 0.22) < 1), (0.45, 0.10, 0.62))
+    layer(image, np.hypot(u / 0.9, (v - 0.66) / 0.2) < 1, (0.72, 0.28, 0.92))
+    gem, left = np.abs(u) / 0.62 + np.abs(v + 0.18) / 0.78, (u < 0)[..., None]
+    layer(image, gem < 1, np.where(left, (1.0, 0.98, 0.55), (0.98, 0.82, 0.10)))
+    layer(image, (gem < 1) & (v > -0.18), np.where(left, (0.95, 0.75, 0.1), (0.8, 0.5, 0.05)))
+    layer(image, gem < 0.45, (1.0, 1.0, 0.95))
 
 
 class Sprite(NamedTuple):
-    """A billboard: its size in units and its picture over u, v in -1..1."""
+    """A billboard: its size in units, and what paints it onto an image `[..., 4]` over u, v in -1..1, v down."""
 
     width: float
     height: float
-    paint: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    paint: Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
-    def draw(self, size: int) -> np.ndarray:
-        """[size, size, 4], alpha last."""
-        return _paint(size, self.paint)
+    def draw(self) -> np.ndarray:
+        """[SPRITE_SIZE, SPRITE_SIZE, 4], alpha last: the mean of 4 x 4 samples a texel."""
+        size = SPRITE_SIZE
+        v, u = (np.mgrid[0 : 4 * size, 0 : 4 * size] + 0.5) / (2 * size) - 1
+        fine = np.zeros((*u.shape, 4))
+        self.paint(fine, u, v)
+        fine[..., :3] *= fine[..., 3:]
+        image = fine.reshape(size, 4, size, 4, 4).mean(axis=(1, 3))
+        image[..., :3] /= np.maximum(image[..., 3:], 1e-6)
+        return image
 
 
 SPRITES = (Sprite(30.0, 32.0, _apple), Sprite(44.0, 48.0, _goal))  # kinds 1, 2, ...

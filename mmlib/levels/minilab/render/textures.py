@@ -12,14 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mmlib.levels.minilab.render import patterns
+from mmlib.levels.minilab.render.patterns import SIZE, SPRITE_SIZE
 from mmlib.numerics.kernels import njit
 
-SIZE = 64  # texels across a surface, and across a cell
 AREA = SIZE * SIZE
 LEVELS = 6  # mip levels; each is stored at full size, so that one index serves all
-SPRITE_SIZE = 32
-SKY_COLUMNS, SKY_ROWS = 256, 64  # all directions; tangent of the elevation 0..1
-APPLE, GOAL = 1, 2  # sprite kinds
 SLOTS = 8
 
 
@@ -29,10 +26,6 @@ class Theme(NamedTuple):
     walls: str
     floors: str
     sky: str
-
-    def surfaces(self, kind: str) -> list[str]:
-        """The surfaces of the "walls" or "floors", slot 0 first."""
-        return getattr(self, kind).split(", ")
 
 
 class Art(NamedTuple):
@@ -137,15 +130,12 @@ def _columns(images: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([pack(mipmaps(image)).transpose(0, 2, 1).ravel() for image in images])
 
 
-def _surfaces(kind: str, themes: tuple[Theme, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Texels of the "walls" or "floors" of all themes, and the surface of each slot [themes, SLOTS]."""
-    names = sorted({name for theme in themes for name in theme.surfaces(kind)})
-    images = [patterns.surface(*name.split(), wall=kind == "walls") for name in names]
-    slots = np.zeros((len(themes), SLOTS), np.uint8)
-    for t, theme in enumerate(themes):
-        own = theme.surfaces(kind)
-        slots[t] = [names.index(own[slot % len(own)]) for slot in range(SLOTS)]
-    return _columns(images), slots
+def _surfaces(themes: list[list[str]], wall: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Texels of the walls or floors of all themes, and the surface of each slot, uint8 [themes, SLOTS]."""
+    names = sorted({name for own in themes for name in own})
+    images = [patterns.surface(*name.split(), wall=wall) for name in names]
+    slots = [[names.index(own[slot % len(own)]) for slot in range(SLOTS)] for own in themes]
+    return _columns(images), np.array(slots, np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -156,17 +146,17 @@ def load_art() -> Art:
 
 def make_art(themes: tuple[Theme, ...], kinds: tuple[patterns.Sprite, ...]) -> Art:
     """Art of at most 8 themes, with the sprite kinds 1, 2, ..."""
-    walls, theme_walls = _surfaces("walls", themes)
-    floors, theme_floors = _surfaces("floors", themes)
+    walls, theme_walls = _surfaces([theme.walls.split(", ") for theme in themes], wall=True)
+    floors, theme_floors = _surfaces([theme.floors.split(", ") for theme in themes], wall=False)
     skies = sorted(patterns.SKIES)
     size = np.array([(0.0, 0.0)] + [(sprite.width, sprite.height) for sprite in kinds], np.float32) / 100
     blank = np.zeros((SPRITE_SIZE, SPRITE_SIZE, 4))
     return Art(
         walls=walls,
         floors=floors,
-        pictures=_columns([patterns.picture(p, SIZE) for p in range(NUM_PICTURES)]),
-        skies=np.concatenate([pack(patterns.sky(s, SKY_COLUMNS, SKY_ROWS)).T.ravel() for s in skies]),
-        sprites=_columns([blank] + [sprite.draw(SPRITE_SIZE) for sprite in kinds]),
+        pictures=_columns([patterns.picture(p) for p in range(NUM_PICTURES)]),
+        skies=np.concatenate([pack(patterns.sky(s)).T.ravel() for s in skies]),
+        sprites=_columns([blank] + [sprite.draw() for sprite in kinds]),
         sprite_size=size.astype(np.float32),
         theme_walls=theme_walls,
         theme_floors=theme_floors,
