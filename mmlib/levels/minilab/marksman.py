@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from mmlib.levels.arenas import CONTACT, ORB
 from mmlib.levels.minilab.engine import MiniLab
 from mmlib.levels.minilab.lasertag.bodies import floor_at
-from mmlib.levels.minilab.lasertag.bots import bearing, nearest_opponent, wants, way_to, wrapped
+from mmlib.levels.minilab.lasertag.bots import bearing, nearest_opponent, wants, way_to
 from mmlib.levels.minilab.lasertag.combat import FEET, HULL, MUZZLE, SHOT_SPEED, SPLASH_RADIUS
 from mmlib.levels.minilab.lasertag.match import scene_of
 from mmlib.levels.minilab.lasertag.navigation import sees
-from mmlib.levels.minilab.physics import DEGREES_PER_PIXEL
+from mmlib.levels.minilab.physics import DEGREES_PER_PIXEL, wrapped
 from mmlib.numerics.kernels import njit
 
 FRAME = 0.016  # engine s

@@ -129,10 +129,15 @@ def ground_below(floor_z, x, y, size=CELL):
 
 
 @njit(nogil=True, cache=True)
-def turn(pose, yaw_pixels, pitch_pixels):
+def wrapped(degrees):
+    """An angle in [-180, 180)."""
+    return degrees - 360.0 * math.floor((degrees + 180.0) / 360.0)
+
+
+@njit(nogil=True, cache=True)
+def _turn(pose, yaw_pixels, pitch_pixels):
     """Turns the view of `pose` `[5]` (x, y, eye z, yaw, pitch) by one frame's pixels."""
-    yaw = pose[3] - DEGREES_PER_PIXEL * yaw_pixels
-    pose[3] = yaw - 360.0 * math.floor((yaw + 180.0) / 360.0)
+    pose[3] = wrapped(pose[3] - DEGREES_PER_PIXEL * yaw_pixels)
     pose[4] = min(PITCH_LIMIT, max(-PITCH_LIMIT, pose[4] + DEGREES_PER_PIXEL * pitch_pixels))
 
 
@@ -214,7 +219,7 @@ def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, ti
       The new `jump_held`.
     """
     dt = tick_ms * 0.001
-    turn(pose, action[0], action[1])
+    _turn(pose, action[0], action[1])
     feet = pose[2] - EYE_ABOVE_FLOOR
     ground = ground_below(floor_z, pose[0], pose[1], size)
     on_ground = velocity[2] <= 10.0 and feet - ground <= 0.25

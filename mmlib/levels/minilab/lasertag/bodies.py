@@ -110,30 +110,17 @@ class MatchRules(NamedTuple):
     pit: bool  # whether there is one
     next_cell: NDArray[np.int16]  # [C, C] `navigation.routes`
     aim_error: float  # degrees, the largest of a bot's aim at a runner
-    still: float  # share of that error against an opponent at rest
     reaction: float  # ms from seeing to firing
     turn_rate: float  # degrees/s
     sight: float  # degrees to either side in which a bot notices others
-    aim_window: float  # degrees between view and aim within which a bot fires
-    rest: float  # share of thoughts in a fight after which a bot stands still
     near_fight: float  # units that a bot keeps from its opponent, at least and at most
     far_fight: float
-    daring: NDArray[np.float64]  # [BODIES] share of thoughts that go for an item over the pit
-    clumsy: NDArray[np.float64]  # [BODIES] share of crossings where the bot does not jump
-    careless: NDArray[np.float64]  # [BODIES] share of times that it walks into the pit while it wants something else
 
 
 # Stated choices, fitted at skill 4 to the measured deaths, scores and speeds; a level of skill is a factor.
 AIM_ERROR, AIM_FACTOR = 36.0, 0.8
-STILL = 0.35
 REACTION, REACTION_FACTOR = 600.0, 0.75
 TURN_RATE, TURN_FACTOR = 360.0, 1.3
-AIM_WINDOW = 15.0
-REST_SHARE = 0.35
-# The fourth bot takes care at the pit, as the measured scores say of DeepMind Lab's. Entry 0 is the agent's: unused.
-DARING = np.array([0.0, 0.022, 0.022, 0.022, 0.008, 0.022, 0.022])
-CLUMSY = np.array([0.0, 0.95, 0.95, 0.95, 0.5, 0.95, 0.95])
-CARELESS = np.array([0.0, 0.025, 0.025, 0.025, 0.01, 0.025, 0.025])
 
 
 def make_match_rules(arena: Arena, rules: Rules, bots: int | None, skill: float | None) -> MatchRules:
@@ -157,29 +144,19 @@ def make_match_rules(arena: Arena, rules: Rules, bots: int | None, skill: float 
         pit=bool((parts.floor_z < 0).any()),
         next_cell=routes(*parts),
         aim_error=AIM_ERROR * AIM_FACTOR**beyond,
-        still=STILL,
         reaction=REACTION * REACTION_FACTOR**beyond,
         turn_rate=TURN_RATE * TURN_FACTOR**beyond,
         sight=min(180.0, 60.0 + 10.0 * (beyond + 3.0)),
-        aim_window=AIM_WINDOW,
-        rest=REST_SHARE,
         near_fight=arena.keep[0],
         far_fight=arena.keep[1],
-        daring=DARING,
-        clumsy=CLUMSY,
-        careless=CARELESS,
     )
-
-
-def sprite_count(arena: Arena) -> int:
-    """Sprites of an environment: items, bots, then orbs in flight, blasts and sparks."""
-    return len(arena.items) + MAX_BOTS + 2 * MAX_SHOTS + 1 + MAX_BOTS
 
 
 def make_arena_world(arena: Arena, num_envs: int) -> World:
     """The maps of `num_envs` environments of a lasertag level; sprites are in cells of 100 units."""
     parts, spawns = plan(arena), np.array(arena.spawns, np.float64) - arena.origin
-    world = empty_world(num_envs, parts.floor_z.shape, sprite_count(arena), 0, len(spawns))
+    sprites = len(arena.items) + MAX_BOTS + 2 * MAX_SHOTS + BODIES  # orbs and marks
+    world = empty_world(num_envs, parts.floor_z.shape, sprites, 0, len(spawns))
     world.wall_x[:], world.wall_y[:], world.floor_z[:] = parts
     world.floor_texture[:] = PIT_SLOT * (parts.floor_z < 0)
     world.theme[:] = int((parts.floor_z < 0).any())
@@ -205,6 +182,13 @@ def chance(scene):
     """The next random number of the episode, in [0, 1)."""
     scene.draws[0] += 1
     return unit(scene.key, scene.draws[0])
+
+
+@njit(nogil=True, cache=True)
+def run_down(clocks, tick):
+    """One tick of clocks, ms, that stop at 0."""
+    for n in range(len(clocks)):
+        clocks[n] = max(0.0, clocks[n] - tick)
 
 
 @njit(nogil=True, cache=True)

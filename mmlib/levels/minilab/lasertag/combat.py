@@ -243,10 +243,3 @@ def fly(scene, rules, tick):
             burst(scene, rules, n, hit, it[0] - it[3] * back, it[1] - it[4] * back, it[2] - it[5] * back)
         elif it[2] > WALL_HEIGHT or it[SHOT_AGE] > SHOT_LIFE:
             it[SHOT_OWNER] = -1.0
-
-
-@njit(nogil=True, cache=True)
-def fade_marks(scene, tick):
-    """One tick of what is on show."""
-    for n in range(scene.marks.shape[0]):
-        scene.marks[n, MARK_LEFT] = max(0.0, scene.marks[n, MARK_LEFT] - tick)

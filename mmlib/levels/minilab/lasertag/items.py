@@ -1,4 +1,4 @@
-"""Items of the lasertag levels: taking them, and when they come back."""
+"""Items of the lasertag levels: taking them, and when each comes back."""
 
 from __future__ import annotations
 
@@ -44,10 +44,3 @@ def pick_up(scene, rules, k):
     for n in range(len(waits)):
         if waits[n] <= 0.0 and touches(x, y, z, items[n, 1], items[n, 2], items[n, 3]):
             waits[n] = _take(me, int(items[n, 0]))
-
-
-@njit(nogil=True, cache=True)
-def run_clocks(scene, tick):
-    """One tick of the items that are away."""
-    for n in range(len(scene.waits)):
-        scene.waits[n] = max(0.0, scene.waits[n] - tick)

@@ -14,12 +14,13 @@ import numpy as np
 from numba import prange
 
 from mmlib.levels.arenas import BOT, MAX_BOTS, MAX_SHOTS, RAPID, SHOT, SIDES
+from mmlib.levels.layouts import CELL
 from mmlib.levels.minilab import random
-from mmlib.levels.minilab.lasertag.bodies import MARK_KIND, MARK_LEFT, SHOT_OWNER, Scene, chance
-from mmlib.levels.minilab.lasertag.bots import THINK_MS, bearing, control, wrapped
-from mmlib.levels.minilab.lasertag.combat import FEET, HEAD, HULL, WORLD, die, fade_marks, fly, trigger
-from mmlib.levels.minilab.lasertag.items import FULL, ROUNDS, pick_up, run_clocks
-from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TICK_MS, ground_below, move
+from mmlib.levels.minilab.lasertag.bodies import MARK_KIND, MARK_LEFT, SHOT_OWNER, Scene, chance, run_down
+from mmlib.levels.minilab.lasertag.bots import THINK_MS, bearing, control
+from mmlib.levels.minilab.lasertag.combat import FEET, HEAD, HULL, WORLD, die, fly, trigger
+from mmlib.levels.minilab.lasertag.items import FULL, ROUNDS, pick_up
+from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, TICK_MS, ground_below, move, wrapped
 from mmlib.levels.minilab.world import book, next_episode
 from mmlib.numerics.kernels import njit
 
@@ -27,8 +28,6 @@ SPAWN_HEALTH = 125.0
 RETURN_AFTER, RETURN_ANYWAY = 1700.0, 1359 * 16.0  # engine ms
 KILL_HEIGHT = -16.0  # feet below this are in the pit's kill volume
 ROOM = 64.0  # units around a spawn point that must be free
-
-_MATCH, _THEME = random.MATCH, random.THEME
 
 
 @njit(nogil=True, cache=True)
@@ -169,29 +168,34 @@ def _side(me, it):
 
 
 @njit(nogil=True, cache=True)
+def _put(sprite, kind, x, y, z, scale):
+    """Writes one sprite."""
+    sprite[0], sprite[1], sprite[2], sprite[3] = x * scale, y * scale, z * scale, kind
+
+
+@njit(nogil=True, cache=True)
 def _show(scene, rules, sprites, look):
     """Writes the sprites, places in cells of 100 units."""
-    scale, count = 100.0 / rules.size, len(scene.waits)
+    scale, count = CELL / rules.size, len(scene.waits)
     sprites[:, 3] = 0.0
     for n in range(count):
         if scene.waits[n] <= 0.0:
             item = rules.items[n]
-            sprites[n, 0], sprites[n, 1], sprites[n, 2] = item[1] * scale, item[2] * scale, item[3] * scale
-            sprites[n, 3] = item[0]
+            _put(sprites[n], item[0], item[1], item[2], item[3], scale)
     for k in range(1, 1 + rules.bots):
         it, row = scene.body[k], sprites[count + k - 1]
         if it.health > 0.0:
-            row[0], row[1], row[2] = it.x * scale, it.y * scale, (it.eye - 22.0) * scale
-            row[3], row[4] = BOT + SIDES * look + _side(scene.body[0], it), it.yaw
+            _put(row, BOT + SIDES * look + _side(scene.body[0], it), it.x, it.y, it.eye - 22.0, scale)
+            row[4] = it.yaw
     first = count + MAX_BOTS
     for n in range(MAX_SHOTS):
-        it, row = scene.shots[n], sprites[first + n]
+        it = scene.shots[n]
         if it[SHOT_OWNER] >= 0.0:
-            row[0], row[1], row[2], row[3] = it[0] * scale, it[1] * scale, it[2] * scale, SHOT
+            _put(sprites[first + n], SHOT, it[0], it[1], it[2], scale)
     for n in range(scene.marks.shape[0]):
-        it, row = scene.marks[n], sprites[first + MAX_SHOTS + n]
+        it = scene.marks[n]
         if it[MARK_LEFT] > 0.0:
-            row[0], row[1], row[2], row[3] = it[0] * scale, it[1] * scale, it[2] * scale, it[MARK_KIND]
+            _put(sprites[first + MAX_SHOTS + n], it[MARK_KIND], it[0], it[1], it[2], scale)
 
 
 @njit(nogil=True, cache=True)
@@ -216,8 +220,8 @@ def scene_of(e, world, fight):
 def _begin_episode(e, rules, world, agents, fight):
     """Starts the episode numbered `agents.episode[e]`."""
     episode = agents.episode[e]
-    fight.key[e], fight.draws[e] = random.stream(rules.seed[e], rules.number[e], episode, _MATCH), 0
-    key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
+    fight.key[e], fight.draws[e] = random.stream(rules.seed[e], rules.number[e], episode, random.MATCH), 0
+    key = random.stream(rules.seed[e], rules.number[e], episode, random.THEME)
     fight.look[e] = rules.looks[random.below(key, 0, len(rules.looks))]
     for k in range(fight.body.shape[1]):
         fight.body[e, k].numbers[:] = 0.0
@@ -251,11 +255,11 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
         before = agent.score
         for _ in range(repeat):
             tick = TICK_MS[agents.frame[e] % len(TICK_MS)]
-            run_clocks(scene, tick)
+            run_down(scene.waits, tick)
             for k in range(1 + rules.bots):
                 _act(scene, rules, k, actions[e], tick)
             fly(scene, rules, tick)
-            fade_marks(scene, tick)
+            run_down(scene.marks[:, MARK_LEFT], tick)
             agents.frame[e] += 1
             if agents.frame[e] >= agents.length[e]:
                 break
