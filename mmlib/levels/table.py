@@ -33,7 +33,6 @@ class LevelSpec:
     name: str
     description: str
     seconds: int  # of an episode; a second has 60 frames
-    miniature: bool
     ceiling: float  # height of the walls, units
     sky: bool  # open sky above the walls; otherwise a ceiling that cuts jumps short
     layout: str | None = None  # a picture of `layouts`
@@ -48,14 +47,18 @@ class LevelSpec:
     def info(self) -> LevelInfo:
         """The registry's entry."""
         frames = self.seconds * FRAMES_PER_SECOND
-        return LevelInfo(self.name, self.description, frames, self.miniature)
+        return LevelInfo(self.name, self.description, frames, miniature=self.name.endswith("_mini"))
 
 
 _EXPLORE = MazeRules(height=11, width=11, max_rooms=4, room_min=3, room_max=5, spawns=5, objects=4)
 
 
 def _static(name: str, seconds: int, layout: str, description: str) -> LevelSpec:
-    return LevelSpec(name, description, seconds, name.endswith("_mini"), ceiling=98.0, sky=False, layout=layout)
+    return LevelSpec(name, description, seconds, ceiling=98.0, sky=False, layout=layout)
+
+
+def _lasertag(name: str, seconds: int, arena: Arena, description: str) -> LevelSpec:
+    return LevelSpec(name, description, seconds, ceiling=arenas.WALL_HEIGHT, sky=True, arena=arena)
 
 
 _ALL = (
@@ -87,7 +90,6 @@ _ALL = (
         name="explore_object_locations_small",
         description="a new maze with up to four rooms every episode: find all apples (+1), again and again",
         seconds=90,
-        miniature=False,
         ceiling=100.0,
         sky=True,
         maze=_EXPLORE,
@@ -98,7 +100,6 @@ _ALL = (
         name="explore_object_locations_small_mini",
         description="a new maze within 5 x 7 cells every episode, up to two rooms, four apples (+1) in each",
         seconds=30,
-        miniature=True,
         ceiling=100.0,
         sky=True,
         maze=_EXPLORE._replace(height=7, width=9, max_rooms=2, room_max=3),
@@ -106,15 +107,6 @@ _ALL = (
         restart_when_empty=True,
         themes=(6,),
     ),
-)
-
-
-def _lasertag(name: str, seconds: int, arena: Arena, description: str) -> LevelSpec:
-    miniature = name.endswith("_mini")
-    return LevelSpec(name, description, seconds, miniature, arenas.WALL_HEIGHT, sky=True, arena=arena)
-
-
-_LASERTAG = (
     _lasertag(
         "lt_horseshoe_color",
         600,
@@ -141,7 +133,7 @@ _LASERTAG = (
     ),
 )
 
-SPECS = {spec.name: spec for spec in _ALL + _LASERTAG}
+SPECS = {spec.name: spec for spec in _ALL}
 
 
 def check_settings(name: str, settings: Mapping[str, Any]) -> None:
