@@ -10,6 +10,7 @@ import numpy as np
 from mmlib.levels.minilab.render.frame import render
 from mmlib.levels.minilab.render.patterns import SIZE, SKY_COLUMNS, SKY_ROWS, SPRITE_SIZE
 from mmlib.levels.minilab.render.textures import AREA, LEVELS, NUM_PICTURES, NUM_THEMES, SLOTS, Art
+from mmlib.levels.minilab.world import World, empty_world
 
 SKY, WALL, FLOOR, STEP, SPRITE = 0, 1, 2, 3, 4
 CEILING = 98.0
@@ -33,12 +34,17 @@ class Scene:
         self.floor_texture = np.zeros((1, self.cy, self.cx), np.uint8)
         self.theme = np.zeros(1, np.uint8)
 
+    @property
+    def world(self) -> World:
+        """As the renderer takes it."""
+        sprites = np.array(self.sprites, np.float32).reshape(1, -1, 5)
+        arrays = self.wall_x, self.wall_y, self.floor_z, self.floor_texture, self.theme, sprites
+        return World(*arrays, *empty_world(1, (self.cy, self.cx), sprites.shape[1], 0, 0)[6:])
+
     def picture(self, pose, art: Art, width: int = 96, height: int = 72) -> np.ndarray:
         """[H, W, 3] as seen from pose (x, y, z of the eye, yaw, pitch)."""
         out = np.zeros((1, 3, height, width), np.uint8)
-        sprites = np.array(self.sprites, np.float32).reshape(1, -1, 5)
-        arrays = self.wall_x, self.wall_y, self.floor_z, self.floor_texture, sprites, self.theme
-        render(out, np.array([pose], np.float64), *arrays, CEILING, self.sky, art, 0, 1)
+        render(out, np.array([pose], np.float64), self.world, CEILING, self.sky, art, 0, 1)
         return out[0].transpose(1, 2, 0)
 
 

@@ -3,17 +3,17 @@ import pytest
 
 from mmlib.levels.minilab.render.mapview import AGENT, SOLID, SPRITE_COLOURS, map_image
 from mmlib.levels.minilab.render.textures import load_art
+from mmlib.levels.minilab.world import World, empty_world
 
 
 def draw(pose, pixels, sprites=(), cut_off=False):
     """The map of 3 x 4 cells inside a border; with `cut_off` the last column is closed off."""
-    wall_x, wall_y = np.zeros((3, 5), np.uint8), np.zeros((4, 4), np.uint8)
-    wall_x[:, [0, -1]] = wall_y[[0, -1]] = 1
+    world = World(*(part[0] for part in empty_world(1, (3, 4), len(sprites), 0, 0)))
+    world.wall_x[:, [0, -1]] = world.wall_y[[0, -1]] = 1
     if cut_off:
-        wall_x[:, 3] = 1
-    floor_z, slots = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.uint8)
-    things = np.array(sprites, np.float32).reshape(-1, 5)
-    return map_image(np.array(pose), wall_x, wall_y, floor_z, slots, things, 1, load_art(), pixels)
+        world.wall_x[:, 3] = 1
+    world.sprites[:] = np.array(sprites, np.float32).reshape(-1, 5)
+    return map_image(np.array(pose), world._replace(theme=np.uint8(1)), load_art(), pixels)
 
 
 def near(image, colour, tolerance=3):

@@ -6,6 +6,7 @@ from minilab_scenes import CEILING, FLOOR, SKY, SPRITE, STEP, WALL, Scene, cast,
 
 from mmlib.levels.minilab.render.frame import render
 from mmlib.levels.minilab.render.textures import NUM_PICTURES, NUM_THEMES, load_art, wall_code
+from mmlib.levels.minilab.world import World
 
 KIND, PLACE = code_art("kind"), code_art("place")
 EYE = 50.0
@@ -183,13 +184,9 @@ def test_a_sprite_is_cut_off_by_the_floor_it_sinks_into():
 
 def test_only_the_range_is_drawn_and_neighbours_do_not_matter():
     art, rng = load_art(), np.random.default_rng(0)
-    scenes = [Scene(4, 6, sprites=[(310, 250, 20, 1, 0), (150, 50, 24, 2, 0)]) for _ in range(6)]
-    arrays = []
-    for name in ("wall_x", "wall_y", "floor_z", "floor_texture", "theme"):
-        arrays.append(np.concatenate([getattr(scene, name) for scene in scenes]))
-    theme = arrays.pop()
-    theme[:] = np.arange(6)
-    sprites = np.tile(np.array(scenes[0].sprites, np.float32), (6, 1, 1))
+    one_world = Scene(4, 6, sprites=[(310, 250, 20, 1, 0), (150, 50, 24, 2, 0)]).world
+    world = World(*(np.concatenate([part] * 6) for part in one_world))
+    world.theme[:] = np.arange(6)
     pose = np.column_stack(
         [
             rng.uniform(20, 580, 6),
@@ -200,17 +197,17 @@ def test_only_the_range_is_drawn_and_neighbours_do_not_matter():
         ]
     )
     whole = np.zeros((6, 3, 72, 96), np.uint8)
-    render(whole, pose, *arrays, sprites, theme, CEILING, True, art, 0, 6)
+    render(whole, pose, world, CEILING, True, art, 0, 6)
     part = np.zeros_like(whole)
-    render(part, pose, *arrays, sprites, theme, CEILING, True, art, 2, 4)
+    render(part, pose, world, CEILING, True, art, 2, 4)
     assert not part[:2].any() and not part[4:].any()
     np.testing.assert_array_equal(part[2:4], whole[2:4])
     for e in range(6):
         one = np.zeros((1, 3, 72, 96), np.uint8)
-        alone = [array[e : e + 1] for array in (*arrays, sprites, theme)]
-        render(one, pose[e : e + 1].astype(np.float32).astype(float), *alone, CEILING, True, art, 0, 1)
+        alone = World(*(part[e : e + 1] for part in world))
+        render(one, pose[e : e + 1].astype(np.float32).astype(float), alone, CEILING, True, art, 0, 1)
         assert np.mean(one[0] != whole[e]) < 0.01  # the pose was rounded to float32
-        render(one, pose[e : e + 1], *alone, CEILING, True, art, 0, 1)
+        render(one, pose[e : e + 1], alone, CEILING, True, art, 0, 1)
         np.testing.assert_array_equal(one[0], whole[e])
 
 

@@ -30,7 +30,7 @@ from mmlib.levels.minilab.render.frame import render, render_ranges
 from mmlib.levels.minilab.render.lasertag_art import lasertag_art
 from mmlib.levels.minilab.render.mapview import map_image
 from mmlib.levels.minilab.render.textures import load_art
-from mmlib.levels.minilab.world import make_agents, make_outcome, make_rules, make_world
+from mmlib.levels.minilab.world import World, make_agents, make_outcome, make_rules, make_world
 from mmlib.levels.table import SPECS, MazeRules, check_settings
 
 _NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
@@ -103,7 +103,7 @@ class MiniLab:
             self._world = make_arena_world(arena, num_envs)
             self._art, self._cell, self._fight = lasertag_art(arena.cell), arena.cell, make_fight(arena, num_envs)
             self._match = make_match_rules(arena, self._rules, bot_count, skill)
-        self._view_floor = (self._world.floor_z * (CELL / self._cell)).astype(np.float32)
+        self._view = self._world._replace(floor_z=(self._world.floor_z * (CELL / self._cell)).astype(np.float32))
         self._frames: NDArray[np.uint8] = np.zeros((num_envs, 3, height, width), np.uint8)
         self._maze = self._spec.maze or _NO_MAZE
         # Ranges of environments, a thread each, each with its own scratch.
@@ -162,20 +162,8 @@ class MiniLab:
 
     def _picture(self, out: NDArray[np.uint8], pose: NDArray, first: int) -> tuple[Any, ...]:
         """The arguments of `render` but the range, for environments from `first` on."""
-        world = self._world
-        return (
-            out,
-            self._in_view(pose),
-            world.wall_x[first:],
-            world.wall_y[first:],
-            self._view_floor[first:],
-            world.floor_texture[first:],
-            world.sprites[first:],
-            world.theme[first:],
-            self._spec.ceiling * CELL / self._cell,
-            self._spec.sky,
-            self._art,
-        )
+        view = World(*(part[first:] for part in self._view))
+        return out, self._in_view(pose), view, self._spec.ceiling * CELL / self._cell, self._spec.sky, self._art
 
     def draw_into(self, frames: NDArray[np.uint8]) -> None:
         """Observations are written into `frames` `[B, 3, H, W]` from now on, memory that a GPU can read, say."""
@@ -278,18 +266,8 @@ class MiniLab:
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
         """See `Level.map_image`."""
         check_index(i, self.num_envs)
-        world = self._world
-        return map_image(
-            self._in_view(self._agents.pose[i]),
-            world.wall_x[i],
-            world.wall_y[i],
-            self._view_floor[i],
-            world.floor_texture[i],
-            world.sprites[i],
-            world.theme[i],
-            self._art,
-            pixels,
-        )
+        view = World(*(part[i] for part in self._view))
+        return map_image(self._in_view(self._agents.pose[i]), view, self._art, pixels)
 
     def _state(self) -> dict[str, NDArray]:
         """Everything that changes, as arrays of numbers that are written through."""

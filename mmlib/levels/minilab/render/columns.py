@@ -28,18 +28,6 @@ PICTURE_LEFT, PICTURE_TOP, PICTURE_SIDE = F(0.2), F(0.16), F(0.6)  # where a pic
 FACE_Y, FACE_STEP = F(0.80), F(0.66)  # brightness of walls that run along x, and of step faces
 
 
-class World(NamedTuple):
-    """A level's worlds: arrays of `render`'s docstring, and the height of the wall tops in cells."""
-
-    wall_x: np.ndarray
-    wall_y: np.ndarray
-    floor_z: np.ndarray
-    floor_texture: np.ndarray
-    theme: np.ndarray
-    ceiling: np.float32
-    sky: bool
-
-
 class Eye(NamedTuple):
     """A point of view: position (cells), direction (yaw in radians), horizon (row), focal length (pixels)."""
 
@@ -214,8 +202,8 @@ def _fill_picture(frame, width, height, column, top, bottom, edge, scale, texels
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)
-def fill_walls(rows, rays, world, art, eye, e):
-    """The wall at the end of each ray, with its picture if one hangs there."""
+def fill_walls(rows, rays, world, ceiling, art, eye, e):
+    """The wall at the end of each ray, `ceiling` cells high, with its picture if one hangs there."""
     frame, height, width, theme = rows.frame, len(rows.reciprocal), len(rays.dx), world.theme[e] & 7
     wall_x, wall_y = world.wall_x, world.wall_y
     surfaces, texels, pictures = art.theme_walls[theme], art.walls, art.pictures
@@ -239,7 +227,7 @@ def fill_walls(rows, rays, world, art, eye, e):
             u = F(1.0) - u
         shade, u = U(light), min(max(u, F(0.0)), F(0.999))
         scale = depth / eye.focal  # cells a row
-        edge = eye.horizon - (world.ceiling - eye.z) / scale
+        edge = eye.horizon - (ceiling - eye.z) / scale
         bottom = bottoms[column]
         top = min(row_of(edge, height), bottom)
         level = mip_level(TEXELS * TEXELS * scale * scale / max(abs(dy if along else dx), F(0.02)))
@@ -265,12 +253,12 @@ def fill_walls(rows, rays, world, art, eye, e):
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)
-def fill_sky(rows, rays, world, art, eye, e):
-    """Above the walls: a panorama by direction and tangent of the elevation, or a flat ceiling's colour."""
+def fill_sky(rows, rays, world, sky, art, eye, e):
+    """Above the walls: a panorama by direction and tangent of the elevation, or, without `sky`, a flat ceiling."""
     frame, bottoms, texels, width = rows.frame, rays.bottom, art.skies, len(rays.dx)
     theme = world.theme[e] & 7
     first, ceiling = int(art.theme_sky[theme]) * SKY_COLUMNS * SKY_ROWS, art.theme_ceiling[theme]
-    if not world.sky:
+    if not sky:
         for row in range(len(rows.reciprocal)):
             for column in range(width):
                 if row < bottoms[column]:

@@ -1,18 +1,13 @@
 """First-person pictures of MiniLab worlds: a serial column renderer for a range of environments.
 
-`render(out, pose, wall_x, wall_y, floor_z, floor_texture, sprites, theme, ceiling, sky, art, start, stop)`
+`render(out, pose, world, ceiling, sky, art, start, stop)`
 
 B environments, CY x CX cells of 100 units, M sprites, pictures of H x W pixels:
 
 - out            uint8 [B, 3, H, W]         written for environments start..stop-1 (planar RGB)
 - pose           float32 or float64 [B, 5]  x, y, z of the eye (units), yaw, pitch (degrees; yaw counter-
                                             clockwise from +x, positive pitch looks down)
-- wall_x         uint8 [B, CY, CX + 1]      0 no wall, otherwise `textures.wall_code(slot, picture)`
-- wall_y         uint8 [B, CY + 1, CX]      the same for the edges y = 100 j
-- floor_z        float32 [B, CY, CX]        floor height (units)
-- floor_texture  uint8 [B, CY, CX]          floor slot of the theme, 0..7
-- sprites        float32 [B, M, 5]          x, y, z of the centre, kind (0 hidden; see `textures`), yaw
-- theme          uint8 [B]                  0..NUM_THEMES - 1
+- world          minilab.world.World        walls are `textures.wall_code(slot, picture)`
 - ceiling        float                      height of the wall tops (units)
 - sky            bool                       True: open sky above the walls; False: a flat, plain ceiling
 - art            textures.Art               `textures.load_art()`
@@ -38,7 +33,6 @@ from mmlib.levels.minilab.render.columns import (
     Rays,
     Rows,
     U,
-    World,
     fade,
     fill_floors,
     fill_sky,
@@ -57,12 +51,10 @@ SPRITE_AREA = SPRITE_SIZE * SPRITE_SIZE
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)
-def render(
-    out, pose, wall_x, wall_y, floor_z, floor_texture, sprites, theme, ceiling, sky, art, start, stop
-):  # fmt: skip
+def render(out, pose, world, ceiling, sky, art, start, stop):
     """Draw environments start..stop-1 into `out`; arguments in the module's docstring."""
     height, width = out.shape[2], out.shape[3]
-    world = World(wall_x, wall_y, floor_z, floor_texture, theme, F(ceiling * 0.01), bool(sky))
+    sprites = world.sprites
     rows = Rows(
         np.empty(height * width, np.uint32),
         np.empty(height, np.float32),
@@ -70,28 +62,25 @@ def render(
         np.empty(height, np.uint32),
         np.empty(SIZE, np.uint32),
     )
-    rays = _make_rays(width, floor_z.shape[1] + floor_z.shape[2] + 1)
+    rays = _make_rays(width, world.floor_z.shape[1] + world.floor_z.shape[2] + 1)
     order = np.empty(sprites.shape[1], np.int64)
     for e in range(start, stop):
         eye = _make_eye(pose, e, height, width)
         _fill_row_tables(rows, world, eye, e)
         trace(rays, world, eye, e)
         fill_floors(rows, rays, world, art, eye, e)
-        fill_walls(rows, rays, world, art, eye, e)
-        fill_sky(rows, rays, world, art, eye, e)
+        fill_walls(rows, rays, world, F(ceiling * 0.01), art, eye, e)
+        fill_sky(rows, rays, world, sky, art, eye, e)
         for n in range(_sort_sprites(order, sprites, eye, e)):
             _draw_sprite(rows, rays, sprites, order[n], art, eye, e)
         _unpack(rows.frame, out, e)
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def render_ranges(
-    out, pose, wall_x, wall_y, floor_z, floor_texture, sprites, theme, ceiling, sky, art, bounds
-):  # fmt: skip
+def render_ranges(out, pose, world, ceiling, sky, art, bounds):
     """`render` of the ranges between `bounds`, a thread each."""
     for k in prange(len(bounds) - 1):
-        maps = wall_x, wall_y, floor_z, floor_texture, sprites, theme
-        render(out, pose, *maps, ceiling, sky, art, bounds[k], bounds[k + 1])
+        render(out, pose, world, ceiling, sky, art, bounds[k], bounds[k + 1])
 
 
 @njit(nogil=True, cache=True, fastmath=FLAGS)

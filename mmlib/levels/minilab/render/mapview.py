@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mmlib.levels.arenas import BOT
 from mmlib.levels.layouts import APPLE, CELL, GOAL
 from mmlib.levels.minilab.render.textures import AREA, LEVELS, Art
+from mmlib.levels.minilab.world import World
 
 SOLID = (58, 60, 66)
 AGENT = (250, 250, 250)
@@ -36,22 +37,12 @@ class Ground(NamedTuple):
 _GROUNDS: dict[tuple, Ground] = {}
 
 
-def map_image(
-    pose: NDArray,
-    wall_x: NDArray[np.uint8],
-    wall_y: NDArray[np.uint8],
-    floor_z: NDArray[np.float32],
-    floor_texture: NDArray[np.uint8],
-    sprites: NDArray[np.float32],
-    theme: int,
-    art: Art,
-    pixels: int,
-) -> NDArray[np.uint8]:
+def map_image(pose: NDArray, world: World, art: Art, pixels: int) -> NDArray[np.uint8]:
     """Draws one environment's map.
 
     Args:
       pose: [5] x, y, eye z, yaw, pitch of the agent (units, degrees).
-      wall_x, wall_y, floor_z, floor_texture, sprites, theme: one environment's arrays, see `render`.
+      world: one environment's arrays.
       art: `load_art()`; surfaces are drawn in their mean colours.
       pixels: the longer side of the picture.
 
@@ -63,11 +54,10 @@ def map_image(
     """
     if pixels < MIN_PIXELS:
         raise ValueError(f"a map of {pixels} pixels is too small; at least {MIN_PIXELS}")
-    scale = pixels / max(floor_z.shape)  # pixels a cell
-    still = (wall_x, wall_y, floor_z, floor_texture, _reachable(wall_x, wall_y, pose))
-    ground = _ground(*still, int(theme), art, pixels)
+    scale = pixels / max(world.floor_z.shape)  # pixels a cell
+    ground = _ground(world, _reachable(world, pose), art, pixels)
     image, x, y = ground.picture.copy(), ground.x, ground.y
-    for sprite_x, sprite_y, _, kind, _ in sprites:
+    for sprite_x, sprite_y, _, kind, _ in world.sprites:
         if kind > 0:
             colour = SPRITE_COLOURS.get(int(kind), OTHER_SPRITE if kind < BOT else BOT_COLOUR)
             size = 0.24 if int(kind) == GOAL else 0.17
@@ -79,27 +69,19 @@ def map_image(
     return image
 
 
-def _ground(
-    wall_x: NDArray,
-    wall_y: NDArray,
-    floor_z: NDArray,
-    slots: NDArray,
-    reachable: NDArray,
-    theme: int,
-    art: Art,
-    pixels: int,
-) -> Ground:
+def _ground(world: World, reachable: NDArray, art: Art, pixels: int) -> Ground:
     """Floors and walls, which stay as they are while things move on them: the last few are kept."""
-    key = (pixels, theme, id(art), *(part.tobytes() for part in (wall_x, wall_y, floor_z, slots, reachable)))
+    still = (world.wall_x, world.wall_y, world.floor_z, world.floor_texture, world.theme, reachable)
+    key = (pixels, id(art), *(part.tobytes() for part in still))
     if (kept := _GROUNDS.get(key)) is not None:
         return kept
-    cy, cx = floor_z.shape
+    cy, cx = world.floor_z.shape
     scale = pixels / max(cx, cy)
     height, width = max(1, round(cy * scale)), max(1, round(cx * scale))
     y, x = np.mgrid[0:height, 0:width]
     x, y = (x + 0.5) / scale, (height - y - 0.5) / scale
-    image = _floors(x, y, reachable, floor_z, slots, theme, art)
-    _draw_walls(image, x, y, wall_x, wall_y, theme, art, scale)
+    image = _floors(x, y, reachable, world, art)
+    _draw_walls(image, x, y, world, art, scale)
     made = Ground(np.rint(image).astype(np.uint8), x, y, art)
     for oldest in list(_GROUNDS)[: 1 - KEPT]:
         _GROUNDS.pop(oldest, None)
@@ -107,12 +89,12 @@ def _ground(
     return made
 
 
-def _reachable(wall_x: NDArray, wall_y: NDArray, pose: NDArray) -> NDArray[np.bool_]:
+def _reachable(world: World, pose: NDArray) -> NDArray[np.bool_]:
     """Cells that the agent can get to, [CY, CX]; the others are drawn solid."""
-    cy, cx = wall_x.shape[0], wall_y.shape[1]
+    cy, cx = world.floor_z.shape
     seen = np.zeros((cy, cx), bool)
     seen[int(np.clip(pose[1] // CELL, 0, cy - 1)), int(np.clip(pose[0] // CELL, 0, cx - 1))] = True
-    open_x, open_y = wall_x[:, 1:-1] == 0, wall_y[1:-1] == 0
+    open_x, open_y = world.wall_x[:, 1:-1] == 0, world.wall_y[1:-1] == 0
     while True:
         grown = seen.copy()
         grown[:, 1:] |= seen[:, :-1] & open_x
@@ -130,22 +112,21 @@ def _mean_colours(texels: NDArray[np.uint32]) -> Image:
     return np.stack([(coarse >> np.uint32(8 * c) & np.uint32(255)).mean(1) for c in range(3)], -1)
 
 
-def _floors(x: Image, y: Image, reachable: NDArray, floor_z: NDArray, slots: NDArray, theme: int, art: Art) -> Image:
+def _floors(x: Image, y: Image, reachable: NDArray, world: World, art: Art) -> Image:
     """Floors in their surfaces' colours, darker where they lie deeper; cells out of reach all dark."""
-    cy, cx = floor_z.shape
+    cy, cx = world.floor_z.shape
     i, j = np.clip(x.astype(int), 0, cx - 1), np.clip(y.astype(int), 0, cy - 1)
-    colours = _mean_colours(art.floors)[art.theme_floors[theme][slots & 7]]
-    colours = colours * np.clip(0.9 + floor_z / 120.0, 0.3, 1.1)[..., None]
+    colours = _mean_colours(art.floors)[art.theme_floors[world.theme][world.floor_texture & 7]]
+    colours = colours * np.clip(0.9 + world.floor_z / 120.0, 0.3, 1.1)[..., None]
     colours = np.where(reachable[..., None], colours, np.array(SOLID, float))
     checks = 1.0 - 0.05 * ((i + j) % 2)
     return np.clip(colours[j, i] * np.where(reachable[j, i], checks, 1.0)[..., None], 0, 255)
 
 
-def _draw_walls(
-    image: Image, x: Image, y: Image, wall_x: NDArray, wall_y: NDArray, theme: int, art: Art, scale: float
-) -> None:
+def _draw_walls(image: Image, x: Image, y: Image, world: World, art: Art, scale: float) -> None:
     """Walls as lines of at least two pixels, dark around their surface's colour."""
-    colours = _mean_colours(art.walls)[art.theme_walls[theme]]
+    colours = _mean_colours(art.walls)[art.theme_walls[world.theme]]
+    wall_x, wall_y = world.wall_x, world.wall_y
     half = max(1.0, 0.05 * scale)  # pixels
     for margin, inner in ((half, False), (half - max(1.0, 0.3 * half), True)):
         for j, i, along_x in [(*e, False) for e in np.argwhere(wall_x)] + [(*e, True) for e in np.argwhere(wall_y)]:
