@@ -41,7 +41,6 @@ class LevelSpec:
     object_share: float = 0.5  # generated maps: share of the object cells that hold an apple in an episode
     restart_when_empty: bool = False  # the map restarts, inside the episode, when the last apple is taken
     themes: tuple[int, ...] = (0,)  # an episode's theme is drawn from these
-    picture_share: float = 0.1  # share of the walls that carry a picture
 
     @property
     def info(self) -> LevelInfo:

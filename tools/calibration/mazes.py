@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmlib.levels.minilab.engine import MiniLab
-from mmlib.levels.minilab.maze.generator import OBJECT_CELL, WALL, generate, maze_scratch
+from mmlib.levels.minilab.maze.generator import OBJECT_CELL, WALL, generate
 from mmlib.levels.minilab.physics import ORIGIN_ABOVE_FLOOR, TICK_MS
 from mmlib.levels.minilab.random import MAZE, stream
 from mmlib.levels.table import SPECS
@@ -157,14 +157,13 @@ def _maps(episodes: int, seed: int) -> Floats:
     """Rooms, open cells, apples and dead ends of generated maps, `[max(300, episodes), 4]`."""
     rules, rows = SPECS[EXPLORE].maze, []
     assert rules is not None
-    scratch, cells = maze_scratch(rules), np.zeros((rules.height, rules.width), np.uint8)
     for number in range(max(300, episodes)):
-        rooms = generate(cells, rules, np.uint64(stream(seed, 0, number, MAZE)), scratch)
+        cells, rooms = generate(rules, np.uint64(stream(seed, 0, number, MAZE)))
         open_cells = cells != WALL
         padded = np.pad(open_cells, 1).astype(int)
         ways = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
         apples = int(SPECS[EXPLORE].object_share * (cells == OBJECT_CELL).sum())
-        rows.append((rooms, open_cells.sum(), apples, (open_cells & (ways < 2)).sum()))
+        rows.append((len(rooms), open_cells.sum(), apples, (open_cells & (ways < 2)).sum()))
     return np.array(rows, np.float64)
 
 

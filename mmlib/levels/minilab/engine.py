@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba
@@ -24,7 +24,6 @@ from mmlib.levels.layouts import CELL
 from mmlib.levels.minilab.lasertag.bodies import make_arena_world, make_fight, make_match_rules
 from mmlib.levels.minilab.lasertag.match import begin_match, play, play_ranges
 from mmlib.levels.minilab.maze.episodes import advance, advance_ranges, begin
-from mmlib.levels.minilab.maze.generator import MazeScratch, maze_scratch
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, REACH_WALL, ground_below
 from mmlib.levels.minilab.render.frame import render, render_ranges
 from mmlib.levels.minilab.render.lasertag_art import lasertag_art
@@ -33,7 +32,7 @@ from mmlib.levels.minilab.render.textures import load_art
 from mmlib.levels.minilab.world import World, make_agents, make_outcome, make_rules, make_world
 from mmlib.levels.table import SPECS, MazeRules, check_settings
 
-_NO_MAZE = MazeRules(3, 3, 0, 3, 3, 0, 0)
+NO_MAZE = MazeRules(0, 0, 0, 0, 0, 0, 0)
 _ONE_AT_A_TIME = threading.Lock()  # levels that share Numba's threads; not every kind of these could serve two
 _owner: int | None = None  # the process that they are in: one that was forked has none, and may not make any
 
@@ -83,87 +82,58 @@ class MiniLab:
     ):
         seeds = np.atleast_1d(seed).tolist()
         for each in seeds:
-            check_arguments(num_envs, each, action_repeat, width, height, episode_seconds, first_env, threads=threads)
+            check_arguments(num_envs, each, action_repeat, width, height, episode_seconds, first_env, threads)
         if num_envs % len(seeds):
             raise ValueError(f"num_envs is {num_envs}; it must be a multiple of {len(seeds)}, the number of seeds")
         self.name, self.num_envs, self.seed, self.action_repeat = name, num_envs, seeds[0], action_repeat
         self.width, self.height = width, height
-        self._spec = SPECS[name]
         check_settings(name, {"bot_count": bot_count, "skill": skill})
-        frames = None if episode_seconds is None else round(episode_seconds * FRAMES_PER_SECOND)
-        self._rules = make_rules(self._spec, seeds, num_envs, frames, staggered, first_env)
-        self.episode_frames = self._rules.episode_frames
-        self._agents = make_agents(num_envs)
-        self._outcome = make_outcome(num_envs)
-        arena = self._spec.arena
-        if arena is None:
-            self._world = make_world(self._spec, num_envs)
-            self._art, self._cell, self._fight = load_art(), CELL, None
+        spec = SPECS[name]
+        self.episode_frames = round((episode_seconds or spec.seconds) * FRAMES_PER_SECOND)
+        self._rules = make_rules(spec, seeds, num_envs, self.episode_frames, staggered, first_env)
+        self._agents, self._outcome = make_agents(num_envs), make_outcome(num_envs)
+        self._all = np.ones(num_envs, np.bool_)
+        self._parts: tuple[Any, ...]  # arguments that each of the three kernels takes
+        if (arena := spec.arena) is None:
+            self._world, self._cell, art, self._fight = make_world(spec, num_envs), CELL, load_art(), None
+            self._begin, self._advance, self._advance_ranges = begin, advance, advance_ranges
+            self._parts = self._rules, spec.maze or NO_MAZE, self._world, self._agents
         else:
-            self._world = make_arena_world(arena, num_envs)
-            self._art, self._cell, self._fight = lasertag_art(arena.cell), arena.cell, make_fight(arena, num_envs)
+            self._world, self._cell, art = make_arena_world(arena, num_envs), arena.cell, lasertag_art(arena.cell)
+            self._fight = make_fight(arena, num_envs)
             self._match = make_match_rules(arena, self._rules, bot_count, skill)
-        self._view = self._world._replace(floor_z=(self._world.floor_z * (CELL / self._cell)).astype(np.float32))
+            self._begin, self._advance, self._advance_ranges = begin_match, play, play_ranges
+            self._parts = self._match, self._world, self._agents, self._fight
+        scale = CELL / self._cell  # for the renderer, where a cell always has 100 units
+        self._to_view = np.array([scale, scale, scale, 1.0, 1.0])  # times a pose
+        self._view = self._world._replace(floor_z=(self._world.floor_z * scale).astype(np.float32))
+        self._look = spec.ceiling * scale, spec.sky, art
         self._frames: NDArray[np.uint8] = np.zeros((num_envs, 3, height, width), np.uint8)
-        self._maze = self._spec.maze or _NO_MAZE
-        # Ranges of environments, a thread each, each with its own scratch.
         threads = min(threads, num_envs, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        self._bounds = np.linspace(0, num_envs, threads + 1).astype(np.int64)
-        self._scratch = maze_scratch(self._maze, threads)
-        self._cells = np.zeros((threads, self._maze.height, self._maze.width), np.uint8)
+        self._bounds = np.linspace(0, num_envs, threads + 1).astype(np.int64)  # ranges of environments, a thread each
         self.reset()
-        self._advance(np.zeros((num_envs, 7), np.int32), 0, 0)  # plays nothing: compiles
+        nothing = np.zeros((num_envs, 7), np.int32), action_repeat, self._all, True, 0, 0
+        self._advance(*nothing, self._outcome, *self._parts)  # compiles
 
-    def _begin(self, start: int, stop: int, *, anew: bool) -> None:
-        """Begins the episodes that are due in environments start..stop-1, or the first of each."""
-        if self._fight is not None:
-            begin_match(self._match, self._world, self._agents, self._fight, anew, start, stop)
-            return
-        scratch = MazeScratch(*(of_each[0] for of_each in self._scratch))
-        begin(self._rules, self._maze, self._world, self._agents, self._cells[0], scratch, anew, start, stop)
-
-    def _advance(self, actions: NDArray[np.int32], start: int, stop: int) -> bool:
-        """Plays one level step of environments start..stop-1; whether an episode ended."""
-        if self._fight is not None:
-            match = self._match, self._world, self._agents, self._fight, self._outcome
-            return play(actions, self.action_repeat, *match, start, stop)
-        state = self._rules, self._world, self._agents, self._outcome
-        return advance(actions, self.action_repeat, *state, start, stop)
-
-    def _side_by_side(self) -> bool:
-        """Whether ranges of environments are to be played by threads, here."""
-        return len(self._bounds) > 2 and _owner in (None, os.getpid())
-
-    def _play_ranges(self, actions: NDArray[np.int32], which: NDArray[np.bool_], go_on: bool) -> None:
-        """One level step of the environments `which`, begun anew where due to `go_on`; draws all: a range a thread."""
+    def _play(self, actions: NDArray[np.int32], which: NDArray[np.bool_], go_on: bool) -> Step:
+        """One level step of the environments `which`, begun anew where due to `go_on`; draws all."""
         global _owner
-        with _ONE_AT_A_TIME:
-            _owner = os.getpid()
-            numba.set_num_threads(len(self._bounds) - 1)
-            state = self._world, self._agents
-            if self._fight is not None:
-                match = self._match, *state, self._fight, self._outcome
-                play_ranges(actions, self.action_repeat, *match, which, go_on, self._bounds)
-            else:
-                work = self._maze, self._cells, self._scratch, self._bounds
-                advance_ranges(actions, self.action_repeat, self._rules, *state, self._outcome, which, go_on, *work)
-            render_ranges(*self._picture(self._frames, self._agents.pose, 0), self._bounds)
+        check_actions(actions, self.num_envs)
+        work = np.ascontiguousarray(actions), self.action_repeat, which, go_on
+        if len(self._bounds) > 2 and _owner in (None, os.getpid()):
+            with _ONE_AT_A_TIME:
+                _owner = os.getpid()
+                numba.set_num_threads(len(self._bounds) - 1)
+                self._advance_ranges(*work, self._bounds, self._outcome, *self._parts)
+                render_ranges(self._frames, self._agents.pose * self._to_view, self._view, *self._look, self._bounds)
+        else:
+            self._advance(*work, 0, self.num_envs, self._outcome, *self._parts)
+            self._draw(0, self.num_envs)
+        return Step(self._frames, *[part.copy() for part in self._outcome])
 
-    def _in_view(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Poses `[..., 5]` for the renderer, for which a cell always has 100 units."""
-        if self._cell == CELL:
-            return pose
-        scale = CELL / self._cell
-        return pose * np.array([scale, scale, scale, 1.0, 1.0])
-
-    def _draw(self, out: NDArray[np.uint8], pose: NDArray, first: int, start: int, stop: int) -> None:
-        """Renders environments first+start..first+stop-1 seen from `pose[start:stop]` into `out`."""
-        render(*self._picture(out, pose, first), start, stop)
-
-    def _picture(self, out: NDArray[np.uint8], pose: NDArray, first: int) -> tuple[Any, ...]:
-        """The arguments of `render` but the range, for environments from `first` on."""
-        view = World(*(part[first:] for part in self._view))
-        return out, self._in_view(pose), view, self._spec.ceiling * CELL / self._cell, self._spec.sky, self._art
+    def _draw(self, start: int, stop: int) -> None:
+        """Renders the observations of environments start..stop-1."""
+        render(self._frames, self._agents.pose * self._to_view, self._view, *self._look, start, stop)
 
     def draw_into(self, frames: NDArray[np.uint8]) -> None:
         """Observations are written into `frames` `[B, 3, H, W]` from now on, memory that a GPU can read, say."""
@@ -172,36 +142,19 @@ class MiniLab:
 
     def reset(self) -> NDArray[np.uint8]:
         """See `Level.reset`."""
-        self._begin(0, self.num_envs, anew=True)
-        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
-        return self._frames
+        self._agents.episode[:] = -1
+        return self.begin(self._all)
 
     def step(self, actions: NDArray[np.int32]) -> Step:
         """See `Level.step`."""
-        check_actions(actions, self.num_envs)
-        actions = np.ascontiguousarray(actions)
-        if self._side_by_side():
-            self._play_ranges(actions, np.ones(self.num_envs, np.bool_), go_on=True)
-            return self._told()
-        if self._advance(actions, 0, self.num_envs):
-            self._begin(0, self.num_envs, anew=False)
-        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
-        return self._told()
+        return self._play(actions, self._all, go_on=True)
 
     def play(self, actions: NDArray[np.int32], which: NDArray[np.bool_]) -> Step:
         """As `step`, for the environments `which` `[B]` alone, and no episode begins: what ended shows its end."""
-        check_actions(actions, self.num_envs)
-        actions = np.ascontiguousarray(actions)
         outcome = self._outcome
         outcome.reward[:], outcome.done[:] = 0.0, False
         outcome.episode_return[:], outcome.episode_frames[:] = np.nan, 0
-        if self._side_by_side():
-            self._play_ranges(actions, which, go_on=False)
-            return self._told()
-        for start, stop in _runs(which):
-            self._advance(actions, start, stop)
-        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
-        return self._told()
+        return self._play(actions, which, go_on=False)
 
     def begin(self, which: NDArray[np.bool_], seeds: Mapping[int, int] | None = None) -> NDArray[np.uint8]:
         """Begins the next episode of the environments `which` `[B]`, over or not; returns all observations.
@@ -210,21 +163,10 @@ class MiniLab:
         """
         for i, seed in (seeds or {}).items():
             self._rules.seed[i], self._rules.number[i], self._agents.episode[i] = seed, 0, -1
-        self._agents.frame[which] = self._agents.length[which]
-        for start, stop in _runs(which):
-            self._begin(start, stop, anew=False)
-            self._draw(self._frames, self._agents.pose, 0, start, stop)
+        for i in np.flatnonzero(which).tolist():
+            self._begin(i, *self._parts)
+            self._draw(i, i + 1)
         return self._frames
-
-    def _told(self) -> Step:
-        outcome = self._outcome
-        return Step(
-            self._frames,
-            outcome.reward.copy(),
-            outcome.done.copy(),
-            outcome.episode_return.copy(),
-            outcome.episode_frames.copy(),
-        )
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -245,29 +187,29 @@ class MiniLab:
           ValueError: the body does not fit inside the map's border.
         """
         check_index(i, self.num_envs)
-        _, rows, columns = self._world.floor_z.shape
-        for axis, value, cells in (("x", x, columns), ("y", y, rows)):
-            if not REACH_WALL <= value <= cells * self._cell - REACH_WALL:
-                low, high = REACH_WALL, cells * self._cell - REACH_WALL
+        for axis, value, end in zip("xy", (x, y), self.extent):
+            low, high = REACH_WALL, end - REACH_WALL
+            if not low <= value <= high:
                 raise ValueError(f"{axis} = {value} is outside the map; allowed: {low} to {high}")
         eye = ground_below(self._world.floor_z[i], float(x), float(y), self._cell) + EYE_ABOVE_FLOOR
         self._agents.pose[i] = (x, y, eye, (yaw_degrees + 180.0) % 360.0 - 180.0, 0.0)
         self._agents.velocity[i] = 0.0
         self._agents.jump_held[i] = 0
-        self._draw(self._frames, self._agents.pose, 0, i, i + 1)
+        self._draw(i, i + 1)
 
     def render(self, i: int, width: int, height: int) -> NDArray[np.uint8]:
         """See `Level.render`."""
         check_index(i, self.num_envs)
         out = np.zeros((1, 3, height, width), np.uint8)
-        self._draw(out, self._agents.pose[i : i + 1], i, 0, 1)
+        view = World(*(part[i : i + 1] for part in self._view))
+        render(out, self._agents.pose[i : i + 1] * self._to_view, view, *self._look, 0, 1)
         return np.stack(out[0], axis=-1)
 
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
         """See `Level.map_image`."""
         check_index(i, self.num_envs)
         view = World(*(part[i] for part in self._view))
-        return map_image(self._in_view(self._agents.pose[i]), view, self._art, pixels)
+        return map_image(self._agents.pose[i] * self._to_view, view, self._look[-1], pixels)
 
     def _state(self) -> dict[str, NDArray]:
         """Everything that changes, as arrays of numbers that are written through."""
@@ -291,13 +233,7 @@ class MiniLab:
         check_state(state, mine | {"seed": np.array(self.seed)}, self.name)
         for name, value in mine.items():
             value[:] = state[name]
-        self._draw(self._frames, self._agents.pose, 0, 0, self.num_envs)
+        self._draw(0, self.num_envs)
 
     def close(self) -> None:
         """See `Level.close`."""
-
-
-def _runs(which: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """The longest ranges in which all are true."""
-    edges = np.flatnonzero(np.diff(which.astype(np.int8), prepend=0, append=0))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist())

@@ -36,7 +36,7 @@ def expert(level: MiniLab) -> NDArray[np.int32]:
 
     It depends on nothing but the level's state. Like an agent, it acts once every `action_repeat` frames.
     """
-    if level.name.startswith("lt_"):
+    if level._fight is not None:
         from mmlib.levels.minilab.marksman import marksman  # late: its kernels are of use on these levels only
 
         return marksman(level)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmlib.levels.base import FRAMES_PER_SECOND
 from mmlib.levels.layouts import APPLE, GOAL, Layout, parse
 from mmlib.levels.minilab import random
 from mmlib.levels.table import LevelSpec
@@ -53,12 +52,10 @@ class Rules(NamedTuple):
     number: NDArray[np.int64]  # [B] which of its seed's environments it is
     episode_frames: int
     staggered: bool  # the first episode is cut at a random frame
-    generated: bool
     object_share: float
     restart_when_empty: bool
     head_room: float  # ceiling that stops a jump, units; infinity under open sky
     themes: NDArray[np.uint8]
-    picture_share: float
 
 
 class Outcome(NamedTuple):
@@ -71,19 +68,14 @@ class Outcome(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def next_episode(rules, agents, e, anew):
-    """Begins the books of environment e's next episode if it is due, or of episode 0 if `anew`; whether it began."""
-    if anew:
-        agents.episode[e] = 0
-    elif agents.frame[e] >= agents.length[e]:
-        agents.episode[e] += 1
-    else:
-        return False
+def next_episode(rules, agents, e):
+    """Begins the books of environment e's next episode; returns its number."""
+    agents.episode[e] += 1
     agents.frame[e], agents.score[e], agents.length[e] = 0, 0.0, rules.episode_frames
     if rules.staggered and agents.episode[e] == 0:
         key = random.stream(rules.seed[e], rules.number[e], agents.episode[e], random.LENGTH)
         agents.length[e] = 1 + random.below(key, 0, rules.episode_frames)
-    return True
+    return agents.episode[e]
 
 
 @njit(nogil=True, cache=True)
@@ -99,26 +91,19 @@ def book(rules, agents, outcome, e, reward):
 
 
 def make_rules(
-    spec: LevelSpec,
-    seeds: Sequence[int],
-    num_envs: int,
-    episode_frames: int | None = None,
-    staggered: bool = False,
-    first_env: int = 0,
+    spec: LevelSpec, seeds: Sequence[int], num_envs: int, episode_frames: int, staggered: bool, first_env: int
 ) -> Rules:
     """The kernels' view of a level, whose batch has as many environments of each seed, one seed after the other."""
     of_each = num_envs // len(seeds)
     return Rules(
         seed=np.repeat(np.array(seeds, np.int64), of_each),
         number=np.tile(np.arange(first_env, first_env + of_each), len(seeds)),
-        episode_frames=episode_frames or spec.seconds * FRAMES_PER_SECOND,
+        episode_frames=episode_frames,
         staggered=staggered,
-        generated=spec.maze is not None,
         object_share=spec.object_share,
         restart_when_empty=spec.restart_when_empty,
         head_room=np.inf if spec.sky else spec.ceiling,
         themes=np.array(spec.themes, np.uint8),
-        picture_share=spec.picture_share,
     )
 
 

@@ -217,9 +217,9 @@ def scene_of(e, world, fight):
 
 
 @njit(nogil=True, cache=True)
-def _begin_episode(e, rules, world, agents, fight):
-    """Starts the episode numbered `agents.episode[e]`."""
-    episode = agents.episode[e]
+def begin_match(e, rules, world, agents, fight):
+    """Begins environment e's next episode."""
+    episode = next_episode(rules, agents, e)
     fight.key[e], fight.draws[e] = random.stream(rules.seed[e], rules.number[e], episode, random.MATCH), 0
     key = random.stream(rules.seed[e], rules.number[e], episode, random.THEME)
     fight.look[e] = rules.looks[random.below(key, 0, len(rules.looks))]
@@ -236,18 +236,11 @@ def _begin_episode(e, rules, world, agents, fight):
 
 
 @njit(nogil=True, cache=True)
-def begin_match(rules, world, agents, fight, anew, start, stop):
-    """Begins episodes in environments start..stop-1, as `episodes.begin`."""
+def play(actions, repeat, which, go_on, start, stop, outcome, rules, world, agents, fight):
+    """One level step, as `episodes.advance`."""
     for e in range(start, stop):
-        if next_episode(rules, agents, e, anew):
-            _begin_episode(e, rules, world, agents, fight)
-
-
-@njit(nogil=True, cache=True)
-def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
-    """One level step of environments start..stop-1, as `episodes.advance`."""
-    ended = False
-    for e in range(start, stop):
+        if not which[e]:
+            continue
         scene = scene_of(e, world, fight)
         agent = scene.body[0]
         agent.pose[:], agent.velocity[:] = agents.pose[e], agents.velocity[e]
@@ -265,15 +258,13 @@ def play(actions, repeat, rules, world, agents, fight, outcome, start, stop):
                 break
         agents.pose[e], agents.velocity[e] = agent.pose, agent.velocity
         agents.jump_held[e] = int(agent.jump_held)
-        ended |= book(rules, agents, outcome, e, agent.score - before)
         _show(scene, rules, world.sprites[e], fight.look[e])
-    return ended
+        if book(rules, agents, outcome, e, agent.score - before) and go_on:
+            begin_match(e, rules, world, agents, fight)
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def play_ranges(actions, repeat, rules, world, agents, fight, outcome, which, go_on, bounds):
-    """`play` of the environments `which` `[B]`, and, to `go_on`, `begin_match` where it is due: as `advance_ranges`."""
+def play_ranges(actions, repeat, which, go_on, bounds, outcome, rules, world, agents, fight):
+    """`play` of the ranges between `bounds`, a thread each."""
     for k in prange(len(bounds) - 1):
-        for e in range(bounds[k], bounds[k + 1]):
-            if which[e] and play(actions, repeat, rules, world, agents, fight, outcome, e, e + 1) and go_on:
-                begin_match(rules, world, agents, fight, False, e, e + 1)
+        play(actions, repeat, which, go_on, bounds[k], bounds[k + 1], outcome, rules, world, agents, fight)

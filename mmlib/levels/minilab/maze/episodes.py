@@ -5,11 +5,12 @@ Every environment reads and writes its own rows only, so ranges can run in any o
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from mmlib.levels.layouts import APPLE, CELL, GOAL
 from mmlib.levels.minilab import random
-from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, MazeScratch, generate
+from mmlib.levels.minilab.maze.generator import OBJECT_CELL, OPENING, SPAWN_CELL, WALL, generate
 from mmlib.levels.minilab.physics import EYE_ABOVE_FLOOR, EYE_ABOVE_ORIGIN, TICK_MS, ground_below, move, touches
 from mmlib.levels.minilab.render.textures import NUM_PICTURES, wall_code
 from mmlib.levels.minilab.world import APPLE_HEIGHT, book, next_episode
@@ -17,10 +18,9 @@ from mmlib.numerics.kernels import njit
 
 APPLE_REWARD, GOAL_REWARD = 1.0, 10.0
 RESTART_DELAY = 2  # frames between the event and the restart of the map
+PICTURE_SHARE = 0.1  # of the walls of generated maps that carry a picture
 
-_CORRIDOR_SLOT, _ROOM_SLOT = 0, 1
-_MAZE, _OBJECTS, _SPAWN = random.MAZE, random.OBJECTS, random.SPAWN
-_THEME, _SURFACE = random.THEME, random.SURFACE
+_CORRIDOR_SLOT, _ROOM_SLOT = 0, 1  # of a theme
 
 
 @njit(nogil=True, cache=True)
@@ -30,65 +30,53 @@ def _slot(cell):
 
 
 @njit(nogil=True, cache=True)
-def _wall_code(open_cell, key, edge, picture_share):
-    """The code of a wall beside an open cell: a slot of the theme, and now and then a picture."""
+def _edge(cell, other, key, number):
+    """The byte of the edge between two cells: a wall between an open and a solid one, now and then with a picture."""
+    if (cell == WALL) == (other == WALL):
+        return 0
     picture = 0
-    if random.unit(key, 2 * edge) < picture_share:
-        picture = 1 + random.below(key, 2 * edge + 1, NUM_PICTURES)
-    return wall_code(_slot(open_cell), picture)
+    if random.unit(key, 2 * number) < PICTURE_SHARE:
+        picture = 1 + random.below(key, 2 * number + 1, NUM_PICTURES)
+    return wall_code(_slot(max(cell, other)), picture)
 
 
 @njit(nogil=True, cache=True)
-def _build_walls(cells, world, e, key, picture_share):
-    """Walls on every edge between an open and a solid cell."""
+def _build_walls(cells, world, e, key):
+    """Walls and floors of a generated map."""
     height, width = cells.shape
     for j in range(height):
         for i in range(width):
             world.floor_texture[e, j, i] = _slot(cells[j, i])
-            here = cells[j, i]
             if i > 0:
-                west = cells[j, i - 1]
-                code = 0
-                if (here == WALL) != (west == WALL):
-                    code = _wall_code(max(here, west), key, j * width + i, picture_share)
-                world.wall_x[e, j, i] = code
+                world.wall_x[e, j, i] = _edge(cells[j, i], cells[j, i - 1], key, j * width + i)
             if j > 0:
-                south = cells[j - 1, i]
-                code = 0
-                if (here == WALL) != (south == WALL):
-                    code = _wall_code(max(here, south), key, (height + j) * width + i, picture_share)
-                world.wall_y[e, j, i] = code
+                world.wall_y[e, j, i] = _edge(cells[j, i], cells[j - 1, i], key, (height + j) * width + i)
+
+
+@njit(nogil=True, cache=True)
+def _centre(cell, width):
+    """Where the centre of a cell is, by its number width j + i."""
+    return CELL * (cell % width) + 0.5 * CELL, CELL * (cell // width) + 0.5 * CELL
 
 
 @njit(nogil=True, cache=True)
 def _list_spawns(cells, world, e):
     """Collects a generated map's spawn cells."""
-    count = 0
-    for j in range(cells.shape[0]):
-        for i in range(cells.shape[1]):
-            if cells[j, i] == SPAWN_CELL:
-                world.spawns[e, count, 0] = CELL * i + 0.5 * CELL
-                world.spawns[e, count, 1] = CELL * j + 0.5 * CELL
-                count += 1
-    world.spawn_count[e] = count
+    found = np.flatnonzero(cells == SPAWN_CELL)
+    for n in range(len(found)):
+        world.spawns[e, n, 0], world.spawns[e, n, 1] = _centre(found[n], cells.shape[1])
+    world.spawn_count[e] = len(found)
 
 
 @njit(nogil=True, cache=True)
-def _place_apples(cells, world, e, key, share, stack):
+def _place_apples(cells, world, e, key, share):
     """Puts apples in a random `share`, rounded down, of a generated map's object cells."""
-    width = cells.shape[1]
-    count = 0
-    for j in range(cells.shape[0]):
-        for i in range(width):
-            if cells[j, i] == OBJECT_CELL:
-                stack[count] = j * width + i
-                count += 1
+    found = np.flatnonzero(cells == OBJECT_CELL)
     world.kinds[e, :] = 0
-    for n in range(int(share * count)):
-        pick = n + random.below(key, n, count - n)
-        stack[n], stack[pick] = stack[pick], stack[n]
-        world.sprites[e, n, 0] = CELL * (stack[n] % width) + 0.5 * CELL
-        world.sprites[e, n, 1] = CELL * (stack[n] // width) + 0.5 * CELL
+    for n in range(int(share * len(found))):
+        pick = n + random.below(key, n, len(found) - n)
+        found[n], found[pick] = found[pick], found[n]
+        world.sprites[e, n, 0], world.sprites[e, n, 1] = _centre(found[n], cells.shape[1])
         world.sprites[e, n, 2] = APPLE_HEIGHT
         world.kinds[e, n] = APPLE
 
@@ -102,7 +90,7 @@ def _begin_map(e, rules, world, agents):
         apples += world.kinds[e, m] == APPLE
     agents.apples_left[e] = apples
     agents.restart_in[e] = 0
-    key = random.stream(rules.seed[e], rules.number[e], agents.episode[e], _SPAWN)
+    key = random.stream(rules.seed[e], rules.number[e], agents.episode[e], random.SPAWN)
     spawn = random.below(key, 2 * agents.restarts[e], world.spawn_count[e])
     x, y = world.spawns[e, spawn, 0], world.spawns[e, spawn, 1]
     agents.pose[e, 0], agents.pose[e, 1] = x, y
@@ -114,18 +102,18 @@ def _begin_map(e, rules, world, agents):
 
 
 @njit(nogil=True, cache=True)
-def _begin_episode(e, rules, maze, world, agents, cells, scratch):
-    """Starts the episode numbered `agents.episode[e]`."""
-    episode = agents.episode[e]
-    key = random.stream(rules.seed[e], rules.number[e], episode, _THEME)
+def begin(e, rules, maze, world, agents):
+    """Begins environment e's next episode; a `maze` of sides 0 is none, and the map fixed."""
+    episode = next_episode(rules, agents, e)
+    key = random.stream(rules.seed[e], rules.number[e], episode, random.THEME)
     world.theme[e] = rules.themes[random.below(key, 0, len(rules.themes))]
-    if rules.generated:
-        generate(cells, maze, random.stream(rules.seed[e], rules.number[e], episode, _MAZE), scratch)
-        key = random.stream(rules.seed[e], rules.number[e], episode, _SURFACE)
-        _build_walls(cells, world, e, key, rules.picture_share)
+    if maze.height > 0:
+        cells, _ = generate(maze, random.stream(rules.seed[e], rules.number[e], episode, random.MAZE))
+        key = random.stream(rules.seed[e], rules.number[e], episode, random.SURFACE)
+        _build_walls(cells, world, e, key)
         _list_spawns(cells, world, e)
-        key = random.stream(rules.seed[e], rules.number[e], episode, _OBJECTS)
-        _place_apples(cells, world, e, key, rules.object_share, scratch.stack)
+        key = random.stream(rules.seed[e], rules.number[e], episode, random.OBJECTS)
+        _place_apples(cells, world, e, key, rules.object_share)
     agents.restarts[e] = 0
     _begin_map(e, rules, world, agents)
 
@@ -177,39 +165,25 @@ def _frame(e, action, rules, world, agents):
 
 
 @njit(nogil=True, cache=True)
-def begin(rules, maze, world, agents, cells, scratch, anew, start, stop):
-    """Begins episodes in environments start..stop-1: episode 0 everywhere if `anew`, else after a finished one."""
-    for e in range(start, stop):
-        if next_episode(rules, agents, e, anew):
-            _begin_episode(e, rules, maze, world, agents, cells, scratch)
+def advance(actions, repeat, which, go_on, start, stop, outcome, rules, maze, world, agents):
+    """One level step of the environments `which` `[B]` among start..stop-1: `repeat` frames, fewer if the episode ends.
 
-
-@njit(nogil=True, cache=True)
-def advance(actions, repeat, rules, world, agents, outcome, start, stop):
-    """One level step of environments start..stop-1: `repeat` frames, fewer if the episode ends.
-
-    Returns:
-      Whether an episode ended; `begin` is due before the next step then.
+    To `go_on`, its successor is begun then.
     """
-    ended = False
     for e in range(start, stop):
+        if not which[e]:
+            continue
         reward = 0.0
         for _ in range(repeat):
             reward += _frame(e, actions[e], rules, world, agents)
             if agents.frame[e] >= agents.length[e]:
                 break
-        ended |= book(rules, agents, outcome, e, reward)
-    return ended
+        if book(rules, agents, outcome, e, reward) and go_on:
+            begin(e, rules, maze, world, agents)
 
 
 @njit(nogil=True, cache=True, parallel=True)
-def advance_ranges(actions, repeat, rules, world, agents, outcome, which, go_on, maze, cells, scratch, bounds):
-    """`advance` of the environments `which` `[B]`, and, to `go_on`, `begin` where it is due.
-
-    The ranges between `bounds` have a thread each, with its own scratch.
-    """
+def advance_ranges(actions, repeat, which, go_on, bounds, outcome, rules, maze, world, agents):
+    """`advance` of the ranges between `bounds`, a thread each."""
     for k in prange(len(bounds) - 1):
-        own = MazeScratch(scratch.region[k], scratch.rooms[k], scratch.stack[k], scratch.counter[k])
-        for e in range(bounds[k], bounds[k + 1]):
-            if which[e] and advance(actions, repeat, rules, world, agents, outcome, e, e + 1) and go_on:
-                begin(rules, maze, world, agents, cells[k], own, False, e, e + 1)
+        advance(actions, repeat, which, go_on, bounds[k], bounds[k + 1], outcome, rules, maze, world, agents)

@@ -10,69 +10,46 @@ anew; its maps are matched in distribution, not number for number.
 4. Dead ends of the corridors are filled, then detours of the corridors around a block of wall are shortened.
 5. Every room gets `spawns` spawn cells, then `objects` object cells.
 
-A map of CY x CX cells is uint8 `[CY, CX]`; row j is at y = 100 j. Cells are one of the letters below.
+A map of CY x CX cells is uint8 `[CY, CX]`; row j is at y = 100 j. Cells are one of the codes below.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from mmlib.levels.minilab.random import below
-from mmlib.levels.table import MazeRules
 from mmlib.numerics.kernels import njit
 
 WALL, CORRIDOR, OPENING, ROOM, SPAWN_CELL, OBJECT_CELL = 0, 1, 2, 3, 4, 5
-LETTERS = "*  .PA"  # of the codes above, in text maps
 
 ROOM_TRIES = 1000
 
 
-class MazeScratch(NamedTuple):
-    """Work arrays of the generator, for one thread's use."""
-
-    region: NDArray[np.int32]  # [CY, CX] 0 wall, 1.. rooms, then mazes
-    rooms: NDArray[np.int32]  # [max_rooms, 4] first row, first column, rows, columns
-    stack: NDArray[np.int32]  # [CY * CX]
-    counter: NDArray[np.int64]  # [1] random numbers drawn
-
-
-def maze_scratch(rules: MazeRules, *threads: int) -> MazeScratch:
-    """Allocates the generator's work arrays, with an axis of `threads` in front where these are given."""
-    return MazeScratch(
-        region=np.zeros((*threads, rules.height, rules.width), np.int32),
-        rooms=np.zeros((*threads, max(rules.max_rooms, 1), 4), np.int32),
-        stack=np.zeros((*threads, rules.height * rules.width), np.int32),
-        counter=np.zeros((*threads, 1), np.int64),
-    )
+@njit(nogil=True, cache=True)
+def _draw(dice, n):
+    """The next integer in [0, n); `dice` are the key of a random stream and the count, `[1]`, of numbers drawn."""
+    key, count = dice
+    count[0] += 1
+    return below(key, count[0], n)
 
 
 @njit(nogil=True, cache=True)
-def _draw(key, counter, n):
-    """The next integer in [0, n)."""
-    counter[0] += 1
-    return below(key, counter[0], n)
-
-
-@njit(nogil=True, cache=True)
-def _place_rooms(cells, rules, key, scratch):
-    """Step 1; returns the number of rooms."""
-    region, rooms, counter = scratch.region, scratch.rooms, scratch.counter
+def _place_rooms(cells, region, rules, dice):
+    """Step 1; returns the rooms."""
+    rooms = np.zeros((rules.max_rooms, 4), np.int32)
     shortest, longest = (rules.room_min - 1) // 2, (rules.room_max - 1) // 2
     middle = (shortest + longest) // 2
     count, failed = 0, 0
     while count < rules.max_rooms and failed < ROOM_TRIES:
-        columns = shortest + _draw(key, counter, middle - shortest + 1)
-        rows = shortest + _draw(key, counter, middle - shortest + 1)
-        extra = _draw(key, counter, longest - middle + 1)
-        if _draw(key, counter, 2) == 0:
+        columns = shortest + _draw(dice, middle - shortest + 1)
+        rows = shortest + _draw(dice, middle - shortest + 1)
+        extra = _draw(dice, longest - middle + 1)
+        if _draw(dice, 2) == 0:
             columns += extra
         else:
             rows += extra
-        top = 2 * _draw(key, counter, (rules.height - 1) // 2 - rows) + 1
-        left = 2 * _draw(key, counter, (rules.width - 1) // 2 - columns) + 1
+        top = 2 * _draw(dice, (rules.height - 1) // 2 - rows) + 1
+        left = 2 * _draw(dice, (rules.width - 1) // 2 - columns) + 1
         rows, columns = 2 * rows + 1, 2 * columns + 1
         if np.any(region[top : top + rows, left : left + columns]):
             failed += 1
@@ -81,7 +58,7 @@ def _place_rooms(cells, rules, key, scratch):
         cells[top : top + rows, left : left + columns] = ROOM
         rooms[count, 0], rooms[count, 1], rooms[count, 2], rooms[count, 3] = top, left, rows, columns
         count += 1
-    return count
+    return rooms[:count]
 
 
 @njit(nogil=True, cache=True)
@@ -91,31 +68,24 @@ def _direction(k):
 
 
 @njit(nogil=True, cache=True)
-def _fill_from(cells, j, i, mark, key, scratch):
+def _fill_from(cells, region, j, i, mark, dice):
     """A depth-first maze over the free odd cells reachable from (j, i)."""
-    region, stack = scratch.region, scratch.stack
     height, width = cells.shape
+    stack, ways = np.empty(cells.size, np.int64), np.empty(4, np.int64)
     region[j, i], cells[j, i] = mark, CORRIDOR
     stack[0], depth = j * width + i, 1
     while depth > 0:
         j, i = stack[depth - 1] // width, stack[depth - 1] % width
         free = 0
-        chosen = -1
         for k in range(4):
             dj, di = _direction(k)
             if 0 < j + 2 * dj < height and 0 < i + 2 * di < width and region[j + 2 * dj, i + 2 * di] == 0:
+                ways[free] = k
                 free += 1
         if free == 0:
             depth -= 1
             continue
-        skip = _draw(key, scratch.counter, free)
-        for k in range(4):
-            dj, di = _direction(k)
-            if 0 < j + 2 * dj < height and 0 < i + 2 * di < width and region[j + 2 * dj, i + 2 * di] == 0:
-                if skip == 0 and chosen < 0:
-                    chosen = k
-                skip -= 1
-        dj, di = _direction(chosen)
+        dj, di = _direction(ways[_draw(dice, free)])
         for distance in (1, 2):
             region[j + distance * dj, i + distance * di] = mark
             cells[j + distance * dj, i + distance * di] = CORRIDOR
@@ -124,14 +94,14 @@ def _fill_from(cells, j, i, mark, key, scratch):
 
 
 @njit(nogil=True, cache=True)
-def _fill_corridors(cells, rooms, key, scratch):
-    """Step 2; returns the number of regions, rooms included."""
+def _fill_corridors(cells, region, rooms, dice):
+    """Step 2; returns the number of regions, `rooms` included."""
     regions = rooms
     for j in range(1, cells.shape[0], 2):
         for i in range(1, cells.shape[1], 2):
-            if scratch.region[j, i] == 0:
+            if region[j, i] == 0:
                 regions += 1
-                _fill_from(cells, j, i, regions, key, scratch)
+                _fill_from(cells, region, j, i, regions, dice)
     return regions
 
 
@@ -145,7 +115,7 @@ def _facing(region, j, i, k, low, high):
 
 
 @njit(nogil=True, cache=True)
-def _open(cells, low, high, skip, region):
+def _open(cells, region, low, high, skip):
     """Counts the wall cells between two regions; opens number `skip` of them if there are so many."""
     count = 0
     for j in range(1, cells.shape[0], 2):
@@ -160,13 +130,13 @@ def _open(cells, low, high, skip, region):
 
 
 @njit(nogil=True, cache=True)
-def _connect(cells, regions, key, scratch):
+def _connect(cells, region, regions, dice):
     """Step 3."""
     for low in range(1, regions + 1):
         for high in range(low + 1, regions + 1):
-            count = _open(cells, low, high, -1, scratch.region)
+            count = _open(cells, region, low, high, -1)
             if count > 0:
-                _open(cells, low, high, _draw(key, scratch.counter, count), scratch.region)
+                _open(cells, region, low, high, _draw(dice, count))
 
 
 @njit(nogil=True, cache=True)
@@ -256,38 +226,32 @@ def shorten_detours(cells):
 
 
 @njit(nogil=True, cache=True)
-def _furnish(cells, room, code, number, key, scratch):
+def _furnish(cells, room, code, number, dice):
     """Step 5: turns up to `number` random bare cells of a room into `code`."""
-    stack, width = scratch.stack, cells.shape[1]
-    bare = 0
-    for j in range(room[0], room[0] + room[2]):
-        for i in range(room[1], room[1] + room[3]):
-            if cells[j, i] == ROOM:
-                stack[bare] = j * width + i
-                bare += 1
-    for n in range(min(number, bare)):
-        pick = n + _draw(key, scratch.counter, bare - n)
-        stack[n], stack[pick] = stack[pick], stack[n]
-        cells[stack[n] // width, stack[n] % width] = code
+    top, left, rows, columns = room[0], room[1], room[2], room[3]
+    bare = np.flatnonzero(cells[top : top + rows, left : left + columns] == ROOM)
+    for n in range(min(number, len(bare))):
+        pick = n + _draw(dice, len(bare) - n)
+        bare[n], bare[pick] = bare[pick], bare[n]
+        cells[top + bare[n] // columns, left + bare[n] % columns] = code
 
 
 @njit(nogil=True, cache=True)
-def generate(cells, rules, key, scratch):
-    """Draws a map into `cells` uint8 `[CY, CX]` from random stream `key`; returns the number of rooms."""
-    cells[:, :] = WALL
-    scratch.region[:, :] = 0
-    scratch.counter[0] = 0
-    rooms = _place_rooms(cells, rules, key, scratch)
-    regions = _fill_corridors(cells, rooms, key, scratch)
-    _connect(cells, regions, key, scratch)
+def generate(rules, key):
+    """Draws a map by `table.MazeRules` from random stream `key`.
+
+    Returns:
+      cells uint8 `[CY, CX]`, and its rooms int32 `[R, 4]`: first row, first column, rows, columns.
+    """
+    cells = np.zeros((rules.height, rules.width), np.uint8)
+    region = np.zeros((rules.height, rules.width), np.int32)  # 0 wall, 1.. rooms, then mazes
+    dice = key, np.zeros(1, np.int64)
+    rooms = _place_rooms(cells, region, rules, dice)
+    regions = _fill_corridors(cells, region, len(rooms), dice)
+    _connect(cells, region, regions, dice)
     fill_dead_ends(cells)
     shorten_detours(cells)
-    for r in range(rooms):
-        _furnish(cells, scratch.rooms[r], SPAWN_CELL, rules.spawns, key, scratch)
-        _furnish(cells, scratch.rooms[r], OBJECT_CELL, rules.objects, key, scratch)
-    return rooms
-
-
-def text_map(cells: NDArray[np.uint8]) -> str:
-    """A map as text, the top line the largest y: `*` wall, `P` spawn, `A` object, `.` other room cells."""
-    return "\n".join("".join(LETTERS[code] for code in row) for row in cells[::-1])
+    for room in rooms:
+        _furnish(cells, room, SPAWN_CELL, rules.spawns, dice)
+        _furnish(cells, room, OBJECT_CELL, rules.objects, dice)
+    return cells, rooms
