@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from mmlib.cli.common import UsageError
 from tools.calibration import table as calibration
 from tools.calibration.__main__ import app
-from tools.calibration.mazes import EXPLORE, MOVEMENT, REFERENCE_BIG, random_play
-from tools.calibration.table import MARKER, TARGETS, CalibrationError, Measured, calibrate, markdown, row, write
-from tools.calibration.target import Target
+from tools.calibration.mazes import EXPLORE, MOVEMENT, random_play
+from tools.calibration.table import MARKER, TARGETS, Measured, calibrate, markdown, row, write
+from tools.calibration.target import REFERENCE_BIG, Target
 
 PAGE = Path(__file__).parents[1] / "docs" / "minilab.md"
 MOVED = {quantity for _, quantity, *_ in MOVEMENT}
@@ -74,9 +75,9 @@ def test_the_page_is_changed_between_the_markers_alone(tmp_path):
     write(page, rows)
     assert page.read_text().count("| a_level |") == 1
     page.write_text("no place")
-    with pytest.raises(CalibrationError, match="has 0 lines <!-- calibration -->; the table needs two"):
+    with pytest.raises(UsageError, match="has 0 lines <!-- calibration -->; the table needs two"):
         write(page, rows)
-    with pytest.raises(CalibrationError, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot read"):
         write(tmp_path / "nowhere.md", rows)
 
 
@@ -97,7 +98,7 @@ def test_the_command_prints_a_level_s_table_and_refuses_bad_input():
     for message, arguments in {
         "nothing was measured on DeepMind Lab for level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
         "leave out --level": ["--write", "--level", EXPLORE],
-        "1 episodes have no standard error": ["--episodes", 1],
+        "'--episodes': 1 is not in the range x>=2": ["--episodes", 1],
     }.items():
         result = command(*arguments)
         assert result.exit_code == 2

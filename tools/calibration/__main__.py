@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else all.")] = None,
-    episodes: Annotated[int, typer.Option(help="Of each sample.")] = 128,
+    episodes: Annotated[int, typer.Option(min=2, help="Of each sample.")] = table.EPISODES,
     seed: Annotated[int, typer.Option()] = 0,
     write: Annotated[bool, typer.Option("--write", help="Put the table into docs/minilab.md.")] = False,
 ) -> None:
@@ -33,7 +33,6 @@ def main(
         page = repository_root() / "docs" / "minilab.md"
         if write and level:
             raise UsageError("--write writes the whole table; leave out --level")
-        table.check_episodes(episodes)
         if write:
             table.check_page(page)
     started, rows = time.monotonic(), []

@@ -6,42 +6,18 @@ random returns from 12 episodes.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmlib import levels
-from tools.calibration.target import Target
+from mmlib.levels.minilab.engine import MiniLab
+from mmlib.levels.minilab.lasertag.bodies import BODY
+from mmlib.spaces import SMALL
+from tools.calibration.target import REFERENCE_BIG, Target
 
 BOTS, SKILL, SECONDS, REPEAT = 4, 4.0, 600, 4
 TAP_EVERY = 8  # agent steps between two presses of FIRE: then a death lasts about as long as in the measurement
-
-
-def _actions(*choices: tuple[int, ...]) -> NDArray[np.int32]:
-    """All combinations of the first six action groups' choices, `[n, 7]`."""
-    return np.array([(*action, 0) for action in itertools.product(*choices)], np.int32)
-
-
-# The measurement's own action sets; its Big is not the paper's.
-_SMALL = np.array(
-    [
-        (0, 0, 0, 1, 0, 0, 0),
-        (0, 0, 0, -1, 0, 0, 0),
-        (0, 0, -1, 0, 0, 0, 0),
-        (0, 0, 1, 0, 0, 0, 0),
-        (-20, 0, 0, 0, 0, 0, 0),
-        (20, 0, 0, 0, 0, 0, 0),
-        (-20, 0, 0, 1, 0, 0, 0),
-        (20, 0, 0, 1, 0, 0, 0),
-        (0, 0, 0, 0, 1, 0, 0),
-    ],
-    np.int32,
-)
-_TAP = np.array([[0, 0, 0, 0, 1, 0, 0]], np.int32)
-_BIG = _actions((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))
 
 
 @lru_cache(maxsize=8)
@@ -56,29 +32,20 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
 
     Returns:
       For every episode: the agent's "return", "deaths" and "dead" (share of the time), the bots' mean "bot speed"
-      (units/s, dead time included), "bot score", "bot dead", and "fourth" (the fourth bot's score).
+      (units/s, dead time included) and "bot score", and "fourth" (the fourth bot's score).
     """
-    from mmlib.levels.minilab.lasertag.bodies import BODY  # late: loads the compiled kernels
-
-    level = levels.make(
-        name,
-        "minilab",
-        num_envs=episodes,
-        seed=seed,
-        action_repeat=REPEAT,
-        width=8,
-        height=8,
-        bot_count=BOTS,
-        skill=SKILL,
-        episode_seconds=SECONDS + 1,  # so that the books are open when 600 s are over
+    seconds = SECONDS + 1  # so that the books are open when 600 s are over
+    level = MiniLab(
+        name, episodes, seed, REPEAT, width=8, height=8, bot_count=BOTS, skill=SKILL, episode_seconds=seconds
     )
     rng, total = np.random.default_rng(seed), np.zeros(episodes)
     steps = SECONDS * 60 // REPEAT
     for k in range(steps):
         if policy == "idle":
-            actions = np.repeat(_TAP if k % TAP_EVERY == 0 else 0 * _TAP, episodes, axis=0)
+            actions = np.zeros((episodes, 7), np.int32)
+            actions[:, 4] = k % TAP_EVERY == 0
         else:
-            table = _SMALL if policy == "small" else _BIG
+            table = SMALL.vectors if policy == "small" else REFERENCE_BIG
             actions = table[rng.integers(len(table), size=episodes)]
         total += level.step(actions).reward
     body, frames = level.state_dict()["fight.body"].view(BODY)[..., 0], steps * REPEAT
@@ -90,17 +57,12 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
         "dead": agent["dead_frames"] / frames,
         "bot speed": bots["travel"].mean(1) / frames,
         "bot score": bots["score"].mean(1),
-        "bot dead": bots["dead_frames"].mean(1) / frames,
         "fourth": bots[:, 3]["score"],
     }
 
 
 def _value(name: str, policy: str, what: str, episodes: int, seed: int) -> NDArray[np.float64]:
     return play(name, policy, episodes, seed)[what]
-
-
-def _sample(name: str, policy: str, what: str) -> Callable[[int, int], NDArray[np.float64]]:
-    return partial(_value, name, policy, what)
 
 
 # level, policy, what, quantity, unit, measured, standard error
@@ -123,6 +85,6 @@ _FIGURES = (
 )
 
 LASERTAG_TARGETS = tuple(
-    Target(level, quantity, unit, measured, error, _sample(level, policy, what))
+    Target(level, quantity, unit, measured, error, partial(_value, level, policy, what))
     for level, policy, what, quantity, unit, measured, error in _FIGURES
 )

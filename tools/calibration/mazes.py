@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from mmlib.levels.minilab.physics import ORIGIN_ABOVE_FLOOR, TICK_MS
 from mmlib.levels.minilab.random import MAZE, stream
 from mmlib.levels.table import SPECS
 from mmlib.spaces import BIG_756, SMALL
-from tools.calibration.target import Target
+from tools.calibration.target import REFERENCE_BIG, Target
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +25,6 @@ MAZE_1, MAZE_2, EXPLORE = "nav_maze_static_01", "nav_maze_static_02", "explore_o
 FORWARD, CROUCHED, JUMP = (0, 0, 0, 1, 0, 0, 0), (0, 0, 0, 1, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)
 STAY, TURN, DOWN, RIGHT = (0, 0, 0, 0, 0, 0, 0), (20, 0, 0, 0, 0, 0, 0), (0, 512, 0, 0, 0, 0, 0), (0, 0, 1, 0, 0, 0, 0)
 START = (550.0, 50.0)  # the west end of five cells in a row of nav_maze_static_01
-REFERENCE_BIG = np.array(  # the "big" random policy measured there, whose yaw is not the paper's
-    [(*a, 0) for a in product((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))], np.int32
-)
 RANDOM_POLICIES = {"Small": SMALL.vectors, "Big756": BIG_756.encode(np.arange(756)), "big": REFERENCE_BIG}
 
 

@@ -21,10 +21,6 @@ MARKER = "<!-- calibration -->"
 COLUMNS = ("level", "quantity", "DeepMind Lab", "MiniLab", "n", "difference")
 
 
-class CalibrationError(UsageError):
-    """A calibration that cannot be made or written; the message says what is allowed."""
-
-
 class Measured(NamedTuple):
     """A target with what MiniLab gave: mean, its standard error (0 where all are equal), number of values."""
 
@@ -47,23 +43,16 @@ class Measured(NamedTuple):
 
 
 def choose(level: str | None = None) -> list[Target]:
-    """The targets of one level, or all. Raises CalibrationError, naming the choices, if a level has none."""
+    """The targets of one level, or all. Raises UsageError, naming the choices, if a level has none."""
     chosen = [target for target in TARGETS if level in (None, target.level)]
     if not chosen:
         known = ", ".join(dict.fromkeys(target.level for target in TARGETS))
-        raise CalibrationError(f"nothing was measured on DeepMind Lab for level {level!r}; levels: {known}")
+        raise UsageError(f"nothing was measured on DeepMind Lab for level {level!r}; levels: {known}")
     return chosen
 
 
-def check_episodes(episodes: int) -> None:
-    """Raises CalibrationError for fewer than two."""
-    if episodes < 2:
-        raise CalibrationError(f"{episodes} episodes have no standard error; at least 2 are needed")
-
-
 def calibrate(targets: Sequence[Target], episodes: int = EPISODES, seed: int = 0) -> Iterator[Measured]:
-    """Samples MiniLab for each target, one after the other (seconds to minutes each). Raises as `check_episodes`."""
-    check_episodes(episodes)
+    """Samples MiniLab for each target, one after the other (seconds to minutes each)."""
     for target in targets:
         values = np.asarray(target.sample(episodes, seed), np.float64)
         error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
@@ -98,17 +87,17 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def check_page(page: Path) -> None:
-    """Raises CalibrationError unless `page` has a place for the table: two lines `MARKER`."""
+    """Raises UsageError unless `page` has a place for the table: two lines `MARKER`."""
     try:
         markers = page.read_text(encoding="utf-8").count(MARKER)
     except OSError as error:
-        raise CalibrationError(f"cannot read {page} ({error.strerror}); run this in a checkout") from None
+        raise UsageError(f"cannot read {page} ({error.strerror}); run this in a checkout") from None
     if markers != 2:
-        raise CalibrationError(f"{page} has {markers} lines {MARKER}; the table needs two to stand between")
+        raise UsageError(f"{page} has {markers} lines {MARKER}; the table needs two to stand between")
 
 
 def write(page: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Replaces the table of `page`. Raises CalibrationError as `check_page` does."""
+    """Replaces the table of `page`. Raises UsageError as `check_page` does."""
     check_page(page)
     before, _, after = page.read_text(encoding="utf-8").split(MARKER)
     replace_file(page, f"{before}{MARKER}\n{markdown(rows)}{MARKER}{after}")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+
+REFERENCE_BIG = np.array(  # the "big" random policy measured there, whose yaw is not the paper's
+    [(*a, 0) for a in product((-100, -20, 0, 20, 100), (-10, 0, 10), (-1, 0, 1), (-1, 0, 1), (0, 1), (0, 1))], np.int32
+)
 
 
 @dataclass(frozen=True)
