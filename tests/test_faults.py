@@ -15,6 +15,7 @@ from dying import train_until
 from mmlib.config import make_config
 from mmlib.errors import DivergedError, ResultsError, Stopped, in_plain_words
 from mmlib.runs.reader import Run
+from mmlib.runs.records import read_bytes
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint
 from mmlib.training.loop import TrainingLoop, train
@@ -58,7 +59,7 @@ def start(config, directory):
 
 
 def records(directory):
-    return {name: (directory / f"{name}.jsonl").read_text() for name in RECORDS}
+    return {name: read_bytes(directory, name).decode() for name in RECORDS}
 
 
 def wait_for(condition, process, seconds=120):
@@ -99,7 +100,7 @@ def halfway(tmp_path_factory):
 def test_killed_at_any_moment_it_goes_on_as_if_never_interrupted(tmp_path, whole):
     """SIGKILL while it trains, and while a checkpoint is written; `python -m tools.reliability` does it 50 times."""
     directory = tmp_path / "killed"
-    timing, part = directory / "timing.jsonl", directory / f"{checkpoint.FILE}.part"
+    timing, part = directory / "timing.jsonl", directory / f".{checkpoint.FILE}.new"
     process = start(config(), directory)
     wait_for(lambda: timing.exists() and timing.stat().st_size > 0, process)
     process.kill()
@@ -239,7 +240,7 @@ def test_a_checkpoint_that_is_not_used_is_not_kept_as_the_good_one(tmp_path, who
     replace = os.replace
 
     def crash(source, target):
-        if str(source).endswith(".pt.part"):
+        if str(source).endswith(".pt.new"):
             raise KeyboardInterrupt
         replace(source, target)
 
@@ -354,7 +355,7 @@ def test_a_full_disk_is_an_error_and_what_was_recorded_stays(tmp_path):
         said = process.communicate(timeout=240)[1].decode()
         assert process.returncode == 1 and "No space left on device" in said and "Traceback" not in said
         for name in RECORDS:
-            for line in (disk / "run" / f"{name}.jsonl").read_text().splitlines()[:-1]:
+            for line in read_bytes(disk / "run", name).splitlines()[:-1]:
                 json.loads(line)
         checkpoint.load(disk / "run")
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import Required, TypedDict
+from typing_extensions import Buffer, Required, TypedDict
 
 from mmlib.config import LARGEST, RunConfig
 from mmlib.errors import ResultsError
@@ -106,12 +106,10 @@ def decode(name: str, lines: Sequence[bytes]) -> list[dict[str, Any]]:
         pass
     for number, line in enumerate(lines, start=1):
         try:
-            one = len(_ROWS[name].validate_json(b"[" + line + b"]")) == 1
-            wrong = "" if one else "it is not one object"
-        except ValidationError as error:
-            wrong = sentence(error)
-        if wrong:
-            raise ValueError(f"line {number} is no row of it ({wrong})")
+            if len(_ROWS[name].validate_json(b"[" + line + b"]")) != 1:
+                raise ValueError("it is not one object")
+        except ValueError as error:  # as a ValidationError is
+            raise ValueError(f"line {number} is no row of it ({sentence(error)})") from error
     raise ValueError("its lines are no rows of it")
 
 
@@ -134,10 +132,11 @@ def read_rows(directory: Path, name: str, last: int | None = None) -> list[dict[
     if last is not None:
         with contextlib.suppress(OSError, ValueError):  # all of it says which line it is
             return decode(name, _tail(path, last) if path.exists() else _lines(directory, name)[-last:])
+    lines = _lines(directory, name)
     try:
-        return decode(name, _lines(directory, name))
+        return decode(name, lines)
     except ValueError as error:
-        raise error if isinstance(error, DamagedRecord) else DamagedRecord(f"{path} is damaged: {error}") from error
+        raise DamagedRecord(f"{path} is damaged: {error}") from error
 
 
 def _lines(directory: Path, name: str) -> list[bytes]:
@@ -175,13 +174,18 @@ def read_bytes(directory: Path, name: str) -> bytes:
 
 def replace_file(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader sees the old one or the new, never a part; whole on the disk when it returns."""
+    os.replace(written_aside(path, content.encode() if isinstance(content, str) else content), path)
+
+
+def written_aside(path: Path, *parts: Buffer) -> Path:
+    """The file, whole on the disk, that is to take the place of another. Raises OSError, and leaves none then."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         with open(temporary, "wb", opener=untrusted.no_links) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+    return temporary

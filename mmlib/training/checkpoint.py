@@ -17,14 +17,12 @@ from typing import Any
 import torch
 
 from mmlib.errors import UserError
-from mmlib.runs.untrusted import no_links, read_bytes
+from mmlib.runs.records import written_aside
+from mmlib.runs.untrusted import read_bytes
 
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 VERSION = 5
-_HEADER = re.compile(rb"mmlib checkpoint (\d+) sha256 ([0-9a-f]{64})\n")
-_HEADER_BYTES = 200  # more than a header has
-
-
+_HEADER = re.compile(rb"mmlib checkpoint (\d{1,9}) sha256 ([0-9a-f]{64})\n")
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """What comes of putting a checkpoint's parts where they do not belong: whole, but not of mmlib, or of another run."""
 
@@ -46,20 +44,12 @@ def save(directory: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    payload = buffer.getbuffer()
-    temporary, path = directory / (FILE + ".part"), directory / FILE
-    try:
-        with open(temporary, "wb", opener=no_links) as file:
-            file.write(f"mmlib checkpoint {VERSION} sha256 {hashlib.sha256(payload).hexdigest()}\n".encode())
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    payload, path = buffer.getbuffer(), directory / FILE
+    header = f"mmlib checkpoint {VERSION} sha256 {hashlib.sha256(payload).hexdigest()}\n"
+    new = written_aside(path, header.encode(), payload)
     if path.exists():
         os.replace(path, directory / PREVIOUS)
-    os.replace(temporary, path)
+    os.replace(new, path)
     _flush_names(directory)
 
 
@@ -117,7 +107,7 @@ def read(path: Path) -> dict[str, Any]:
         content = read_bytes(path)
     except OSError as error:
         raise DamagedError(f"cannot read {path}: {error.strerror or error}") from error
-    header = _HEADER.match(content[:_HEADER_BYTES])
+    header = _HEADER.match(content)
     if header is None:
         raise DamagedError(f"{path} is damaged or no checkpoint: it does not begin like one")
     version = int(header[1])

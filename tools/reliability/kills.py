@@ -43,7 +43,7 @@ def kills(bench: Bench) -> Row:
         settings, directory = config(lag=lag), bench.place("killed")
         goal = bench.kills * (lag + 1) // 2
         while True:
-            part = directory / f"{checkpoint.FILE}.part"
+            part = directory / f".{checkpoint.FILE}.new"
             before, enough = _changed(part), sum(done.values()) >= goal
             moment = MOMENTS[int(bench.random.integers(3))]
             process = start(settings, directory)
@@ -77,7 +77,7 @@ def _reach(moment: str, process: subprocess.Popen[bytes], directory: Path, bench
         arrived = until(lambda: state.exists() and mine in state.read_text(encoding="utf-8"), process)
         time.sleep(float(bench.random.uniform(0, BEGINNING)))
         return arrived and process.poll() is None
-    part, timing = directory / f"{checkpoint.FILE}.part", directory / "timing.jsonl"
+    part, timing = directory / f".{checkpoint.FILE}.new", directory / "timing.jsonl"
     path, pause = (part, 0.0) if moment == MOMENTS[2] else (timing, 0.01)
     for _ in range(int(bench.random.integers(1, 5))):  # so that the run gets on between two kills
         before = _changed(path)
