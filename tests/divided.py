@@ -3,6 +3,7 @@
 import torch
 
 from mmlib.config import make_config
+from mmlib.runs.records import read_bytes
 
 FAST = {"ready": 4, "window": 2, "explore_probability": 1.0, "p_value": 0.5}
 
@@ -17,7 +18,7 @@ def config(**overrides):
 def told(directory):
     """What a run's future is decided by, as it was recorded; diagnostics are sums in another order."""
     names = ("episodes", "evaluations", "decisions", "rounds")
-    return {name: (directory / f"{name}.jsonl").read_text() for name in names}
+    return {name: read_bytes(directory, name).decode() for name in names}
 
 
 def same_numbers(one, two):

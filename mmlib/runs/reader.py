@@ -11,9 +11,10 @@ Layout: `<root>/<preset>/<figure>/<level>/<method>/seed<k>/` with
     timing.jsonl    throughput and the share of each stage
     state.json      {"state": "running" | "done" | "stopped" | "failed", ...}, replaced atomically
 
-Every line is one JSON object and is flushed when written, so a run that was killed loses at most its last
-line, which the readers ignore and the next writer removes. `records.py` has the columns. The records of a run that is
-done may be compressed (`metrics.jsonl.gz`): readers take either.
+A record begins with its first row: a run without a bandit has no rounds.jsonl. Every line is one JSON object and is
+flushed when written, so a run that was killed loses at most its last line, which the readers ignore and the next writer
+removes. `records.py` has the columns. The records of a run that is done may be compressed (`metrics.jsonl.gz`): readers
+take either.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,31 +44,33 @@ class RunWriter:
 
     def __init__(self, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
         self.directory = Path(directory)
-        self._files: dict[str, Any] = {}
+        self._finished = False
+        self._files: dict[str, Any] = {}  # of the records that rows were appended to
         self._written: dict[str, tuple[int, Any]] = {}  # bytes of each record and their running SHA-256
         _config_text(config, ())  # refused before anything is made
-        self._claim = contextlib.ExitStack()
-        self._claim.enter_context(claimed(self.directory))
-        try:
+        with contextlib.ExitStack() as claim:
+            claim.enter_context(claimed(self.directory))
             before = check_same_run(self.directory, config, shorter=False)
-            replace_file(self.directory / "config.json", _config_text(config, before.get("sources", ())))
-            for name in RECORDS:
-                self._open(name)
-            self._write_state({"state": "running"})
-        except BaseException as error:
-            self.close()
-            if isinstance(error, OSError):
+            try:
+                replace_file(self.directory / "config.json", _config_text(config, before.get("sources", ())))
+                for name in RECORDS:
+                    self._cut(name, read_bytes(self.directory, name).rfind(b"\n") + 1)  # without a torn last line
+                self._write_state({"state": "running"})
+            except OSError as error:
                 raise unwritable(self.directory, error) from error
-            raise
+            self._claim = claim.pop_all()
 
     def append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends rows, with the columns of `RECORDS[name]`, to the record of that name.
 
         Raises ValueError, having written nothing, for a row that could not be read back.
         """
-        file, text = self._files[name], encode(name, rows)
-        file.write(text)
-        file.flush()
+        if not (text := encode(name, rows)):
+            return
+        if name not in self._files:  # open as long as the run
+            self._files[name] = open(self._path(name), "ab", opener=untrusted.no_links)  # noqa: SIM115
+        self._files[name].write(text)
+        self._files[name].flush()
         length, digest = self._written[name]
         digest.update(text)
         self._written[name] = length + len(text), digest
@@ -87,14 +88,11 @@ class RunWriter:
         """
         lengths = {}
         for name in RECORDS:
-            path = self.directory / f"{name}.jsonl"
             lengths[name], expected = positions.get(name, _position(b""))
-            if _position(untrusted.read_bytes(path)[: lengths[name]]) != [lengths[name], expected]:
-                raise DamagedRecord(f"{path} is damaged: it is not what it was at the checkpoint")
+            if _position(read_bytes(self.directory, name)[: lengths[name]]) != [lengths[name], expected]:
+                raise DamagedRecord(f"{self._path(name)} is damaged: it is not what it was at the checkpoint")
         for name, length in lengths.items():
-            self._files.pop(name).close()
-            os.truncate(self.directory / f"{name}.jsonl", length)
-            self._open(name)
+            self._cut(name, length)
 
     def finish(self, state: str = "done", **facts: Any) -> None:
         """Writes the run's last state ("done", "stopped" or "failed") with any facts (`reason=...`) and closes it.
@@ -104,6 +102,7 @@ class RunWriter:
         if state not in STATES:
             raise ValueError(f"unknown state {state!r}; states: {', '.join(STATES)}")
         self._write_state({"state": state, **facts})
+        self._finished = True
         self.close()
 
     def close(self) -> None:
@@ -117,29 +116,27 @@ class RunWriter:
     def __enter__(self) -> RunWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and self._files:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and not self._finished:
             state, reason = "failed", f"{type(error).__name__}: {error}"
             if isinstance(error, Stopped | KeyboardInterrupt):
                 state, reason = "stopped", str(error) or "interrupted"
             with contextlib.suppress(OSError):  # the disk may be why it failed; the error itself goes on
-                self._write_state({"state": state, "reason": reason})
+                self.finish(state, reason=reason)
         self.close()
 
-    def _open(self, name: str) -> None:
-        """Opens a record for appending, plain, without a torn last line."""
-        path = self.directory / f"{name}.jsonl"
-        text = read_bytes(self.directory, name)
-        whole = text[: text.rfind(b"\n") + 1]
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}.jsonl"
+
+    def _cut(self, name: str, length: int) -> None:
+        """Leaves so many bytes of a record, plain."""
+        path, kept = self._path(name), read_bytes(self.directory, name)[:length]
         if path.exists():
-            os.truncate(path, len(whole))
-        elif whole:
-            replace_file(path, whole)
+            os.truncate(path, length)
+        elif kept:
+            replace_file(path, kept)
         path.with_name(path.name + ".gz").unlink(missing_ok=True)
-        self._files[name] = open(path, "ab", opener=untrusted.no_links)  # noqa: SIM115 - as long as the run
-        self._written[name] = len(whole), hashlib.sha256(whole)
+        self._written[name] = length, hashlib.sha256(kept)
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
         replace_file(self.directory / "state.json", json.dumps(as_plain(state)) + "\n")

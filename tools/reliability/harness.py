@@ -22,7 +22,7 @@ from mmlib.config import RunConfig, make_config
 from mmlib.experiments.design import repository_root
 from mmlib.levels import dmlab_found
 from mmlib.runs.reader import Run
-from mmlib.runs.records import replace_file
+from mmlib.runs.records import read_bytes, replace_file
 from mmlib.training import checkpoint
 
 BEGIN, END = "<!-- reliability -->", "<!-- /reliability -->"
@@ -139,7 +139,7 @@ def stop_halfway(settings: RunConfig, directory: Path) -> None:
 def difference(directory: Path, whole: Path) -> str:
     """What differs between two finished runs, "" if nothing does."""
     for name in COMPARED:
-        if (directory / f"{name}.jsonl").read_bytes() != (whole / f"{name}.jsonl").read_bytes():
+        if read_bytes(directory, name) != read_bytes(whole, name):
             return f"{name}.jsonl"
     one, two = (parameters(path) for path in (directory, whole))
     for name, value in one.items():
