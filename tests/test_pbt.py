@@ -312,7 +312,7 @@ def test_the_hyperparameters_in_force_are_what_the_update_uses():
             weights=trajectory.weights[[1, 1]],
             cores={n: tuple(x[[1, 1]] for x in s) for n, s in trajectory.cores.items()},
         )
-        loop.fleet.copy(1, 0)
+        loop.copy(1, 0)
         learner_of(loop).update([twin], loop.hyper)
         assert all(torch.allclose(v[0], v[1], rtol=1e-4, atol=1e-7) for v in learner_of(loop).parameters.values())
         loop.hyper.learning_rate[0] *= 2

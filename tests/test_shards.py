@@ -27,12 +27,6 @@ class Divided:
     def everyone(self, method, *arguments):
         return [getattr(shard, method)(*arguments) for shard in self.shards]
 
-    def copy(self, donor, member):
-        self._of(member).replace(member, self._of(donor).member(donor))
-
-    def _of(self, member):
-        return next(shard for shard in self.shards if member in shard.members)
-
     def close(self):
         self.everyone("close")
 

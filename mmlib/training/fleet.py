@@ -19,9 +19,6 @@ class Fleet(Protocol):
     def everyone(self, method: str, *arguments: Any) -> list[Any]:
         """Calls a method of every `Shard`, all at once, with the same arguments; the results in the members' order."""
 
-    def copy(self, donor: int, member: int) -> None:
-        """Gives a member the donor's weights and optimiser state."""
-
     def close(self) -> None:
         """Ends the shards."""
 
@@ -35,10 +32,6 @@ class InProcess:
     def everyone(self, method: str, *arguments: Any) -> list[Any]:
         """See `Fleet.everyone`."""
         return [getattr(self.shard, method)(*arguments)]
-
-    def copy(self, donor: int, member: int) -> None:
-        """See `Fleet.copy`."""
-        self.shard.replace(member, self.shard.learner.member(donor))  # on its device
 
     def close(self) -> None:
         """See `Fleet.close`."""

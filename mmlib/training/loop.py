@@ -269,12 +269,17 @@ class TrainingLoop:
         for member in self._ready():
             decision = self.rule.decide(self.population, self.settings, member, self.stopped)
             if decision.donor is not None:
-                self.fleet.copy(decision.donor, member)
+                self.copy(decision.donor, member)
                 self.stopped.pop(member, None)
             self.rule.apply(self.population, decision, self.steps)
             decisions.append(decision)
         self.hyper = self.hyperparameters(start)
         return decisions
+
+    def copy(self, donor: int, member: int) -> None:
+        """Gives a member the donor's weights and optimiser state."""
+        (values,) = filter(None, self.fleet.everyone("member", donor))
+        self.fleet.everyone("replace", member, values)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the run's future depends on (between iterations), however it is divided into shards."""

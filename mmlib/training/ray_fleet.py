@@ -101,9 +101,8 @@ class RayFleet:
         else:
             options = {"num_cpus": 1, "num_gpus": each}
         bounds = [config.population * k // shards for k in range(shards + 1)]
-        self.members = [range(a, b) for a, b in pairwise(bounds)]
         actor = ray.remote(**options, max_restarts=0)(Shard)
-        self._actors = [actor.remote(config, members) for members in self.members]
+        self._actors = [actor.remote(config, range(a, b)) for a, b in pairwise(bounds)]
         self._made = [actor.process.remote() for actor in self._actors]
 
     def placed(self, seconds: float) -> bool:
@@ -115,14 +114,6 @@ class RayFleet:
         """See `Fleet.everyone`."""
         shared = [self._ray.put(argument) for argument in arguments]
         return self._results([getattr(actor, method).remote(*shared) for actor in self._actors])
-
-    def copy(self, donor: int, member: int) -> None:
-        """See `Fleet.copy`."""
-        values = self._of(donor).member.remote(donor)
-        self._results([self._of(member).replace.remote(member, values)])
-
-    def _of(self, member: int) -> Any:
-        return next(actor for actor, some in zip(self._actors, self.members, strict=True) if member in some)
 
     def _results(self, calls: list[Any]) -> list[Any]:
         raised = self._ray.exceptions

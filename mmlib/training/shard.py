@@ -189,12 +189,19 @@ class Shard:
         """The id of the process that it is in, which it has from when it is made."""
         return os.getpid()
 
-    def member(self, member: int) -> list[Tensor]:
-        """A member's weights and what the optimiser remembers of them, on the CPU."""
+    def member(self, member: int) -> list[Tensor] | None:
+        """A member's weights and what the optimiser remembers of them, on the CPU; None of another shard's."""
+        if member not in self.members:
+            return None
         return [value.cpu() for value in self.learner.member(member - self.members.start)]
 
     def replace(self, member: int, values: Sequence[Tensor]) -> None:
-        """Puts another's `member` in a member's place; its environments go on, with recurrent states at zero."""
+        """Puts what `member` gave in a member's place, unless that is another shard's.
+
+        Its environments go on, with recurrent states at zero.
+        """
+        if member not in self.members:
+            return
         place = member - self.members.start
         self.learner.replace(place, values)
         for actor in (*self.actors, *self.evaluators):

@@ -173,10 +173,6 @@ class Place:
             return [self.stack.ask(self.member, method)]
         return [getattr(self.stack, method)(*arguments)]  # before it is beside others
 
-    def copy(self, donor: int, member: int) -> None:
-        """See `Fleet.copy`; a run of one member has nobody to copy."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """See `Fleet.close`."""
         self.stack.leave(self.member)
