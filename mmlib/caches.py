@@ -31,16 +31,15 @@ def settle() -> None:
     home = os.path.expanduser("~")
     if not os.path.isabs(home):  # neither a variable nor an entry for this user: a container's arbitrary number
         os.environ["HOME"] = str(directory().parent)
-    elif not takes_files(Path(home), make=False):
+    elif not takes_files(Path(home)):
         for variable in ELSEWHERE:
             os.environ.setdefault(variable, str(directory() / variable.lower()))
 
 
-def takes_files(path: Path, make: bool = True) -> bool:
+def takes_files(path: Path) -> bool:
     """Whether a file can be put into a directory, which is made if need be."""
     try:
-        if make:
-            path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):  # without a name, where the system has that
             return True
     except OSError:

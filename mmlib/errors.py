@@ -25,8 +25,8 @@ class ResultsError(UserError):
 class Stopped(Exception):
     """A run was asked to stop, and did, with a checkpoint."""
 
-    def __init__(self, which: signal.Signals, why: str = ""):
-        super().__init__(why or f"stopped by {which.name}")
+    def __init__(self, which: signal.Signals, why: str):
+        super().__init__(why)
         self.exit_code = EXIT_CODES[which]
 
 

@@ -100,15 +100,17 @@ def test_the_cache_is_the_users_where_it_can_be_written(tmp_path, monkeypatch):
     assert caches.directory() == tmp_path / "cache" / "mmlib" and caches.directory().is_dir()
 
 
-def test_kernels_lie_apart_for_every_state_of_the_sources(tmp_path):
+def test_kernels_lie_apart_for_every_state_of_the_sources(tmp_path, monkeypatch):
     for source in kernels.sources():
         (copy := tmp_path / source.relative_to(kernels.PACKAGE)).parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(source.read_bytes())
-    seen = [kernels.directory(), kernels.directory(tmp_path)]
-    assert seen[0] == seen[1] and len(kernels.sources()) > 15
-    for source in kernels.sources(tmp_path):
+    there = kernels.directory.__wrapped__  # as a new process asks
+    seen = [there()]
+    monkeypatch.setattr(kernels, "PACKAGE", tmp_path)
+    assert there() == seen[0] and len(kernels.sources()) > 15
+    for source in kernels.sources():
         source.write_text("GRAVITY = 100")
-        seen.append(kernels.directory(tmp_path))
+        seen.append(there())
     assert len(set(seen)) == 1 + len(kernels.sources())
 
 

@@ -23,23 +23,21 @@ _CONFIG: Any = numba.config
 PACKAGE = Path(__file__).parents[1]
 
 
-def sources(package: Path = PACKAGE) -> list[Path]:
+def sources() -> list[Path]:
     """The files with kernels, and those whose constants they have compiled in."""
-    table = [package / "levels" / name for name in ("arenas.py", "layouts.py", "table.py")]
-    return [*sorted((package / "levels" / "minilab").rglob("*.py")), *table, package / "numerics" / "fused.py"]
+    table = [PACKAGE / "levels" / name for name in ("arenas.py", "layouts.py", "table.py")]
+    return [*sorted((PACKAGE / "levels" / "minilab").rglob("*.py")), *table, PACKAGE / "numerics" / "fused.py"]
 
 
-def directory(package: Path = PACKAGE) -> Path:
+@functools.cache  # sources do not change while they are loaded
+def directory() -> Path:
     """Where the kernels of exactly these sources lie: below Numba's own NUMBA_CACHE_DIR, else among mmlib's caches."""
     digest = hashlib.sha256()
-    for source in sources(package):
+    for source in sources():
         digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
     own = _CONFIG.CACHE_DIR and Path(_CONFIG.CACHE_DIR) / name
     return own if own and caches.takes_files(own) else caches.directory() / name
-
-
-_directory = functools.cache(directory)  # sources do not change while they are loaded
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -59,7 +57,7 @@ class _Cache(FunctionCache):
     """Numba's cache of one function, whose faults end nothing."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(_directory())
+        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(directory())
         try:
             super().__init__(function)
         finally:
@@ -70,7 +68,7 @@ class _Cache(FunctionCache):
         try:
             found = super().load_overload(signature, target)
         except Exception as error:  # whatever unpickling an emptied, a cut or somebody else's file raises
-            say_once(f"compiled kernels in {_directory()} are damaged and made again ({error or type(error).__name__})")
+            say_once(f"compiled kernels in {directory()} are damaged and made again ({error or type(error).__name__})")
             with suppress(OSError):
                 self.flush()
             return None
@@ -83,4 +81,4 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(signature, compiled)
         except OSError as error:
-            say_once(f"compiled kernels cannot be kept in {_directory()} ({error.strerror or error})")
+            say_once(f"compiled kernels cannot be kept in {directory()} ({error.strerror or error})")

@@ -82,12 +82,12 @@ def history(run: Run, member: int, name: str) -> pd.Series:
     return pd.Series(values, [0, *lived["frames"]], dtype=float)
 
 
-def best_member(run: Run, window: int = 30) -> int:
-    """The member with the highest mean return of its last `window` episodes; 0 if no episode ended."""
+def best_member(run: Run) -> int:
+    """The member with the highest mean return of its last 30 episodes; 0 if no episode ended."""
     episodes = run.episodes()
     if not len(episodes):
         return 0
-    last = episodes.groupby("member").tail(window).groupby("member")["return"].mean()
+    last = episodes.groupby("member").tail(30).groupby("member")["return"].mean()
     return int(last.index[int(last.argmax())])
 
 

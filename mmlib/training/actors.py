@@ -62,7 +62,7 @@ class Actor:
         self.observation = self._here(level.reset()).clone()
         self.first = torch.ones(self.shape, dtype=torch.bool, device=self.device)
         self.state = agent.initial_state(self.shape[1], task)
-        self._buffers: list[dict[str, Tensor]] = []
+        self._buffers = [self._new_buffers(), self._new_buffers()]
 
     @torch.no_grad()
     def act(self, weights: Tensor) -> tuple[Acted, Step]:
@@ -88,7 +88,8 @@ class Actor:
         The trajectory is on the agent's device, in one of two alternating sets of buffers: it stays valid
         until the second rollout after this one, so that a learner may read one while the next is made.
         """
-        buffers = self._next_buffers()
+        self._buffers.reverse()
+        buffers = self._buffers[0]
         cores, episodes = mapped(Tensor.clone, self.state.cores), []
         for t in range(self.unroll):
             self._record(buffers, t)
@@ -131,13 +132,6 @@ class Actor:
             Episode(self.members[member], int(start), self.steps, float(value), int(length), self.task)
             for member, start, value, length in rows
         ]
-
-    def _next_buffers(self) -> dict[str, Tensor]:
-        if len(self._buffers) < 2:
-            self._buffers.append(self._new_buffers())
-        else:
-            self._buffers.reverse()
-        return self._buffers[-1]
 
     def _new_buffers(self) -> dict[str, Tensor]:
         def zeros(steps: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -58,7 +58,7 @@ def specification(config: RunConfig) -> AgentSpec:
     return replace(spec, **config.ties)
 
 
-def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSpec:
+def fit(method: str, spaces: Mapping[str, ActionSpace] | None) -> AgentSpec:
     """The agent of `METHODS` of that name, in the action spaces of a level
     (`levels.Interface.spaces`).
 
@@ -85,12 +85,6 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None = None) -> AgentSp
     return replace(spec, constituents=constituents, heads=heads)
 
 
-def has_transfer_cost(method: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the loss has a transfer cost, which lambda weighs, with these settings of a run."""
-    spec = METHODS[method]
-    return not spec.single and (settings.get("transfer") or spec.transfer) != "none"
-
-
 def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """The settings that play no part in what a method learns, with these settings of a run, and why."""
     spec, name = METHODS[method], f"method {method!r}"
@@ -103,7 +97,7 @@ def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
     if spec.alpha != "bandit":
         its = ", ".join(other for other, entry in METHODS.items() if entry.alpha == "bandit")
         found["bandit"] = f"{name} has none; methods with one: {its}"
-    if not has_transfer_cost(method, settings):
+    if spec.single or (settings.get("transfer") or spec.transfer) == "none":
         found |= dict.fromkeys(("transfer_cost", "transfer_normalisation"), f"{name} has no transfer cost")
     return found
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmlib.alternatives import bandit, simplex
 from mmlib.config import RunConfig
@@ -63,8 +62,8 @@ def iterations(
     config: RunConfig,
     directory: Path,
     requests: StopRequests,
-    report: Report | None = None,
-    make_fleet: Callable[[RunConfig], Fleet] = InProcess,
+    report: Report | None,
+    make_fleet: Callable[[RunConfig], Fleet],
 ) -> Iterator[TrainingLoop]:
     """What `train` does, with a pause before each iteration."""
     resolved = as_recorded(check(config))
@@ -73,24 +72,21 @@ def iterations(
     with RunWriter(directory, resolved) as writer:
         deaths: list[int] = []  # the agent steps from which a run went on that then lost a shard
         while True:
-            fleet, began = None, 0
+            began = 0
             try:
-                fleet = make_fleet(config)
-                if taught:
-                    fleet.everyone("teach", taught)
-                loop, record = TrainingLoop(config, fleet), Recorder(config, writer, report)
-                resume(loop, record, writer)
-                began = loop.agent_steps
-                yield from _run(loop, record, writer, requests)
+                with closing(make_fleet(config)) as fleet:
+                    if taught:
+                        fleet.everyone("teach", taught)
+                    loop, record = TrainingLoop(config, fleet), Recorder(config, writer, report)
+                    resume(loop, record, writer)
+                    began = loop.agent_steps
+                    yield from _run(loop, record, writer, requests)
                 break
             except ShardDied as death:
                 deaths.append(began)
                 if deaths[-DEATHS:] == [began] * DEATHS:
                     raise
                 print(f"mmlib: {death}; going on from the last checkpoint", file=sys.stderr, flush=True)
-            finally:
-                if fleet is not None:
-                    fleet.close()
         writer.finish("done", frames=loop.agent_steps * config.action_repeat, **loop.facts)
 
 
@@ -241,11 +237,10 @@ class TrainingLoop:
         self.stopped = {member: reason for part in parts for member, reason in part.stopped.items()}
         if len(self.stopped) == self.config.population:
             raise DivergedError("; ".join(_said(member, reason) for member, reason in self.stopped.items()))
-        rows = [{name: torch.cat([row[name] for row in each]) for name in each[0]} for each in _by_unroll(parts)]
         return replace(
             parts[0],
             values=np.concatenate([part.values for part in parts]),
-            diagnostics=rows,
+            diagnostics=join([part.diagnostics for part in parts]),
             episodes=_in_order(e for part in parts for e in part.episodes),
             evaluations=_in_order(e for part in parts for e in part.evaluations),
         )
@@ -297,11 +292,6 @@ class TrainingLoop:
     def close(self) -> None:
         """Ends the shards."""
         self.fleet.close()
-
-
-def _by_unroll(parts: list[Outcome]) -> Iterable[tuple[dict[str, Tensor], ...]]:
-    """The diagnostics of all shards, one unroll after the other."""
-    return zip(*(part.diagnostics for part in parts), strict=True)
 
 
 def _in_order(episodes: Iterable[Episode]) -> list[Episode]:

@@ -85,20 +85,16 @@ class Recorder:
             "agent_steps": agent_steps,
             "updates": updates,
         }
+        rows = []
         for p, returns in enumerate(self.returns):
-            own = {name: float(f"{value:.6g}") for name, value in simplex.row(hyper, p).items()}
-            row = {name: round(float(value[p]), 6) for name, value in means.items()}
+            row = {**common, "member": p}
+            row |= {name: float(f"{value:.6g}") for name, value in simplex.row(hyper, p).items()}
+            row |= {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
+            row |= {name: round(float(value[p]), 6) for name, value in means.items()}
             taken = self.counts[p].sum() // len(self.space.group_sizes)
             marginals = self.counts[p] @ self.space.features / max(1, taken)
-            self.writer.append(
-                "metrics",
-                [
-                    {**common, "member": p, **own}
-                    | {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
-                    | row
-                    | {"action_marginals": [round(float(x), 5) for x in marginals]}
-                ],
-            )
+            rows.append(row | {"action_marginals": [round(float(x), 5) for x in marginals]})
+        self.writer.append("metrics", rows)
         steps = (agent_steps - max(self.written, self.resumed)) * self.config.population
         timing = {
             "frames": common["frames"],

@@ -67,7 +67,7 @@ class Shard:
     def __init__(self, config: RunConfig, members: range | None = None):
         self.config, self.members = config, range(config.population) if members is None else members
         torch.set_num_threads(1)  # a thread a stage: runs, shards, or a GPU's environments share the cores
-        self.seeds, self.timer = seeds(config), StageTimer()
+        self.timer = StageTimer()
         agent = initial_agent(config, self.members).to(config.device)
         self.learner = LEARNERS[agent.spec.learner](agent, config)
         acting = agent if config.lag == 0 else copy.deepcopy(agent)
@@ -113,7 +113,7 @@ class Shard:
             staggered=config.staggered,
             **(threads | config.level_settings),
         )
-        at = {"unroll": config.unroll, "seed": self.seeds[2] + different, "task": task}
+        at = {"unroll": config.unroll, "seed": seeds(config)[2] + different, "task": task}
         return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, timer=timer, **at)
 
     def _level_seed(self, different: int) -> int | list[int]:
@@ -282,7 +282,7 @@ def names_of(agent: MixMatchAgent, part: Constituent) -> list[str]:
 
 def part_of(agent: MixMatchAgent, config: RunConfig, members: range) -> MixMatchAgent:
     """A copy of the agents of some members of a population, on the CPU."""
-    part = make_agent(config.model_copy(update={"population": len(members), "pbt": None}))
+    part = make_agent(config.model_copy(update={"population": len(members)}))
     part.load_state_dict(cut(agent.state_dict(), members, config.population))
     return part
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 
 from mmlib.errors import EXIT_CODES, Stopped
 
@@ -35,25 +35,20 @@ class StopRequests:
                 self._before[which] = signal.signal(which, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._restore()
-
-    @property
-    def orphaned(self) -> bool:
-        """Whether the process that started this one, and said so, has gone."""
-        return self._parent is not None and os.getppid() != self._parent
 
     @property
     def received(self) -> signal.Signals | None:
         """What asks the run to stop, if anything does."""
-        return self._received or (signal.SIGTERM if self.orphaned else None)
+        orphaned = self._parent is not None and os.getppid() != self._parent
+        return self._received or (signal.SIGTERM if orphaned else None)
 
     def stopped(self) -> Stopped:
         """The error to leave with."""
-        why = "stopped: the process that started it has gone" if self._received is None else ""
-        return Stopped(self.received or signal.SIGTERM, why)
+        if self._received is None:
+            return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
+        return Stopped(self._received, f"stopped by {self._received.name}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = signal.Signals(number)
