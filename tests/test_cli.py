@@ -96,6 +96,7 @@ BAD = {
     "figure's level": (["figure", "3", "--level", "nav_maze"], "figure 3 has no level 'nav_maze'; its levels: "),
     "figure's method": (["figure", "3", "--method", "big"], "figure 3 has no method 'big'; its methods: small"),
     "figure's seeds": (["figure", "3", "--seeds", "one"], "seeds 'one' are not comma-separated whole numbers"),
+    "backwards": (["train", "--seeds", "3-1"], "seeds '3-1': the smaller end of a range comes first"),
     "figure's seed": (["figure", "3", "--seeds", 2**63], "seed = 9223372036854775808: input should be less"),
     "figure's jobs": (["figure", "3", "--jobs", "0"], "--jobs 0: at least 1 run at a time"),
 }

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.cli import doctor
+from mmlib.cli.common import print_table
 from mmlib.cli.main import app
 from mmlib.experiments.presets import PRESETS
 from mmlib.levels import LEVELS
@@ -64,6 +65,11 @@ def test_the_doctor_reports_this_machine(tmp_path, monkeypatch):
     assert facts["caches"] == {"path": str(tmp_path / "cache" / "mmlib"), "bytes": 1500}
     said = mmlib("doctor", "--results", tmp_path / "nowhere")
     assert "backend dmlab" in said and "0 runs" in said and facts["mmlib"] in said and "1.5 kB in" in said
+
+
+def test_names_in_tables_are_what_they_are(capsys):
+    print_table(("name", "of"), [("a[red]b", ":warning: [/]")])
+    assert capsys.readouterr().out.split() == ["name", "of", "a[red]b", ":warning:", "[/]"]
 
 
 def test_what_is_missing_is_said(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
 
@@ -87,7 +88,10 @@ def read_seeds(text: str | None) -> list[int] | None:
     ranges = [part.split("-") for part in text.replace(" ", "").split(",")]
     if not all(len(ends) <= 2 and all(end.isdecimal() for end in ends) for ends in ranges):
         raise UsageError(f"seeds {text!r} are not comma-separated whole numbers, for instance 1,2,3 or 1-3")
-    return [seed for ends in ranges for seed in range(int(ends[0]), int(ends[-1]) + 1)]
+    seeds = [range(int(ends[0]), int(ends[-1]) + 1) for ends in ranges]
+    if not all(seeds):
+        raise UsageError(f"seeds {text!r}: the smaller end of a range comes first")
+    return [*chain(*seeds)]
 
 
 def print_json(value: Any) -> None:
@@ -109,7 +113,7 @@ def print_table(columns: Sequence[str] | None, rows: Iterable[Sequence[str]], ri
         table.add_column(name, no_wrap=place == 0, overflow="fold", style=style, justify=justify)
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a name is what it is
     if not console.is_terminal:
         console.width = max(160, console.width)
     console.print(table)
