@@ -17,8 +17,6 @@ from rich.filesize import decimal
 from mmlib import caches
 from mmlib.cli.common import AsJson, Results, print_json, print_table
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "firefox")
-
 
 def doctor(results: Results = Path("results"), as_json: AsJson = False) -> None:
     """Report what this machine has: versions, cores, memory, GPU, backends, caches; and what could be better.
@@ -62,7 +60,6 @@ def examine(results: str | Path = "results") -> dict[str, Any]:
         "caches": _place(caches.directory()),
         "results": {**_place(Path(results)), "runs": sum(1 for _ in Path(results).rglob("config.json"))},
         "jupyterlab": shutil.which("jupyter-lab", path=programs),
-        "browser": next((found for name in BROWSERS if (found := shutil.which(name))), None),
     }
 
 
@@ -83,7 +80,6 @@ def report(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("caches", f"{decimal(facts['caches']['bytes'])} in {facts['caches']['path']}"),
         ("results", f"{found['runs']} runs, {decimal(found['bytes'])} in {found['path']}"),
         ("JupyterLab", facts["jupyterlab"] or "not found"),
-        ("browser", facts["browser"] or "not found"),
     ]
 
 
@@ -94,8 +90,6 @@ def advice(facts: dict[str, Any]) -> list[str]:
     ]
     if facts["jupyterlab"] is None:
         said.append("JupyterLab was not found: the notebooks need it (pip install jupyterlab)")
-    if facts["browser"] is None:
-        said.append("no browser was found: the tests in a real browser are skipped (Debian: apt install chromium)")
     if not facts["bfloat16"]["cpu"] and not facts["bfloat16"]["gpu"]:
         said.append("this processor has no bfloat16: it is computed in float32, a little slower than float32 itself")
     return said
