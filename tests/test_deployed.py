@@ -206,10 +206,10 @@ def test_results_are_drawn_elsewhere_and_stay_as_they_are(tmp_path):
 
 def test_the_notebooks_can_be_copied_and_are_in_the_wheel_as_the_scores_are(tmp_path):
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-    result = CliRunner().invoke(app, ["notebooks", "copy", str(tmp_path / "mine")])
+    result = CliRunner().invoke(app, ["notebooks", str(tmp_path / "mine")])
     assert result.exit_code == 0 and [Path(line).name for line in result.output.split()] == names
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == names
-    again = CliRunner().invoke(app, ["notebooks", "copy", str(tmp_path / "mine")])
+    again = CliRunner().invoke(app, ["notebooks", str(tmp_path / "mine")])
     assert again.exit_code == 2 and "exists; choose another directory" in again.output
     for name in ("mmlib", "notebooks", "results/baselines"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # commands import what they need, so that --help is quick
     from mmlib.training.ray_fleet import RayFleets
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-notebooks = typer.Typer(no_args_is_help=True)
-app.add_typer(notebooks, name="notebooks")
 
 PRESET_HELP = "smoke, quick, protocol, population, laptop, workstation or paper: see `mmlib presets`."
 SET_HELP = "A setting in place of the preset's, as NAME=VALUE; may be given many times."
@@ -62,16 +60,6 @@ def mmlib() -> None:
       mmlib figure 3 --preset smoke
       mmlib train --method mm --help
       mmlib --install-completion
-    """
-
-
-@notebooks.callback()
-def _notebooks() -> None:
-    """The notebooks behind the figures.
-
-    \b
-    Examples:
-      mmlib notebooks copy notebooks
     """
 
 
@@ -202,17 +190,17 @@ def _settle_processes(
     return jobs or fleets.runs_at_once(device or "cpu")
 
 
-@notebooks.command()
-def copy(directory: Annotated[Path, typer.Argument(help="Made if need be.")]) -> None:
-    """Copy the notebooks into a directory, to read, change and run them in JupyterLab.
+@app.command()
+def notebooks(directory: Annotated[Path, typer.Argument(help="Made if need be.")]) -> None:
+    """Copy the notebooks behind the figures into a directory, to read, change and run them in JupyterLab.
 
     \b
     Examples:
-      mmlib notebooks copy notebooks
+      mmlib notebooks notebooks
     """
-    from mmlib.experiments.notebooks import copy as copy_notebooks
+    from mmlib.experiments.notebooks import copy
 
-    print(*copy_notebooks(directory), sep="\n")
+    print(*copy(directory), sep="\n")
 
 
 @app.command()
