@@ -92,7 +92,7 @@ def test_blocks_follow_one_another_and_a_run_named_twice_is_made_once_where_it_c
         ({"blocks": [{**BLOCK, "seeds": ["one"]}]}, ExperimentError, "blocks.0.seeds.0: "),
         ({"blocks": [{**BLOCK, "levels": []}]}, ExperimentError, "blocks.0.levels: "),
         ({"blocks": [{**BLOCK, "arms": ["fsat"]}]}, ExperimentError, "unknown arm 'fsat'; arms: .*did you mean 'fast'"),
-        ({"blocks": [{**BLOCK, "methods": ["mmm"]}]}, ConfigError, "unknown method 'mmm'"),
+        ({"blocks": [{**BLOCK, "methods": ["mmm"]}]}, ExperimentError, "unknown method 'mmm'"),
         ({"blocks": [{**BLOCK, "levels": ["nowhere"]}]}, ConfigError, "unknown level 'nowhere'"),
         ({"settings": {"lr": 1}}, ConfigError, "unknown setting 'lr'"),
         ({"arms": {"slow": {"unroll": 0}}}, ConfigError, "arm slow, method small: unroll = 0"),

@@ -64,7 +64,7 @@ def presets(as_json: AsJson = False) -> None:
       mmlib presets --json
     """
     from mmlib.experiments.clock import table
-    from mmlib.experiments.design import PRESETS
+    from mmlib.experiments.presets import PRESETS
 
     if as_json:
         print_json([asdict(preset) for preset in PRESETS.values()])

@@ -176,25 +176,22 @@ def configure(
     lambda is the method's (appendix C) and alpha the preset's schedule, unless `settings` has them or alpha is adapted
     by population based training. A method's teacher is from the run beside this one of the same seed.
     """
-    settings = dict(settings or {})
+    spec, settings = choose("method", method, METHODS), dict(settings or {})
     for name in ("level", "method", "seed"):
         if name in settings:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
-    given = dict(preset.settings)
+    given: dict[str, Any] = {"transfer_cost": spec.transfer_weight, **preset.settings}
     if figure is not None:
         given |= preset.of_figure(figure)
-    values = {**given, **settings}
+    if teacher := teacher_of(spec):
+        given["teacher"] = sibling(teacher.method, seed)
+    values = {**given, **settings, "level": level, "method": method, "seed": seed}
     if isinstance(settings.get("pbt"), Mapping):  # a part of them
         values["pbt"] = {**(given.get("pbt") or {}), **settings["pbt"]}
-    if "transfer_cost" not in settings and method in METHODS:
-        values["transfer_cost"] = METHODS[method].transfer_weight
-    if "teacher" not in settings and method in METHODS and (teacher := teacher_of(METHODS[method])):
-        values["teacher"] = sibling(teacher.method, seed)
-    values |= {"level": level, "method": method, "seed": seed}
     config = check(make_config(values))  # checks every setting before the schedule is made from them
     _check_in_force(config, settings)
     adapted = config.pbt is not None and "alpha" in config.pbt.adapt
-    if METHODS[method].mixes and not adapted and "alpha" not in settings:
+    if spec.mixes and not adapted and "alpha" not in settings:
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config

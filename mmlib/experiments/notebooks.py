@@ -68,12 +68,9 @@ def tasks(
     Raises ExperimentError, ConfigError or ResultsError.
     """
     root, drawn = repository_root(), output or results
-    common = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
-    if output is not None:
-        common["output"] = shortest(output, root)
+    common: dict[str, Any] = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
+    common |= {"output": shortest(output, root) if output else "", "backend": settings.get("backend", "auto")}
     common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
-    if "backend" in settings:
-        common["backend"] = settings["backend"]
     names = sorted(map(Path, {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}), key=natural_order)
     design.choose("figure", figure, dict.fromkeys(map(str, names)))
     if figure in OTHER_NOTEBOOKS:

@@ -147,6 +147,7 @@ _SMALL_FRAMES: dict[str, Any] = {"width": 48, "height": 36, "conv1": (4, 2)}
 # Many small updates rather than few large ones: 160 samples each, see docs/learning.md.
 # The miniatures' step is not the paper's: the study of docs/learning.md chose it, on plain agents alone.
 _MINIATURES: dict[str, Any] = {
+    **_SMALL_FRAMES,
     "num_envs": 32,
     "unroll": 20,
     "learner_batches": 4,
@@ -191,20 +192,20 @@ PRESETS = {
             name="smoke",
             description="seconds: shows that everything runs; nothing is learned (48x36 frames)",
             miniature=True,
-            settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600},
+            settings=_MINIATURES | {"agent_steps": 6_000, "num_envs": 4, "log_every": 600},
         ),
         Preset(
             name="quick",
             description="minutes on two cores: a miniature level, one seed, 48x36 frames",
             miniature=True,
-            settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 600_000},
+            settings=_MINIATURES | {"agent_steps": 600_000},
             level="nav_maze_static_01_mini",
         ),
         Preset(
             name="protocol",
             description="hours on two cores: the runs of docs/protocol.md, twice as long as quick's, eight seeds",
             miniature=True,
-            settings=_SMALL_FRAMES | _MINIATURES | {"agent_steps": 1_200_000},
+            settings=_MINIATURES | {"agent_steps": 1_200_000},
             level="nav_maze_static_02_mini",
             ablations=True,
             seeds=tuple(range(11, 19)),
@@ -214,8 +215,7 @@ PRESETS = {
             description="half a day on two cores: population based training, two populations of four on a miniature, "
             "all methods, 48x36 frames; adapts alpha and entropy cost, the learning rate is fixed",
             miniature=True,
-            settings=_SMALL_FRAMES
-            | _MINIATURES
+            settings=_MINIATURES
             | _SHORT_POPULATION
             | {"agent_steps": 1_500_000}
             | {"dtype": "bfloat16", "log_every": 25_000, "checkpoint_every": 100_000},
