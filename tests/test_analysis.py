@@ -49,8 +49,9 @@ def test_returns_early_and_at_the_end(make_run):
     assert curves.best_ends({"a_level": {"mm": [run], "small": [more]}}) == {"a_level": 9.5}
 
 
-def test_summary_of_runs_states_the_last_episodes(make_run):
-    row = tables.summary({"mm": [make_run("mm", 4, range(10))]}, last=4).iloc[0]
+def test_summary_of_runs_states_the_last_episodes(make_run, monkeypatch):
+    monkeypatch.setattr(tables, "LAST", 4)
+    row = tables.summary({"mm": [make_run("mm", 4, range(10))]}).iloc[0]
     assert (row["method"], row["seed"], row["frames"], row["episodes"]) == ("M&M", 4, 400, 10)
     assert (row["mean of the last 4"], row["minutes"], row["agent steps/s"]) == (7.5, 0.5, 3.5)
 

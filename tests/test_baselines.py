@@ -19,8 +19,8 @@ COMMITTED = Path(__file__).parents[1] / "results"
 
 
 def test_random_play_is_repeatable_and_scores_more_in_big():
-    small, again = (measure(MINI, "small", episodes=16, seed=3) for _ in range(2))
-    big = measure(MINI, "big756", episodes=16, seed=3)
+    small, again = (measure(MINI, "small", 16, "minilab") for _ in range(2))
+    big = measure(MINI, "big756", 16, "minilab")
     assert small == again and small.episodes == 16
     assert 0 < small.mean < big.mean  # holding strafe and jump covers more ground
     assert 0 < small.standard_error < small.mean
@@ -65,7 +65,7 @@ def made(monkeypatch):
 
 def test_a_random_score_by_hand(made):
     """Small looks left in 2 of 9 actions, so two steps pay 4/9 on average."""
-    score = measure("any", "small", episodes=4000)
+    score = measure("any", "small", 4000, "elsewhere")
     assert score.mean == pytest.approx(4 / 9, abs=0.05) and score.episodes == 4000
     assert score.standard_error == pytest.approx(np.sqrt(2 * 2 / 9 * 7 / 9 / 4000), rel=0.1)
     assert made[0].closed and made[0].steps == 2 * (1 + 4000 // 16)
@@ -73,10 +73,10 @@ def test_a_random_score_by_hand(made):
 
 def test_policies_that_do_not_exist_or_cannot_play_say_so(made):
     with pytest.raises(ResultsError, match="unknown policy 'medium'; policies: small, big540, big756, whole, expert"):
-        measure(MINI, "medium")
+        measure(MINI, "medium", 16, "minilab")
     assert not made
     with pytest.raises(ResultsError, match="minilab's levels only, not two_steps of elsewhere"):
-        measure("any", "expert")
+        measure("any", "expert", 16, "elsewhere")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def unknown(tmp_path, monkeypatch):
 def test_scores_are_measured_once_and_kept(unknown, tmp_path, monkeypatch):
     calls = []
 
-    def fake(level, policy, episodes, **settings):
+    def fake(level, policy, episodes, backend):
         calls.append(policy)
         return Score(len(calls), 0.5, episodes)
 
@@ -174,7 +174,7 @@ def test_a_run_forced_to_minilab_is_compared_with_minilab(lab):
 
 def test_random_play_of_deepmind_lab_has_a_budget(lab, made):
     """128 episodes, but of at most 200,000 agent steps: 9,000 are an episode of lasertag."""
-    found = [baselines.affordable(name) for name in dmlab.LEVELS]
+    found = [baselines.affordable(name, "dmlab") for name in dmlab.LEVELS]
     assert dict(zip(dmlab.LEVELS, found)) == {
         "explore_object_locations_small": 128,
         "nav_maze_static_01": 128,
@@ -183,7 +183,7 @@ def test_random_play_of_deepmind_lab_has_a_budget(lab, made):
         "lt_chasm": 22,
     }
     assert baselines.affordable("lt_chasm", "minilab") == 128
-    measure("lt_chasm", "small", episodes=2, backend="dmlab")
+    measure("lt_chasm", "small", 2, "dmlab")
     assert len(made[0].total) == 4  # processes
 
 

@@ -192,12 +192,12 @@ def test_description_names_what_the_runs_share(tmp_path):
     assert "learning_rate" in text and "alpha" not in text  # which they do not share
 
 
-def test_repository_is_found_from_below_and_else_the_start(tmp_path):
+def test_repository_is_found_from_below_and_else_the_start(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / FIGURES["3"].notebook).touch()
-    assert design.repository_root(tmp_path / "notebooks") == tmp_path
-    assert design.repository_root(tmp_path) == tmp_path
-    assert design.repository_root(tmp_path.parent) == tmp_path.parent
+    for start, root in ((tmp_path / "notebooks", tmp_path), (tmp_path, tmp_path), (tmp_path.parent, tmp_path.parent)):
+        monkeypatch.chdir(start)
+        assert design.repository_root() == root
 
 
 def test_what_ties_policies_concerns_the_methods_that_have_several(tmp_path):

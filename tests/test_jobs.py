@@ -1,6 +1,5 @@
 """Running a plan: processes that do, and do not, do what they should. The runs here are stand-ins."""
 
-import io
 import json
 import os
 import signal
@@ -217,11 +216,10 @@ def test_time_left_by_hand(the_plan):
     assert jobs.seconds_left([waiting], at_once=1) is None
 
 
-def test_lines_tell_of_starts_ends_and_progress(the_plan, monkeypatch):
+def test_lines_tell_of_starts_ends_and_progress(the_plan, monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    out = io.StringIO()
-    report = reports.LineReport(at_once=1, file=out, seconds=15.0)
+    report = reports.LineReport(at_once=1)
     loaded, running, waiting = (Progress(job) for job in the_plan)
     loaded.status, running.status = RunStatus("loaded"), RunStatus("running")
     report([loaded, running, waiting])
@@ -232,7 +230,7 @@ def test_lines_tell_of_starts_ends_and_progress(the_plan, monkeypatch):
     waiting.status = RunStatus("failed", "no luck")
     now[0] = 21.0
     report([loaded, running, waiting])
-    assert out.getvalue().splitlines() == [
+    assert capsys.readouterr().out.splitlines() == [
         "[0:00] small seed 0: on disk",
         "[0:00] big756 seed 0: started",
         "[0:16] big756 seed 0: 2,000 of 4,000 frames, return 1.25, 100 agent steps/s | about 0:15 left",

@@ -72,7 +72,7 @@ PUBLISHED = {
 EXPERT = "0 random, 1 expert"
 
 
-def make_policy(name: str, num_envs: int, seed: int = 0) -> Act:
+def make_policy(name: str, num_envs: int, seed: int) -> Act:
     """A policy of this module: from a level to the next actions, `[num_envs, 7]`.
 
     Args:
@@ -100,34 +100,32 @@ def _expert(level: Level) -> NDArray[np.int32]:
     return expert(level)
 
 
-def affordable(level: str, backend: str = "auto") -> int:
+def affordable(level: str, backend: str) -> int:
     """Episodes that are measured unless told otherwise: 128, of DeepMind Lab at most what `LAB_BUDGET` holds.
 
     At least two, which a standard error needs; whole batches are played, so a few more may be.
     """
-    in_force = levels.resolve_backend(backend, level)
-    if in_force != "dmlab":
+    if backend != "dmlab":
         return EPISODES
-    steps = math.ceil(levels.interface(level, in_force).info.episode_frames / ACTION_REPEAT)
+    steps = math.ceil(levels.interface(level, backend).info.episode_frames / ACTION_REPEAT)
     return min(EPISODES, max(2, LAB_BUDGET // steps))
 
 
-def measure(level: str, policy: str, episodes: int = EPISODES, seed: int = 0, backend: str = "auto") -> Score:
+def measure(level: str, policy: str, episodes: int, backend: str) -> Score:
     """Plays whole episodes; those that were cut do not count.
 
     Args:
       level: a level's name.
       policy: see `make_policy`.
       episodes: at least this many are played, a multiple of the batch of 16 environments (4 of DeepMind Lab).
-      seed: of the level and of the actions.
+      backend: the one in force.
 
     Raises:
       ResultsError: see `make_policy`.
     """
-    in_force = levels.resolve_backend(backend, level)
-    num_envs = LAB_ENVS if in_force == "dmlab" else NUM_ENVS
-    act, returns = make_policy(policy, num_envs, seed), list[float]()
-    env = levels.make(level, in_force, num_envs=num_envs, seed=seed, action_repeat=ACTION_REPEAT, **FRAME)
+    num_envs = LAB_ENVS if backend == "dmlab" else NUM_ENVS
+    act, returns = make_policy(policy, num_envs, seed=0), list[float]()
+    env = levels.make(level, backend, num_envs=num_envs, seed=0, action_repeat=ACTION_REPEAT, **FRAME)
     env.reset()
     try:
         while len(returns) < episodes:
@@ -163,7 +161,7 @@ def scores(
     if missing:
         check_writable(path.parent)
     for name in missing:
-        score = measure(level, name, episodes, backend=in_force)
+        score = measure(level, name, episodes, in_force)
         how = "the scripted expert" if name == "expert" else f"uniform actions of {name}"
         table[name] = {
             "made_by": f"mmlib.analysis.baselines.measure: {how}, action repeat {ACTION_REPEAT}, seed 0",

@@ -16,6 +16,7 @@ from mmlib.analysis.curves import EARLY, END, Runs, Share, by_parts, mean_return
 from mmlib.experiments.run_table import NAMES
 from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.reader import Run, comparable, seen_from
+from mmlib.runs.status import LAST
 from mmlib.training.shard import names_of
 
 GOALS = (0.5, 0.8)  # of the expert's return
@@ -26,8 +27,8 @@ PLACE = ["method", "level"]
 COLUMNS = [*PLACE, "value", "part", "runs", "mean", "low", "high", "unroll"]
 
 
-def summary(runs: Runs, last: int = 100) -> pd.DataFrame:
-    """One row a run: its length, episodes, mean return of the `last` episodes, time, speed and directory."""
+def summary(runs: Runs) -> pd.DataFrame:
+    """One row a run: its length, episodes, mean return of the `LAST` episodes, time, speed and directory."""
     rows = []
     for method, group in runs.items():
         for run in group:
@@ -38,7 +39,7 @@ def summary(runs: Runs, last: int = 100) -> pd.DataFrame:
                     "seed": run.seed,
                     "frames": total_frames(run),
                     "episodes": len(episodes),
-                    f"mean of the last {last}": episodes["return"].tail(last).mean(),
+                    f"mean of the last {LAST}": episodes["return"].tail(LAST).mean(),
                     "minutes": _seconds(timing["seconds"]) / 60 if len(timing) else None,
                     "agent steps/s": timing["agent_steps_per_second"].median(),
                     "records": str(run.directory),

@@ -226,12 +226,10 @@ def figure_directory(results: str | Path, preset: str, figure: str, level: str) 
     return Path(results) / preset / figure_named(figure).directory / file_name(level)
 
 
-def repository_root(start: str | Path | None = None) -> Path:
-    """The nearest directory at or above `start` (default: the working directory) that holds the notebooks.
-
-    `start` itself if there is none, so that the notebooks work from anywhere.
-    """
-    here = Path(start or ".").resolve()
+def repository_root() -> Path:
+    """The nearest directory at or above the working directory that holds the notebooks; without one the latter, so that
+    the notebooks work from anywhere."""
+    here = Path.cwd()
     for directory in (here, *here.parents):
         if any((directory / "notebooks" / figure.notebook).exists() for figure in FIGURES.values()):
             return directory

@@ -49,9 +49,8 @@ class Progress:
 Report = Callable[[list[Progress]], None]
 
 
-def default_jobs(jobs: Iterable[Job]) -> int:
+def default_jobs(jobs: Sequence[Job]) -> int:
     """How many runs this machine carries at once: a core each, two with lag 1; on a GPU one, with all cores."""
-    jobs = list(jobs)
     if _on_gpu(jobs):
         return 1
     return max(1, cores() // max((1 + job.config.lag for job in jobs), default=1))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -25,12 +25,11 @@ class LineReport:
 
     Args:
       at_once: runs at once, for the time left.
-      file: where to print; None means standard output at the time.
       seconds: shortest time between two lines of progress.
     """
 
-    def __init__(self, at_once: int, file: IO[str] | None = None, seconds: float = 15.0) -> None:
-        self.at_once, self.file, self.seconds = at_once, file, seconds
+    def __init__(self, at_once: int, seconds: float = 15.0) -> None:
+        self.at_once, self.seconds = at_once, seconds
         self.started = self.last = time.monotonic()
         self.states: dict[Path, str] = {}
 
@@ -49,7 +48,7 @@ class LineReport:
             self._print(" | ".join(f"{each.job.name}: {', '.join(said(each.status))}" for each in running) + about)
 
     def _print(self, text: str) -> None:
-        print(f"[{clock(time.monotonic() - self.started)}] {text}", file=self.file, flush=True)
+        print(f"[{clock(time.monotonic() - self.started)}] {text}", flush=True)
 
 
 def said(status: RunStatus) -> list[str]:

@@ -51,8 +51,9 @@ class Exact(NamedTuple):
     variance_sampled: float
 
 
-def random_problem(seed: int, states: int = 3, actions: int = 4, features: int = 4) -> Problem:
+def random_problem(seed: int) -> Problem:
     """Logits are W_i (U x_s): a shared layer U and a head W_i for each policy, all Gaussian."""
+    states, actions, features = 3, 4, 4
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
