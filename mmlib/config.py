@@ -201,11 +201,7 @@ class RunConfig(BaseModel):
         return self.num_envs * self.unroll * len(self.levels)
 
 
-SETTING_DEFAULTS: dict[str, Any] = {
-    name: field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
-    for name, field in RunConfig.model_fields.items()
-    if not field.is_required()
-}
+SETTING_DEFAULTS = RunConfig.model_validate({"level": "", "method": ""}).model_dump()
 PARTS: dict[str, type[BaseModel]] = {"pbt": PBTConfig, "bandit": BanditConfig, "q": QConfig}  # that have settings
 PART_DEFAULTS = {part: model().model_dump() for part, model in PARTS.items()}
 
