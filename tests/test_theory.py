@@ -64,7 +64,7 @@ def test_visits_count_every_step_and_follow_the_policy():
     action = torch.full((2, 4, 1), 7)
     policy = OnSupport(torch.zeros(2, 4, 1), torch.tensor([7]), 756)
     counts = worlds.visits(world, policy, 3, 5, generator)
-    expected, state = torch.zeros(2, 4), world.start
+    expected, state = torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64)
     for _ in range(5):  # one action, so one path
         expected[torch.arange(2), state] += 3
         state = world.successor.gather(2, action)[torch.arange(2), state, 0]
@@ -144,4 +144,4 @@ def test_a_run_without_checkpoint_is_refused(tmp_path):
     with RunWriter(tmp_path, {"method": "mm", "seed": 1, "level": facts.LEVEL}) as writer:
         writer.finish()
     with pytest.raises(ResultsError, match="has no checkpoint"):
-        facts._network(facts.SCALES["smoke"], "", str(tmp_path))
+        facts._of_run(facts.SCALES["smoke"], str(tmp_path))

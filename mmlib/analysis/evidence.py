@@ -24,6 +24,7 @@ from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, to
 from mmlib.analysis.stats import Floats, Interval
 from mmlib.runs.lineage import best_member, history
 from mmlib.runs.reader import Run
+from mmlib.theory.facts import read as read_facts
 
 MIN_RUNS = 3  # fewer than this many of each method: no verdict
 LEVEL_RUNS = 2  # of each method on a level, for the level to be used where another has as many
@@ -216,8 +217,6 @@ def counted(number: int, noun: str) -> str:
 
 
 def _facts(path: Path) -> Any:
-    from mmlib.theory.facts import read as read_facts  # late: torch
-
     return read_facts(path)["facts"] if path.exists() else None
 
 

@@ -125,7 +125,9 @@ def mixing_enumerated(scale: Scale) -> dict[str, Any]:
     return {"alphas": list(scale.alphas), "ratios": ratios, "largest_difference_of_means": max(differences)}
 
 
-def mixing_network(scale: Scale, agent: MixMatchAgent, level: str, frame: Mapping[str, int]) -> list[dict[str, Any]]:
+def mixing_network(
+    scale: Scale, agent: MixMatchAgent, level: str, frame: Mapping[str, int], label: str
+) -> dict[str, Any]:
     """The same for the gradients of an agent's network on a level, a row an alpha, with a bootstrap interval."""
     rows = []
     for alpha in scale.network_alphas:
@@ -135,16 +137,25 @@ def mixing_network(scale: Scale, agent: MixMatchAgent, level: str, frame: Mappin
         low, high = measured.interval()
         row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
         rows.append({**row, "difference_of_means": measured.bias, "trajectories": len(measured.squares)})
-    return rows
+    return {"label": label, "level": level, "rows": rows}
 
 
 def untrained(method: str) -> MixMatchAgent:
     """A fresh agent of the table for 48x36 frames."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MixMatchAgent(
-            choose("method", method, METHODS), height=FRAME["height"], width=FRAME["width"], conv1=CONV1
-        )
+        return MixMatchAgent(METHODS[method], height=FRAME["height"], width=FRAME["width"], conv1=CONV1)
+
+
+def _of_method(scale: Scale, method: str) -> dict[str, Any]:
+    return mixing_network(scale, untrained(method), LEVEL, FRAME, f"{method}, untrained")
+
+
+def _of_run(scale: Scale, run: str) -> dict[str, Any]:
+    population = load_trained(Path(run))
+    config, frame = population.config, {"width": population.config.width, "height": population.config.height}
+    label = f"{config.method}, after {config.agent_steps / 1e6:g} M agent steps"
+    return mixing_network(scale, population.alone(0), config.level, frame, label)
 
 
 def all_facts(
@@ -170,8 +181,8 @@ def all_facts(
     makers: dict[str, Callable[[], Any]] = {
         part.__name__: partial(part, scale) for part in (remark_1, appendix_g, mixing_enumerated)
     }
-    makers |= {f"network_{method}": partial(_network, scale, method, "") for method in methods}
-    makers |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": partial(_network, scale, "", run) for run in runs}
+    makers |= {f"network_{method}": partial(_of_method, scale, method) for method in methods}
+    makers |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": partial(_of_run, scale, run) for run in runs}
     facts = {name: _load_or_make(folder / f"{name}.json", settings, make) for name, make in makers.items()}
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = read(path)
@@ -180,23 +191,9 @@ def all_facts(
     return facts
 
 
-def _network(scale: Scale, method: str, run: str) -> dict[str, Any]:
-    if run:
-        population = load_trained(Path(run))
-        agent, config = population.alone(0), population.config
-        level, frame = config.level, {"width": config.width, "height": config.height}
-        label = f"{config.method}, after {config.agent_steps / 1e6:g} M agent steps"
-    else:
-        agent, level, frame = untrained(method), LEVEL, FRAME
-        label = f"{method}, untrained"
-    return {"label": label, "level": level, "rows": mixing_network(scale, agent, level, frame)}
-
-
 def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    if path.exists():
-        recorded = read(path)
-        if recorded["settings"] == settings:
-            return recorded["facts"]
+    if path.exists() and (recorded := read(path))["settings"] == settings:
+        return recorded["facts"]
     check_writable(path.parent)
     facts = make()
     record = {"made_by": f"mmlib.theory.facts, preset {path.parent.name}", "settings": settings, "facts": facts}
@@ -205,10 +202,10 @@ def _load_or_make(path: Path, settings: Mapping[str, Any], make: Callable[[], An
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of facts: {"made_by", "settings", "facts"}. Raises ResultsError if it is something else."""
+    """A file of facts: {"settings", "facts"}, and how they were made. Raises ResultsError if it is something else."""
     try:
         recorded = read_object(path)
-        return {"made_by": "", "settings": {}, **recorded, "facts": recorded["facts"]}
+        return {"settings": {}, **recorded, "facts": recorded["facts"]}
     except (OSError, ValueError, KeyError) as error:
         raise ResultsError(f"{path} holds no facts ({error}); delete it to measure them again") from error
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ from mmlib.method.policies import Factorised, OnSupport, Policy
 from mmlib.numerics.threads import one_thread
 from mmlib.spaces import BIG_756, SMALL, embedding
 
+Kind = Literal["softmax", "factorised"]
 SMALL_IN_BIG = torch.as_tensor(embedding(SMALL, BIG_756))
-KINDS = ("softmax", "factorised")  # of pi_2: one softmax over Big's joint actions, or a product of groups (section 4.1)
 
 
 def small_policy(logits: Tensor) -> OnSupport:
@@ -31,25 +32,23 @@ def small_policy(logits: Tensor) -> OnSupport:
     return OnSupport(logits, SMALL_IN_BIG, BIG_756.num_actions, validate_args=False)
 
 
-def big_policy(logits: Tensor, kind: str) -> Policy:
-    """pi_2 from logits `[..., 756]` ("softmax") or `[..., 20]` ("factorised"). Raises ValueError for another kind."""
+def big_policy(logits: Tensor, kind: Kind) -> Policy:
+    """pi_2 from logits: `[..., 756]`, one "softmax" over Big's joint actions, or `[..., 20]`, a "factorised" product of
+    groups (section 4.1)."""
     if kind == "softmax":
         return OnSupport(logits, torch.arange(BIG_756.num_actions), BIG_756.num_actions, validate_args=False)
-    if kind == "factorised":
-        return Factorised(logits, BIG_756.group_sizes, validate_args=False)
-    raise ValueError(f"unknown kind of policy {kind!r}; kinds: {', '.join(KINDS)}")
+    return Factorised(logits, BIG_756.group_sizes, validate_args=False)
 
 
-def num_logits(kind: str) -> int:
+def num_logits(kind: Kind) -> int:
     """How many logits `big_policy` takes."""
     return BIG_756.num_actions if kind == "softmax" else sum(BIG_756.group_sizes)
 
 
 class World(NamedTuple):
-    """A random finite world for each seed: what the agent sees, where it starts, where actions lead."""
+    """A random finite world for each seed: what the agent sees, where actions lead. Trajectories begin in state 0."""
 
     features: Tensor  # [P, S, F]
-    start: Tensor  # int64 [P], the state in which trajectories begin
     successor: Tensor  # int64 [P, S, A], deterministic
 
 
@@ -62,28 +61,17 @@ def random_world(seeds: int, states: int, features: int, generator: torch.Genera
     moves = torch.randint(-1, 3, shape, generator=generator)
     successor = (torch.arange(states)[None, :, None] + moves) % states
     seen = torch.randn(seeds, states, features, generator=generator)
-    return World(seen, torch.zeros(seeds, dtype=torch.int64), successor)
+    return World(seen, successor)
 
 
-class Network(nn.Module):
-    """A linear map (no hidden layers) or an MLP with ReLUs for each seed: features `[P, S, F]` to logits."""
-
-    def __init__(self, seeds: int, sizes: Sequence[int]):
-        super().__init__()
-        gains = [2**0.5] * (len(sizes) - 2) + [1.0]
-        self.layers = nn.ModuleList(
-            Linear(seeds, a, b, gain=gain) for a, b, gain in zip(sizes[:-1], sizes[1:], gains, strict=True)
-        )
-
-    @torch.no_grad()
-    def scale_last(self, factor: float) -> None:
-        """Multiplies the weights of the last layer."""
-        self.layers[-1].get_parameter("weight").mul_(factor)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            x = torch.relu(layer(x))
-        return self.layers[-1](x)
+def network(seeds: int, sizes: Sequence[int], scale: float) -> nn.Sequential:
+    """A linear map (of two sizes) or an MLP with ReLUs for each seed, from features `[P, S, F]` to logits; the last
+    layer's weights are multiplied by `scale`."""
+    hidden = [Linear(seeds, a, b, gain=2**0.5) for a, b in pairwise(sizes[:-1])]
+    last = Linear(seeds, *sizes[-2:])
+    with torch.no_grad():
+        last.weight.mul_(scale)
+    return nn.Sequential(*(part for layer in hidden for part in (layer, nn.ReLU())), last)
 
 
 def visits(world: World, policy: Policy, trajectories: int, length: int, generator: torch.Generator) -> Tensor:
@@ -93,7 +81,7 @@ def visits(world: World, policy: Policy, trajectories: int, length: int, generat
     """
     seeds, states, _ = world.successor.shape
     chain = torch.zeros(seeds, states, states).scatter_add_(2, world.successor, policy.probs.detach())
-    state = world.start[:, None].expand(seeds, trajectories)
+    state = torch.zeros(seeds, trajectories, dtype=torch.int64)
     counts = torch.zeros(seeds, states)
     for _ in range(length):
         counts.scatter_add_(1, state, torch.ones_like(state, dtype=counts.dtype))
@@ -111,7 +99,7 @@ class Distillation:
     current mixture (`online`) and moves both policies (`both`, appendix C).
     """
 
-    kind: str = "softmax"  # of pi_2
+    kind: Kind = "softmax"  # of pi_2
     hidden: tuple[int, ...] = ()  # units of pi_2's hidden layers; none: linear, and so is pi_1
     alpha: float = 0.5
     trajectories: int = 256  # N, in all or (online) for each update
@@ -142,10 +130,8 @@ def distil(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         world = random_world(seeds, states, features, generator)
-        teacher = Network(seeds, (features, *(32 for _ in setup.hidden), SMALL.num_actions))
-        student = Network(seeds, (features, *setup.hidden, num_logits(setup.kind)))
-    teacher.scale_last(setup.teacher_gain)
-    student.scale_last(0.1)
+        teacher = network(seeds, (features, *(32 for _ in setup.hidden), SMALL.num_actions), setup.teacher_gain)
+        student = network(seeds, (features, *setup.hidden, num_logits(setup.kind)), 0.1)
 
     def policies() -> tuple[OnSupport, Policy]:
         first = teacher(world.features) if setup.both else teacher(world.features).detach()
@@ -220,24 +206,23 @@ def bound(first: Policy, second: Policy, alpha: float) -> Bound:
     return Bound(proposed, kl_divergence(mixture, second), gap, alpha * (entropy - second.entropy()))
 
 
-FAMILIES: dict[str, Callable[[int, torch.Generator], tuple[Policy, Policy]]] = {
-    "Small and Big": lambda n, g: (
-        small_policy(_logits(n, SMALL.num_actions, 2.0, g)),
-        big_policy(_logits(n, num_logits("factorised"), 2.0, g), "factorised"),
-    ),
-    "two policies over Big": lambda n, g: (
-        big_policy(_logits(n, num_logits("factorised"), 2.0, g), "factorised"),
-        big_policy(_logits(n, num_logits("factorised"), 2.0, g), "factorised"),
-    ),
-    "alike: Big and a little noise": lambda n, g: _alike(_logits(n, num_logits("factorised"), 2.0, g), g),
-}
-"""Pairs (pi_1, pi_2) of n random policies each, float64."""
+def _logits(n: int, size: int, generator: torch.Generator) -> Tensor:
+    return 2.0 * torch.randn(n, size, dtype=torch.float64, generator=generator)
 
 
-def _logits(n: int, size: int, scale: float, generator: torch.Generator) -> Tensor:
-    return scale * torch.randn(n, size, dtype=torch.float64, generator=generator)
+def _big(n: int, generator: torch.Generator) -> Policy:
+    return big_policy(_logits(n, num_logits("factorised"), generator), "factorised")
 
 
-def _alike(logits: Tensor, generator: torch.Generator) -> tuple[Policy, Policy]:
+def _alike(n: int, generator: torch.Generator) -> tuple[Policy, Policy]:
+    logits = _logits(n, num_logits("factorised"), generator)
     noise = 0.3 * torch.randn(logits.shape, dtype=logits.dtype, generator=generator)
     return big_policy(logits, "factorised"), big_policy(logits + noise, "factorised")
+
+
+FAMILIES: dict[str, Callable[[int, torch.Generator], tuple[Policy, Policy]]] = {
+    "Small and Big": lambda n, g: (small_policy(_logits(n, SMALL.num_actions, g)), _big(n, g)),
+    "two policies over Big": lambda n, g: (_big(n, g), _big(n, g)),
+    "alike: Big and a little noise": _alike,
+}
+"""Pairs (pi_1, pi_2) of n random policies each, float64."""
