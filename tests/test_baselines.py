@@ -105,7 +105,7 @@ def test_scores_are_measured_once_and_kept(unknown, tmp_path, monkeypatch):
     assert scores(tmp_path, MINI, ["small"], episodes=500)["small"] == Score(4, 0.5, 500)  # too few were kept
     assert scores(tmp_path, MINI, ["small"], again=True)["small"].mean == 5
     assert scores(tmp_path, MINI, ["expert"], again=True)["expert"].mean == 6
-    assert scale(tmp_path, MINI)[:2] == (5, 6)
+    assert scale(tmp_path, MINI, "minilab")[:2] == (5, 6)
 
 
 def test_the_package_brings_scores_and_those_of_the_results_come_first(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_the_committed_table_has_every_level_and_the_expert_is_ahead(level):
 
 def test_the_scale_of_a_level():
     small, expert = scores(COMMITTED, MINI, ("small", "expert")).values()
-    measured = scale(COMMITTED, MINI)
+    measured = scale(COMMITTED, MINI, "minilab")
     assert (measured.zero, measured.one) == (small.mean, expert.mean)
     assert measured.normalise([small.mean, expert.mean]).tolist() == [0, 1]
     by_hand = Scale(2.0, 6.0, "").normalise([[2.0, 4.0], [0.0, 10.0]])
@@ -149,8 +149,8 @@ def lab(monkeypatch):
     monkeypatch.setattr(dmlab_found, "problem", lambda: None)
 
 
-def test_deepmind_lab_has_a_published_scale_for_one_level(lab):
-    published = scale(COMMITTED, "explore_object_locations_small")
+def test_deepmind_lab_has_a_published_scale_for_one_level():
+    published = scale(COMMITTED, "explore_object_locations_small", "dmlab")
     assert (published.zero, published.one) == (3.575, 74.45)
     assert published.normalise(74.45) == 1.0 and published.absolute
 

@@ -195,24 +195,22 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
-def scale(
-    results: str | Path, level: str, backend: str = "auto", best: float | None = None, measured: bool = True
-) -> Scale:
+def scale(results: str | Path, level: str, backend: str, best: float | None = None, measured: bool = True) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
 
     Where there is no expert's score, 1 is the best of the runs that are compared; 0 is 0 where random play's is not
     known.
 
     Args:
+      backend: the one in force.
       best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
         reward of 1 above random play.
-      measured: whether what is not on record is measured first (see `scores`); else the backend is one's name.
+      measured: whether what is not on record is measured first (see `scores`).
     """
-    backend = levels.resolve_backend(backend, level) if measured else backend
-    if measured and (backend, level) not in PUBLISHED:
-        scores(results, level, ("small", "expert") if backend == "minilab" else ("small",), backend)
     if (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
+    if measured:
+        scores(results, level, ("small", "expert") if backend == "minilab" else ("small",), backend)
     table = recorded_scores(results, level).get(backend, {})
     zero, one = (table.get(name, {}).get("mean") for name in ("small", "expert"))
     if zero is not None and one is not None and one > zero:
