@@ -454,6 +454,11 @@ def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):
     assert {run.directory.parts[-4] for run in condition.of(LEVEL, "small")} == {"controls"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_course_of_a_run_that_returned_nothing_has_kept_nothing(make_run):
+    assert tables.course([Run(make_run("small", 0, early=0, late=0))])["kept"].isna().all()
+
+
 def test_the_course_of_a_run_by_eighths_and_what_it_kept(tmp_path, make_run):
     kept, lost = make_run("small", 1, early=1, late=4), make_run("small", 2, early=4, late=1)
     table = tables.course([Run(kept), Run(lost)])

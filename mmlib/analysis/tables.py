@@ -53,12 +53,12 @@ def course(runs: Iterable[Run]) -> pd.DataFrame:
     and explained variance and entropy at the end."""
     rows = []
     for run in runs:
-        metrics, fifths = run.metrics(), by_parts(run, 5)
+        metrics, fifths = run.metrics(), pd.Series(by_parts(run, 5))
         last = metrics[metrics["frames"] > END[0] * total_frames(run)]
         rows.append(
             {**dict(zip(NAMES, run.directory.parts[-len(NAMES) : -1])), "seed": run.seed}
             | {str(part): value for part, value in enumerate(by_parts(run, 8), start=1)}
-            | {"kept": float(fifths[-1] / np.nanmax(fifths))}
+            | {"kept": (fifths / fifths.max()).iloc[-1]}
             | last.reindex(columns=["explained_variance", "entropy"]).mean().to_dict()
         )
     return pd.DataFrame(rows)
