@@ -127,15 +127,14 @@ def test_the_command_line_saves_and_replays(run, tmp_path):
 
 
 def test_plots_draw_histories(run):
-    group = [lineage.history(run, m, "alpha") for m in range(3)]
-    lines = {("a", "population 1"): group, ("a", "population 2"): group[:1], ("b", "population 1"): group[:1]}
-    figure = run_plots.alpha_trajectories(lines, dict.fromkeys(lines, 1000.0))
+    figure = run_plots.alpha_trajectories({"a": [run, run], "b": [run]})
     axes = figure.axes[0]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [", ".join(name) for name in lines]
-    first, again, other = (axes.lines[i] for i in (0, 3, 4))
+    names = ["a, population 1", "a, population 1", "b, population 1"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    first, again, other = (axes.lines[i] for i in (0, 3, 6))  # three members each
     assert first.get_color() == again.get_color() != other.get_color()
     assert first.get_linestyle() == other.get_linestyle() != again.get_linestyle()
-    assert len(axes.lines) == 5 and axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
+    assert len(axes.lines) == 9 and axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.01, 0.06, 0.06, 0.11, 0.16, 0.16])
     graph = run_plots.lineage_graph(run).axes[0]
     assert len(graph.texts) == 2  # an arrow a copy

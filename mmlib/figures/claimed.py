@@ -55,7 +55,7 @@ def returns(figure: str) -> Figure:
         for method, (end, share) in methods.items():
             axes.plot(t, end * -np.expm1(-t / share) / -np.expm1(-1 / share), label=label(method), **style(method))
         _bare(axes, "return", f"{NOTE}{title and f': {title}'}", 1.1)
-    legend_below(drawing, drawing.axes[0], columns=2)
+    legend_below(drawing, columns=2)
     return drawing
 
 
@@ -68,7 +68,7 @@ def rise(what: str) -> Figure:
     for name, (colour, dashes, middle) in RISES[what].items():
         axes.plot(t, 1 / (1 + np.exp(-(t - middle) / 0.04 / (1 + 2 * middle))), color=colour, ls=dashes, label=name)
     _bare(axes, "α" if what == "alpha" else "collision entropy", NOTE, 1.05)
-    legend_below(drawing, axes, columns=2)
+    legend_below(drawing, columns=2)
     return drawing
 
 

@@ -188,8 +188,8 @@ class Figure:
     def alpha(self, name: str, title: str) -> Image:
         """alpha along the ancestry of each final member of the runs that mix, the best one's thick."""
         found = self.everywhere.runs.items()
-        lines, ends = run_plots.ancestral_alphas({level: chain(*runs.values()) for level, runs in found})
-        return self._shown(run_plots.alpha_trajectories(lines, ends, title), name)
+        drawing = run_plots.alpha_trajectories({level: chain(*runs.values()) for level, runs in found}, title)
+        return self._shown(drawing, name)
 
     def populations(self, of: Sequence[str]) -> None:
         """Shows hyperparameters and ancestries of the populations of the methods `of`."""

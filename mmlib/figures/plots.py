@@ -79,7 +79,7 @@ def learning_curves(
     axes = figure.add_subplot()
     _draw(axes, curves, random or {}, {} if alike else said)
     axes.set(ylabel="episode return", title=f"{title}, {next(iter(said.values()))}" if alike and said else title)
-    legend_below(figure, axes, columns=2 if alike else 1)  # with the seeds names are long
+    legend_below(figure, columns=2 if alike else 1)  # with the seeds names are long
     return figure
 
 
@@ -98,7 +98,7 @@ def normalised_panel(curves: pd.DataFrame, what: str) -> Figure:
     axes.set(xlabel="share of the run (%)", ylabel=f"normalised return\n({what})")
     axes.set(xlim=(0, 100), title=f"mean over {counted(levels, 'level')}")
     axes.xaxis.set_major_formatter("{x:g}")
-    legend_below(figure, axes, columns=2)
+    legend_below(figure, columns=2)
     return figure
 
 
@@ -118,7 +118,7 @@ def level_panels(
         _draw(axes, curves[curves["level"] == name], (random or {}).get(name, {}))
         axes.set_title(name.replace("_", "_\u200b"), fontsize=7)
     figure.axes[0].set_ylabel("episode return")
-    legend_below(figure, figure.axes[0], columns=4)
+    legend_below(figure, columns=4)
     return figure
 
 
@@ -166,9 +166,11 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
     for axes, (column, title) in zip(panels.flat, DIAGNOSTICS.items()):
         seed_lines(axes, runs, column, lw=0.9, alpha=0.85)
         axes.set(title=title, ylabel="")
-        frame_axis(axes, labelled=axes in panels[1])
+        frame_axis(axes)
+    for axes in panels[0]:
+        axes.set_xlabel("")
     _logarithmic(panels.flat[4])
-    legend_of_methods(figure, panels.flat[0], runs, columns=min(len(runs), 4) or 1)
+    legend_of_methods(figure, runs, columns=min(len(runs), 4) or 1)
     return figure
 
 
@@ -187,11 +189,11 @@ def seed_lines(axes: Axes, runs: Mapping[str, Sequence[Run]], column: str, **loo
         sns.lineplot(rows, **by_line, **look, units="seed", estimator=None, legend=False, ax=axes)
 
 
-def legend_of_methods(figure: Figure, axes: Axes, methods: Collection[str], columns: int) -> None:
-    """The figure's legend, of methods whether or not they have a line, beside what else the axes have."""
+def legend_of_methods(figure: Figure, methods: Collection[str], columns: int) -> None:
+    """The figure's legend, of methods whether or not they have a line."""
     for method in methods:
-        axes.plot([], [], label=label(method), **style(method))
-    legend_below(figure, axes, columns)
+        figure.axes[0].plot([], [], label=label(method), **style(method))
+    legend_below(figure, columns)
 
 
 def _logarithmic(axes: Axes) -> None:
@@ -269,5 +271,5 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
         top = axes.secondary_xaxis("top")
         top.set_xticks([*readings.values()], [*readings], fontsize=6)
         top.set_xticks([], minor=True)
-    legend_below(figure, grid[0], 2)
+    legend_below(figure, columns=2)
     return figure

@@ -310,9 +310,7 @@ def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) 
         runs = {level: where.of(level, first) for level in levels}
         return {
             "the paper's α": pictures.link("claimed_alpha", lambda: claimed.rise("alpha")),
-            "α": pictures.link(
-                f"alpha_{told}", lambda: run_plots.alpha_trajectories(*run_plots.ancestral_alphas(runs))
-            ),
+            "α": pictures.link(f"alpha_{told}", lambda: run_plots.alpha_trajectories(runs)),
         }
 
     def entropy(level: str) -> Drawing:

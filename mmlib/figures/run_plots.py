@@ -43,47 +43,28 @@ PANELS = {"return": "episode return", "entropy": "entropy of the mixture (nats)"
 POINTS = 40  # of a curve, at most
 
 
-Alphas = dict[tuple[str, str], list[pd.Series]]  # by level and run
-
-
-def ancestral_alphas(runs: Mapping[str, Iterable[Run]]) -> tuple[Alphas, dict[tuple[str, str], float]]:
-    """What `alpha_trajectories` draws: alpha along the ancestry of each final member of the runs on each level."""
-    lines, ends = Alphas(), dict[tuple[str, str], float]()
-    for level, run in ((level, run) for level, its in runs.items() for run in its):
-        key = level, f"{'population' if run.config.get('pbt') else 'seed'} {run.seed}"
-        metrics, best = run.metrics(), best_member(run)
-        members = sorted(set(metrics["member"]), key=lambda member: member != best)
-        lines[key] = [history(run, member, "alpha") for member in members]
-        ends[key] = float(metrics["frames"].max())
-    return lines, ends
-
-
 @styled
-def alpha_trajectories(
-    lines: Mapping[tuple[str, str], Sequence[pd.Series]], ends: Mapping[tuple[str, str], float], title: str = ""
-) -> Figure:
+def alpha_trajectories(runs: Mapping[str, Iterable[Run]], title: str = "") -> Figure:
     """alpha over environment frames (figures 5 left and 8): a colour a level, a dash pattern for each of its runs.
 
-    Args:
-      lines: trajectories by level and run, the best member's first: it is drawn thick, others thin.
-      ends: environment frames at the end of each run.
-      title: above the panel.
+    It is drawn along the ancestry of each final member, the best one's thick.
     """
     figure = sheet(COLUMN, 2.5)
     axes = figure.add_subplot()
-    levels = list(dict.fromkeys(level for level, _ in lines))
-    colours = dict(zip(levels, cycle((GREEN, VERMILLION, BLUE, ORANGE))))
-    dashes = {level: cycle((SOLID, (0, (2.5, 0.8)), ":")) for level in levels}
-    for (level, run), group in lines.items():
-        look: dict[str, Any] = {"color": colours[level], "ls": next(dashes[level])}
-        for k, line in enumerate(group):
-            best = {"lw": 1.6, "zorder": 3, "label": f"{level}, {run}"}
-            _steps(axes, line, ends[level, run], **look, **({"lw": 0.7, "alpha": 0.6} if k else best))
+    names = []
+    for (level, its), colour in zip(runs.items(), cycle((GREEN, VERMILLION, BLUE, ORANGE))):
+        for run, dashes in zip(its, cycle((SOLID, (0, (2.5, 0.8)), ":"))):
+            names.append(f"{level}, {'population' if run.config.get('pbt') else 'seed'} {run.seed}")
+            thick, thin = {"lw": 1.6, "zorder": 3, "label": names[-1]}, {"lw": 0.7, "alpha": 0.6}
+            metrics, best = run.metrics(), best_member(run)
+            for member in sorted(set(metrics["member"])):
+                look: Any = {"color": colour, "ls": dashes, **(thick if member == best else thin)}
+                _steps(axes, history(run, member, "alpha"), float(metrics["frames"].max()), **look)
     axes.set(ylabel="α", ylim=(-0.03, 1.03), title=title)
     frame_axis(axes)
-    if not lines:
+    if not names:
         axes.text(0.5, 0.5, "no run on disk", transform=axes.transAxes, ha="center")
-    legend_below(figure, axes, columns=1 if any(len(f"{a}, {b}") > 24 for a, b in lines) else 2)
+    legend_below(figure, columns=1 if any(len(name) > 24 for name in names) else 2)
     return figure
 
 
@@ -110,7 +91,7 @@ def hyperparameters(run: Run) -> Figure:
         frame_axis(axes)
     figure.axes[0].plot([], [], ".", color="#b0b0b0", label="a member at the time")
     figure.axes[0].plot([], [], lw=0.9, color=style(run.method)["color"], label="history of a final member")
-    legend_below(figure, figure.axes[0], columns=2)
+    legend_below(figure, columns=2)
     return figure
 
 
@@ -168,7 +149,7 @@ def collision_entropies(runs: Mapping[str, Sequence[Run]], title: str = "") -> F
     seed_lines(axes, runs, "collision_entropy", lw=1.1)
     axes.set(ylabel="collision entropy (nats)", title=title, ylim=(0, None))
     frame_axis(axes)
-    legend_of_methods(figure, axes, runs, columns=2)
+    legend_of_methods(figure, runs, columns=2)
     return figure
 
 

@@ -19,9 +19,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from mmlib.alternatives.methods import METHODS
 
 # Okabe and Ito's palette, and a dash pattern each, so that prints in grey can be read too.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
-    *("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"),
-)
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY, RULE = "#777777", "#888888"  # of words, arrows, verdicts; of reference lines
 SOLID, LONG, SHORT, DOTTED = "-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1))
 FINE: Any = {"lw": 0.8, "ls": (0, (1, 1.5))}  # of reference lines
@@ -118,17 +117,17 @@ def label(method: str) -> str:
     return f"{name}, central policy alone" if method.endswith(ALONE) else name
 
 
-def frame_axis(axes: Axes, labelled: bool = True) -> None:
+def frame_axis(axes: Axes) -> None:
     """An x axis of environment frames from 0, with ticks such as 500 k and 1 M."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("environment frames" if labelled else "")
+    axes.set_xlabel("environment frames")
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """The figure's legend, of what the axes have, if they have anything."""
-    handles, names = axes.get_legend_handles_labels()
+def legend_below(figure: Figure, columns: int) -> None:
+    """The figure's legend, of what its first axes have, if they have anything."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
 

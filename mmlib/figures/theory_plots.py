@@ -80,7 +80,7 @@ def pull(facts: Facts) -> Figure:
     left.axhline(np.log(9), color=RULE, label="uniform over Small, log 9", **FINE)
     left.set(xlabel="updates", ylabel="entropy of π₁, nats", xlim=(0, None), ylim=(0, 2.45))
     right.set(xlabel="updates", ylabel="KL(π₁ ‖ π₂), nats", yscale="log", xlim=(0, None))
-    legend_below(figure, left, columns=3)
+    legend_below(figure, columns=3)
     return figure
 
 
@@ -99,7 +99,7 @@ def bound(facts: Facts) -> Figure:
     left.plot(alphas, entropy, color=RULE, label="greatest possible, H(α)", **FINE)
     left.set(xlabel="α", ylabel="gap, nats", xlim=(0, 1), ylim=(0, 0.75))
     right.set(xlabel="α", ylabel="gap, % of KL(π₁ ‖ π₂)", xlim=(0, 1), ylim=(0, None))
-    legend_below(figure, left, columns=4)
+    legend_below(figure, columns=4)
     return figure
 
 
