@@ -6,7 +6,7 @@ import pytest
 from matplotlib.image import imread
 
 from mmlib.alternatives.methods import METHODS
-from tools.schemes.drawing import draw_curriculum, draw_scheme, save_schemes
+from tools.schemes.drawing import draw_curriculum, draw_schemes, save_schemes
 from tools.schemes.layout import HEIGHT, curriculum, scheme
 
 
@@ -60,7 +60,7 @@ def test_figure_1_has_a_box_for_each_constituent():
 
 
 def test_figures_are_a_column_or_a_page_wide(tmp_path):
-    widths = {name: draw_scheme(METHODS[name]).get_figwidth() for name in ("small", "mm", "mm_multitask")}
+    widths = {name: draw_schemes({name: METHODS[name]}).get_figwidth() for name in ("small", "mm", "mm_multitask")}
     assert widths["small"] < 3.6 and 3.4 < widths["mm"] < 3.6 and widths["mm_multitask"] < 7.5
     paths = save_schemes(tmp_path)
     assert [path.name for path in paths] == ["figure1.png", "figure1.svg", "figure2.png", "figure2.svg"]

@@ -16,6 +16,7 @@ from mmlib import levels
 from mmlib.analysis.baselines import Act
 from mmlib.figures import video
 from mmlib.figures.style import styled
+from mmlib.figures.video import Frame
 from mmlib.levels.base import Level
 from mmlib.spaces import SMALL
 
@@ -27,13 +28,11 @@ TRAIL = "#285aeb"  # the way on the map
 JUMP, SIGN = 0.08, 0.025  # of the map's longer side: a longer step is a jump; the radius of the agent's sign
 WANDERING = (0, 0, 0, 2, 3, 4, 5, 6, 7)  # of SMALL: mostly forward, strafing and turning, neither back nor fire
 
-Picture = NDArray[np.uint8]
-
 
 class Moment(NamedTuple):
     """What the agent saw, `[height, width, 3]`, when, and the reward until then."""
 
-    view: Picture
+    view: Frame
     seconds: float
     reward: float
 
@@ -42,7 +41,7 @@ class Walk(NamedTuple):
     """Moments of a walk; the map, if there is one, and the way on it."""
 
     moments: list[Moment]
-    overview: Picture | None
+    overview: Frame | None
     way: NDArray[np.float64]  # [n, 2], x and y from the map's lower left corner; its longer side is 1
 
 
@@ -142,7 +141,7 @@ def figure(walks: Mapping[str, Walk]) -> Figure:
     return figure
 
 
-def _place(figure: Figure, picture: Picture, left: int, top: int, width: int, height: int) -> Axes:
+def _place(figure: Figure, picture: Frame, left: int, top: int, width: int, height: int) -> Axes:
     """Puts a picture into a figure, its upper left corner at (left, top) pixels from the lower left one."""
     high, wide = picture.shape[:2]
     axes = figure.add_axes((left / width, (top - high) / height, wide / width, high / height))

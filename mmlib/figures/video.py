@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,12 @@ POLICIES = ("random", "expert")
 Frame = NDArray[np.uint8]
 
 
-class Film:
+class Film(NamedTuple):
     """Play under way: a level that has begun, what plays one agent step of it, and a title."""
 
-    def __init__(self, level: Level, act: Callable[[], Step], title: str):
-        self.level, self.act, self.title = level, act, title
+    level: Level
+    act: Callable[[], Step]
+    title: str
 
     @property
     def rate(self) -> float:

@@ -6,17 +6,16 @@ helper's own, red the target's own, blue meets the environment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.figures.style import COLUMN, STYLE, save
+from mmlib.figures.style import COLUMN, save, styled
 from mmlib.method.methods import AgentSpec
 from tools.schemes.layout import GAP, HEIGHT, Box, Scheme, curriculum, scheme
 
@@ -38,43 +37,39 @@ PAGE, TITLE = 7.3, 0.22  # inches: the width of a page, the height of a title or
 FONT = 6.2
 
 
-def draw_scheme(spec: AgentSpec, levels: Sequence[str] = ()) -> Figure:
-    """Figure 2's scheme of any entry of the agent table: its modules, what is shared, its policies, and what acts.
+@styled
+def draw_schemes(specs: Mapping[str, AgentSpec], levels: Sequence[str] = ()) -> Figure:
+    """Figure 2's schemes of entries of the agent table, by title: modules, what is shared, policies, and what acts.
 
-    levels: names of a multitask agent's levels, in the order of the run's list.
+    They have one scale, in rows no wider than a page. levels: names of a multitask agent's levels, in the order of the
+    run's list.
     """
-    return draw_schemes([spec], levels)
-
-
-def draw_schemes(specs: Sequence[AgentSpec], levels: Sequence[str] = (), titles: Sequence[str] = ()) -> Figure:
-    """Figure 2: schemes at one scale, in rows no wider than a page, under `titles` or else the agents' labels."""
-    schemes = [scheme(spec, levels) for spec in specs]
-    extents = [_extent(one) for one in schemes]
-    widths = [right - left for left, right, _ in extents]
-    inches = min(max(COLUMN / sum(widths), INCHES), 1.2 * INCHES)
-    rows: list[list[int]] = [[]]
-    for i, width in enumerate(widths):
-        if rows[-1] and (sum(widths[j] for j in rows[-1]) + width) * inches > PAGE:
+    schemes = {title: scheme(spec, levels) for title, spec in specs.items()}
+    extents = {title: _extent(drawn) for title, drawn in schemes.items()}
+    widths = {title: right - left for title, (left, right, _) in extents.items()}
+    inches = min(max(COLUMN / sum(widths.values()), INCHES), 1.2 * INCHES)
+    rows: list[list[str]] = [[]]
+    for title, width in widths.items():
+        if rows[-1] and (sum(widths[other] for other in rows[-1]) + width) * inches > PAGE:
             rows.append([])
-        rows[-1].append(i)
-    with mpl.rc_context(STYLE):
-        wide = max(sum(widths[i] for i in row) for row in rows) * inches
-        heights = [max(extents[i][2] for i in row) * inches + TITLE for row in rows]
-        figure = Figure(figsize=(wide, sum(heights) + TITLE))
-        bottom = sum(heights) + TITLE
-        for row, high in zip(rows, heights):
-            bottom, left = bottom - high, (wide - sum(widths[i] for i in row) * inches) / 2
-            for i in row:
-                width, tall = widths[i] * inches, extents[i][2] * inches
-                place = (left / wide, bottom / figure.get_figheight(), width / wide, tall / figure.get_figheight())
-                axes = figure.add_axes(place)
-                axes.set(xlim=extents[i][:2], ylim=(-0.3, extents[i][2] - 0.3))
-                axes.set_axis_off()
-                _draw(axes, schemes[i])
-                axes.set_title(titles[i] if titles else specs[i].label, fontsize=8, pad=2)
-                left += width
-        _legend(figure, [r for r in LEGEND if any(b.role == r for one in schemes for b in one.boxes.values())])
-        return figure
+        rows[-1].append(title)
+    across = [sum(widths[title] for title in row) * inches for row in rows]
+    heights = [max(extents[title][2] for title in row) * inches + TITLE for row in rows]
+    wide, high = max(across), sum(heights) + TITLE
+    figure, bottom = Figure(figsize=(wide, high)), high
+    for row, its_width, its_height in zip(rows, across, heights):
+        bottom, x = bottom - its_height, (wide - its_width) / 2
+        for title in row:
+            left, right, top = extents[title]
+            axes = figure.add_axes((x / wide, bottom / high, widths[title] * inches / wide, top * inches / high))
+            axes.set(xlim=(left, right), ylim=(-0.3, top - 0.3))
+            axes.set_axis_off()
+            _draw(axes, schemes[title])
+            axes.set_title(title, fontsize=8, pad=2)
+            x += widths[title] * inches
+    used = {box.role for drawn in schemes.values() for box in drawn.boxes.values()}
+    _legend(figure, [role for role in LEGEND if role in used])
+    return figure
 
 
 def _extent(drawn: Scheme) -> tuple[float, float, float]:
@@ -94,21 +89,17 @@ def _draw(axes: Axes, drawn: Scheme) -> None:
 
 
 def _box(axes: Axes, box: Box) -> None:
-    corner = (box.x - box.width / 2, box.y - HEIGHT / 2)
-    height = HEIGHT if box.text != "+" else box.width
-    style = "round,pad=0,rounding_size=0.08" if box.text != "+" else "circle,pad=0"
-    if box.text == "+":
-        corner = (box.x - box.width / 2, box.y - box.width / 2)
-    axes.add_patch(FancyBboxPatch(corner, box.width, height, boxstyle=style, zorder=3, **ROLES[box.role]))
+    corner = (box.x - box.width / 2, box.y - box.height / 2)
+    style = "circle,pad=0" if box.text == "+" else "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch(corner, box.width, box.height, boxstyle=style, zorder=3, **ROLES[box.role]))
     axes.text(box.x, box.y, box.text, ha="center", va="center_baseline" if "\n" not in box.text else "center",
               fontsize=FONT, zorder=4, linespacing=1.15)  # fmt: skip
 
 
 def _line(axes: Axes, lower: Box, upper: Box) -> None:
-    up = upper.y - (HEIGHT if upper.text != "+" else upper.width) / 2
-    start = (lower.x, lower.y + (HEIGHT if lower.text != "+" else lower.width) / 2)
+    end, start = (upper.x, upper.y - upper.height / 2), (lower.x, lower.y + lower.height / 2)
     arrow = {"arrowstyle": "-|>,head_length=0.25,head_width=0.12", "color": "#444444", "lw": 0.8}
-    axes.annotate("", (upper.x, up), start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0}, zorder=2)
+    axes.annotate("", end, start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0}, zorder=2)
 
 
 def _transfer(axes: Axes, teacher: Box, student: Box, name: str, both_ways: bool) -> None:
@@ -140,27 +131,27 @@ def _legend(figure: Figure, roles: Iterable[str]) -> None:
     )  # fmt: skip
 
 
+@styled
 def draw_curriculum(spec: AgentSpec) -> Figure:
     """Figure 1: the constituents of an agent from easy to hard, the mixture that acts, and the transfer cost."""
     drawn = curriculum(spec)
     left, right, top = _extent(drawn)
     inches = max(COLUMN / (right - left), INCHES)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=((right - left) * inches, (top - 0.2) * inches + 0.2))
-        axes = figure.add_axes((0, 0.2 / figure.get_figheight(), 1, 1 - 0.2 / figure.get_figheight()))
-        axes.set(xlim=(left, right), ylim=(-0.1, top - 0.3))
-        axes.set_axis_off()
-        _draw(axes, drawn)
-        _legend(figure, ["helper", "target", "exposed"])
-        return figure
+    figure = Figure(figsize=((right - left) * inches, (top - 0.2) * inches + 0.2))
+    axes = figure.add_axes((0, 0.2 / figure.get_figheight(), 1, 1 - 0.2 / figure.get_figheight()))
+    axes.set(xlim=(left, right), ylim=(-0.1, top - 0.3))
+    axes.set_axis_off()
+    _draw(axes, drawn)
+    _legend(figure, ["helper", "target", "exposed"])
+    return figure
 
 
-WIRINGS = {"mm": "(a) action spaces", "mm_ff_lstm": "(b) cores", "mm_multitask": "(c) several levels"}  # figure 2
+WIRINGS = {"(a) action spaces": "mm", "(b) cores": "mm_ff_lstm", "(c) several levels": "mm_multitask"}  # of figure 2
 LEVELS = ("explore_object_locations_small", "lt_horseshoe_color", "lt_chasm")  # of figure 9
 
 
 def save_schemes(directory: str | Path = "docs/images") -> list[Path]:
     """Draws figures 1 and 2: `figure1` and `figure2`, each as .png and .svg."""
-    specs = [METHODS[method] for method in WIRINGS]
-    paths = save(draw_curriculum(specs[0]), directory, "figure1")
-    return paths + save(draw_schemes(specs, LEVELS, list(WIRINGS.values())), directory, "figure2")
+    specs = {title: METHODS[method] for title, method in WIRINGS.items()}
+    paths = save(draw_curriculum(METHODS["mm"]), directory, "figure1")
+    return paths + save(draw_schemes(specs, LEVELS), directory, "figure2")

@@ -29,6 +29,10 @@ class Box:
     y: float
     width: float = WIDTH
 
+    @property
+    def height(self) -> float:
+        return self.width if self.text == "+" else HEIGHT
+
 
 @dataclass
 class Scheme:
