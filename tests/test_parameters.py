@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from mmlib.experiments.design import ExperimentError
@@ -89,6 +90,13 @@ def test_paths_are_the_repositorys_in_any_directory_and_stay_so(monkeypatch):
     monkeypatch.chdir(ROOT / "notebooks")
     whole = str(ROOT / "results")
     assert given()["results"] == given(f"results = {whole!r}")["results"] == whole
+    assert given("runs = 'a, /b'", CELL + "runs: list = []")["runs"] == [str(ROOT / "a"), "/b"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_has_its_parameters_checked_and_changes_no_directory(path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert sum("parameters(globals())" in cell for cell in cells) == 1 and not any("chdir" in cell for cell in cells)
 
 
 def test_a_name_misspelt_in_the_cell_itself_is_refused():

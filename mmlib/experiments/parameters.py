@@ -32,7 +32,7 @@ def _as_list(value: Any) -> Any:
     return list(read or ()) if read is None or isinstance(read, list | tuple) else [read]
 
 
-PLACES = ("results", "output", "run")
+PLACES = ("results", "output", "run", "runs")
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -57,6 +57,7 @@ class Parameters(BaseModel):
     train: bool = True
     settings: Annotated[dict[str, Any], BeforeValidator(_read)] = {}
     run: str = ""
+    runs: Names = []
     member: Count = 0
     seconds: float = Field(15.0, gt=0)
     episodes: int = Field(8, ge=1)
@@ -91,7 +92,14 @@ def parameters(scope: Mapping[str, Any]) -> dict[str, Any]:
             check_read(preset, root / checked["results"])
         else:
             preset_named(preset)
-    return {name: shortest(root / value) if name in PLACES and value else value for name, value in checked.items()}
+
+    def from_here(place: Any) -> Any:
+        """A path, or each of a list."""
+        if isinstance(place, list):
+            return [*map(from_here, place)]
+        return shortest(root / place) if place else place
+
+    return {name: from_here(value) if name in PLACES else value for name, value in checked.items()}
 
 
 def _names(cells: list[str]) -> tuple[list[str], list[str]]:
