@@ -47,14 +47,8 @@ class Point:
 
 
 @one_thread()
-def measure(
-    subject: Subject,
-    alpha: float,
-    episodes: int = EPISODES,
-    seed: int = SEED,
-    go_on: Callable[[], object] = lambda: None,
-) -> Point:
-    """Plays one episode in each of `episodes` environments with the mixture at `alpha`.
+def measure(subject: Subject, alpha: float, episodes: int, go_on: Callable[[], object] = lambda: None) -> Point:
+    """Plays one episode in each of `episodes` environments with the mixture at `alpha`; the maps are those of `SEED`.
 
     `go_on` is called before every agent step; what it raises ends the play.
 
@@ -65,7 +59,7 @@ def measure(
     if not 0 <= alpha <= 1 or episodes < 1:
         raise ValueError(f"alpha {alpha} and {episodes} episodes cannot be measured: 0 <= alpha <= 1, 1 or more")
     weights, returns = torch.tensor([subject.weights(alpha)]), np.full(episodes, np.nan)
-    actor = play(subject, episodes, seed)
+    actor = play(subject, episodes, SEED)
     sums: NDArray[np.float64] = np.zeros(3)
     states = 0
     with contextlib.closing(actor.level):
@@ -88,14 +82,14 @@ def _nats(policies: Sequence[Policy], weights: Tensor, playing: NDArray[np.bool_
     return nats.double().sum(-1).numpy()
 
 
-def cache_files(subject: Subject, episodes: int = EPISODES) -> tuple[Path, Path]:
+def cache_files(subject: Subject, episodes: int) -> tuple[Path, Path]:
     """Where a sweep may lie: beside the run, and in the user's cache."""
     settings = f"member{subject.member}-level{subject.task}-episodes{episodes}"
     name = f"{subject.checksum[:24]}-{settings}.json"
     return subject.directory / FOLDER / name, caches.directory() / FOLDER / name
 
 
-def cached(subject: Subject, episodes: int = EPISODES) -> list[Point]:
+def cached(subject: Subject, episodes: int) -> list[Point]:
     """The points of this checkpoint that have been measured before, by alpha; what cannot be read counts as absent."""
     for path in cache_files(subject, episodes):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -105,21 +99,18 @@ def cached(subject: Subject, episodes: int = EPISODES) -> list[Point]:
     return []
 
 
-def store(subject: Subject, points: list[Point], episodes: int = EPISODES) -> Path | None:
-    """Writes the points beside the run, else into the user's cache; returns where, None if neither can be written."""
+def store(subject: Subject, points: list[Point], episodes: int) -> None:
+    """Writes the points beside the run, else into the user's cache, if either can be written."""
     content = {"version": VERSION, "checksum": subject.checksum, "level": subject.level, "seed": SEED}
     text = json.dumps({**content, "points": [asdict(point) for point in points]}, indent=1) + "\n"
     for path in cache_files(subject, episodes):
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, text)
-            return path
-    return None
+            return
 
 
-def alpha_sweep(
-    subject: Subject, episodes: int = EPISODES, go_on: Callable[[], object] = lambda: None
-) -> Iterator[list[Point]]:
+def alpha_sweep(subject: Subject, episodes: int, go_on: Callable[[], object] = lambda: None) -> Iterator[list[Point]]:
     """Measures alpha by alpha what is not cached; yields all points so far, by alpha, and caches them each time.
 
     `go_on` as in `measure`.
@@ -127,6 +118,6 @@ def alpha_sweep(
     points = cached(subject, episodes)
     yield points
     for alpha in sorted(set(ALPHAS) - {point.alpha for point in points}):
-        points = sorted([*points, measure(subject, alpha, episodes, go_on=go_on)], key=lambda point: point.alpha)
+        points = sorted([*points, measure(subject, alpha, episodes, go_on)], key=lambda point: point.alpha)
         store(subject, points, episodes)
         yield points

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mmlib.analysis.stats import mean_interval
-from mmlib.figures.style import GREEN, ORANGE, STYLE, VERMILLION, sheet, styled
+from mmlib.figures.style import GREEN, GREY, ORANGE, STYLE, VERMILLION, sheet, styled
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspector_view import colours, symbols
 from mmlib.widgets.recording import Recording
@@ -23,7 +23,6 @@ ALPHAS = (0.0, 0.5, 1.0)
 AT = "@"  # in a drawing for a page: where its line is, which moves, to be replaced by a number
 SVG = "http://www.w3.org/2000/svg"
 WIDTH = 11.5  # inches: the width of a notebook
-GREY = "#7a7a7a"
 PAGE_COLOURS = {  # JupyterLab's; the left ones stand for them while Matplotlib draws
     "#010203": "var(--jp-ui-font-color1, #222)",
     "#010204": "var(--jp-ui-font-color2, #666)",
@@ -48,17 +47,16 @@ def state_figure(made: Recording, step: int) -> Figure:
       made: any recording; a single policy has one column.
       step: 0 ... T - 1.
     """
-    subject = made.subject
-    single = subject.constituents == 1
+    subject, count = made.subject, made.subject.constituents
+    single = count == 1
     mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else ALPHAS)]
-    tints = colours(subject.constituents, subject.config.method)
+    tints = colours(count, subject.config.method)
     titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in ALPHAS]
     panels: list[list[Any]] = [[m.top for m in mixed]]
     if mixed[0].few and mixed[0].groups:
         panels.insert(0, [m.few for m in mixed])
     figure = sheet(WIDTH, 5.6)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 3.4))
-    pictures, bars = parts
+    pictures, bars = figure.subfigures(1, 2, width_ratios=(1, 3.4))
     _pictures(pictures, made, step)
     grid = bars.subplots(len(panels), len(mixed), squeeze=False)
     for place, (row, group) in enumerate(zip(grid, panels)):
@@ -71,7 +69,6 @@ def state_figure(made: Recording, step: int) -> Figure:
         if group[0].labels == group[-1].labels:
             for axes in row[1:]:
                 axes.set_yticklabels([])
-    count = subject.constituents
     legend = [mpl.patches.Patch(color=tint, label=name) for tint, name in zip(tints, symbols(count))]
     bars.legend(handles=legend, loc="outside lower center", ncols=len(legend))
     return figure

@@ -29,7 +29,7 @@ PALETTE = (GREEN, VERMILLION, BLUE, ORANGE, PURPLE, SKY)
 DASHES = ("solid", "dash", "dot", "dashdot")  # of a group's seeds, in turn
 
 
-def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing: int = 1) -> dict[str, Any]:
+def chart(groups: Mapping[str, Sequence[Run]], together: bool, smoothing: int) -> dict[str, Any]:
     """Return, entropy and α over environment frames, as Plotly's JSON.
 
     Args:
@@ -37,7 +37,7 @@ def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing:
       together: whether a group is one line, its mean, with the 95 % interval of the mean (Student's t over seeds).
       smoothing: points of a curve that are averaged, the point itself the last.
     """
-    colours = _colours([(name, groups[name][0].method) for name in groups])
+    colours = _colours({name: runs[0].method for name, runs in groups.items()})
     end = max((total_frames(run) for runs in groups.values() for run in runs), default=1)
     edges = np.linspace(0.0, max(end, 1), POINTS + 1)
     lines = [
@@ -68,11 +68,11 @@ def chart(groups: Mapping[str, Sequence[Run]], together: bool = True, smoothing:
     return drawn
 
 
-def _colours(groups: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """A group's colour: its method's, unless several groups have one method."""
-    methods = [method for _, method in groups]
-    known = len(set(methods)) == len(methods) and all(method in LINES for method in methods)
-    return {n: LINES[m][0] if known else PALETTE[i % len(PALETTE)] for i, (n, m) in enumerate(groups)}
+def _colours(methods: Mapping[str, str]) -> dict[str, str]:
+    """The colours of groups with these methods: the methods', unless several groups have one."""
+    if len(set(methods.values())) == len(methods) and all(method in LINES for method in methods.values()):
+        return {name: LINES[method][0] for name, method in methods.items()}
+    return dict(zip(methods, cycle(PALETTE)))
 
 
 def _values(run: Run, column: str, edges: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from mmlib.config import RunConfig
 from mmlib.errors import EXIT_CODES, ResultsError
 from mmlib.experiments import design, jobs
 from mmlib.experiments.design import ExperimentError, Job
@@ -51,8 +50,8 @@ class Experiment:
     """One run, started and watched from a notebook.
 
     Args:
-      config: the whole configuration; else it is made of a preset, level, method, seed and settings, as
-        `mmlib train` does.
+      config: the whole configuration, as a run has recorded it; else it is made of a preset, level, method, seed and
+        settings, as `mmlib train` does.
       preset: a key of `presets.PRESETS`.
       level: "" is the preset's first for the method.
       settings: of `RunConfig`, in place of the preset's.
@@ -64,7 +63,7 @@ class Experiment:
 
     def __init__(
         self,
-        config: RunConfig | Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
         *,
         preset: str = "quick",
         level: str = "",
@@ -77,11 +76,10 @@ class Experiment:
         if config is None:
             chosen = design.preset_named(preset, settings)
             level = level or design.default_level(chosen, method)
-            config = design.configure(chosen, level, method, seed, settings)
-        elif not isinstance(config, RunConfig):
-            config = asked_for(config)
-        self.config = check(config)
-        place = run_directory(results, preset, "live", config.level, config.method, config.seed)
+            self.config = design.configure(chosen, level, method, seed, settings)
+        else:
+            self.config = check(asked_for(config))
+        place = run_directory(results, preset, "live", self.config.level, self.config.method, self.config.seed)
         self.directory = Path(directory or place).resolve()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping, self._before = False, 0

@@ -150,7 +150,7 @@ def write_csv(run: Run, directory: Path) -> None:
 KINDS = {"TensorBoard": tensorboard.export, "CSV": write_csv}
 
 
-def look(rows: pd.DataFrame, view: str, together: bool = True, smoothing: int = 1) -> tuple[str, Drawn]:
+def look(rows: pd.DataFrame, view: str, together: bool, smoothing: int) -> tuple[str, Drawn]:
     """One view of rows of a table of runs: HTML, and what is drawn where the view has that (`curves.chart`)."""
     if not len(rows):
         return "<p>Choose a run, or several to compare them (Ctrl or Shift and click).</p>", b""

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from mmlib.widgets.inspector_view import SUBSCRIPTS, note
+from mmlib.widgets.inspector_view import MIXTURE_COLOUR, SUBSCRIPTS, note
 from mmlib.widgets.remix import on_simplex
 
 
@@ -42,7 +42,7 @@ class WeightSliders(widgets.VBox):
                 description=title,
                 readout_format=".2f",
                 layout={"width": "auto"},
-                style={"description_width": "24px", "handle_color": "#009E73"},
+                style={"description_width": "24px", "handle_color": MIXTURE_COLOUR},
             )
             for k, title in titles.items()
         ]
