@@ -23,7 +23,6 @@ from mmlib.figures.style import (
     COLUMN,
     GREEN,
     GREY,
-    LINES,
     ORANGE,
     RULE,
     SOLID,
@@ -183,7 +182,7 @@ def recorded(run: Run, column: str) -> pd.DataFrame:
 
 def _curve(axes: Axes, run: Run, column: str) -> None:
     """Episodes' returns in bins, or the means of a column of the metrics: of all members, thin of each of several."""
-    rows, look = recorded(run, column), style(run.method) if run.method in LINES else {"color": BLUE}
+    rows, look = recorded(run, column), style(run.method)
     if column == "return" and not len(rows):
         axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
     if not len(rows):

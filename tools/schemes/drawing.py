@@ -6,7 +6,7 @@ helper's own, red the target's own, blue meets the environment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from mmlib.figures.style import COLUMN, save, styled
 from mmlib.method.methods import AgentSpec
 from tools.schemes.layout import GAP, HEIGHT, Box, Scheme, curriculum, scheme
 
+RED = "#a32a15"
 ROLES: dict[str, dict[str, Any]] = {  # fill, edge and dash: told apart in grey as well
     "input": {"facecolor": "#ffffff", "edgecolor": "#777777"},
     "shared": {"facecolor": "#d9c9ea", "edgecolor": "#5b3a8c", "linewidth": 1.3},
     "helper": {"facecolor": "#f1f1f1", "edgecolor": "#555555", "linestyle": (0, (3, 1.5))},
-    "target": {"facecolor": "#f2a38c", "edgecolor": "#a32a15"},
+    "target": {"facecolor": "#f2a38c", "edgecolor": RED},
     "exposed": {"facecolor": "#a9d1ef", "edgecolor": "#0b5a94", "linewidth": 1.6},
 }
 LEGEND = {
@@ -67,8 +68,7 @@ def draw_schemes(specs: Mapping[str, AgentSpec], levels: Sequence[str] = ()) -> 
             _draw(axes, schemes[title])
             axes.set_title(title, fontsize=8, pad=2)
             x += widths[title] * inches
-    used = {box.role for drawn in schemes.values() for box in drawn.boxes.values()}
-    _legend(figure, [role for role in LEGEND if role in used])
+    _legend(figure, *schemes.values())
     return figure
 
 
@@ -114,17 +114,18 @@ def _transfer(axes: Axes, teacher: Box, student: Box, name: str, both_ways: bool
         start, end = (teacher.x + 0.15, teacher.y + HEIGHT / 2), (student.x - 0.15, student.y + HEIGHT / 2)
         curve = "arc3,rad=-0.16"
     heads = "<|-|>" if both_ways else "-|>"
-    arrow = {"arrowstyle": f"{heads},head_length=0.2,head_width=0.1", "color": "#a32a15", "lw": 0.9, "ls": (0, (2, 1))}
+    arrow = {"arrowstyle": f"{heads},head_length=0.2,head_width=0.1", "color": RED, "lw": 0.9, "ls": (0, (2, 1))}
     arrow |= {"connectionstyle": curve, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=arrow, zorder=2.5)
     if curve == "arc3,rad=0":
         x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
         place = (x, y + 0.08) if start[1] == end[1] else (x + 0.16, y - 0.05)
-        axes.text(*place, name, ha="center", va="bottom", fontsize=FONT - 0.7, color="#a32a15")
+        axes.text(*place, name, ha="center", va="bottom", fontsize=FONT - 0.7, color=RED)
 
 
-def _legend(figure: Figure, roles: Iterable[str]) -> None:
-    patches = [Patch(label=LEGEND[role], **ROLES[role]) for role in roles]
+def _legend(figure: Figure, *schemes: Scheme) -> None:
+    used = {box.role for drawn in schemes for box in drawn.boxes.values()}
+    patches = [Patch(label=text, **ROLES[role]) for role, text in LEGEND.items() if role in used]
     figure.legend(
         handles=patches, loc="lower center", ncols=len(patches), fontsize=5.7, handlelength=1.4, columnspacing=0.8,
         borderaxespad=0.1,
@@ -142,7 +143,7 @@ def draw_curriculum(spec: AgentSpec) -> Figure:
     axes.set(xlim=(left, right), ylim=(-0.1, top - 0.3))
     axes.set_axis_off()
     _draw(axes, drawn)
-    _legend(figure, ["helper", "target", "exposed"])
+    _legend(figure, drawn)
     return figure
 
 

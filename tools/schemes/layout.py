@@ -63,7 +63,6 @@ def scheme(spec: AgentSpec, levels: Sequence[str] = ()) -> Scheme:
     Policies stand in a block on the left and values in one on the right, each in the constituents' order.
     """
     parts, chosen, count = spec.constituents, mixtures_of(spec, levels), len(spec.constituents)
-    acting = 5.3 if count > 1 else 4.15
     policies = [i * (WIDTH + GAP) for i in range(count)]
     values = [policies[-1] + (WIDTH + GAP) * (i + 1) + GAP / 2 for i in range(count)]
     middles = [(p + v) / 2 for p, v in zip(policies, values)]
@@ -93,7 +92,7 @@ def scheme(spec: AgentSpec, levels: Sequence[str] = ()) -> Scheme:
             drawn.lines += [(below, f"head {c.head}"), (below, f"baseline {c.baseline}")]
         drawn.lines += [(f"head {c.head}", f"π{i}"), (f"baseline {c.baseline}", f"V{i}")]
     if count > 1:
-        _mixtures(drawn, spec, chosen, policies, values, acting)
+        _mixtures(drawn, spec, chosen, policies, values)
         drawn.transfers = _transfers(spec, chosen)
     drawn.lines = list(dict.fromkeys(drawn.lines))
     return drawn
@@ -126,7 +125,7 @@ def _inputs(drawn: Scheme) -> None:
         drawn.boxes[f"frame {key}"] = Box("frame (RGB)", "input", drawn.boxes[key].x, 0.1 * ROW)
         drawn.lines.append((f"frame {key}", key))
     right = max(drawn.boxes[key].x + drawn.boxes[key].width / 2 for key in torsos)
-    drawn.boxes["last"] = Box("last action,\nlast reward", "input", right + 0.25 + WIDTH / 2, ROW, WIDTH)
+    drawn.boxes["last"] = Box("last action,\nlast reward", "input", right + 0.25 + WIDTH / 2, ROW)
 
 
 def _transfers(spec: AgentSpec, mixtures: Mixtures) -> list[tuple[str, str]]:
@@ -139,15 +138,10 @@ def _transfers(spec: AgentSpec, mixtures: Mixtures) -> list[tuple[str, str]]:
 
 
 def _mixtures(
-    drawn: Scheme,
-    spec: AgentSpec,
-    mixtures: Mixtures,
-    policies: Sequence[float],
-    values: Sequence[float],
-    row: float,
+    drawn: Scheme, spec: AgentSpec, mixtures: Mixtures, policies: Sequence[float], values: Sequence[float]
 ) -> None:
     """What acts on each level, and its value."""
-    for letter, columns, key in (("π", policies, "π"), ("V", values, "V")):
+    for letter, columns in (("π", policies), ("V", values)):
         boxes = []
         for name, indices in mixtures:
             acting = indices[-1:] if spec.mixing == "none" else indices
@@ -161,9 +155,9 @@ def _mixtures(
                 text = terms if letter == "V" else f"{name.replace('_', ' ')}\n{terms}"
             shown = text.replace(f"${_symbol(letter)}$", "mm")
             wide = max(WIDTH, 0.072 * max(map(len, shown.split("\n"))) + (0.2 if name else 0.95))
-            box = Box(text, "exposed", sum(columns[i] for i in indices) / len(indices), row * ROW, wide)
-            drawn.boxes[f"{key} {name or 'mm'}"] = box
-            drawn.lines += [(f"{key}{i}", f"{key} {name or 'mm'}") for i in acting]
+            box = Box(text, "exposed", sum(columns[i] for i in indices) / len(indices), 5.3 * ROW, wide)
+            drawn.boxes[f"{letter} {name or 'mm'}"] = box
+            drawn.lines += [(f"{letter}{i}", f"{letter} {name or 'mm'}") for i in acting]
             boxes.append(box)
         _spread(boxes)
 
