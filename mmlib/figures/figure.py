@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from IPython.display import Image, display
 from matplotlib.figure import Figure as Drawing
 from pandas.io.formats.style import Styler
@@ -23,8 +22,7 @@ from mmlib.experiments.jobs import Progress, check, default_jobs
 from mmlib.experiments.jobs import run as make_runs
 from mmlib.experiments.reports import LineReport
 from mmlib.figures import gallery, plots, run_plots
-from mmlib.figures.style import save
-from mmlib.figures.tables import shown
+from mmlib.figures.tables import picture, shown, tabled
 from mmlib.runs import lineage
 from mmlib.runs.reader import OtherRun, Run
 from mmlib.training.fitting import backend_in_force
@@ -153,7 +151,7 @@ class Figure:
             print(baselines.meaning(self._scales(self.level.split("+"), self.found)))
         where = self.everywhere if claim else self.found
         findings = [f for f in claims.findings_of(where, self.spec.name) if not claim or f.claim.number in claim]
-        return self._tabled(claims.table(findings), "claims")
+        return tabled(claims.table(findings), self.directory, "claims")
 
     def side_by_side(self) -> Styler:
         """How early, how high and how soon each method learns on the figure's level, its size, and what it needs."""
@@ -162,7 +160,7 @@ class Figure:
             for level in self.level.split("+")
             if (expert := baselines.recorded_scores(self._scores(), level).get(self.backend, {}).get("expert"))
         }
-        return self._tabled(tables.side_by_side(self.runs, experts), "side_by_side")
+        return tabled(tables.side_by_side(self.runs, experts), self.directory, "side_by_side")
 
     def average(self) -> Image:
         """Figures 4 and 7: normalised return, averaged over the levels that have runs, each counting alike."""
@@ -236,12 +234,7 @@ class Figure:
         best, scores = curves.best_ends(found.runs), self._scores()
         return {name: baselines.scale(scores, name, self.backend, best.get(name)) for name in names}
 
-    def _tabled(self, table: pd.DataFrame, name: str) -> Styler:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        table.to_csv(self.directory / f"{name}.csv", index=False)
-        return shown(table)
-
     def _shown(
         self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW
     ) -> Image:
-        return Image(save(drawing, self.directory, name, formats)[0], width=width)
+        return picture(drawing, self.directory, name, formats, width)

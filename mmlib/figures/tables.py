@@ -1,16 +1,35 @@
-"""Tables in notebooks: a pandas table made to be read."""
+"""What notebooks show: a pandas table made to be read, and what is kept as a file too."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
+from IPython.display import Image
+from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from mmlib.analysis.claims import FAILS, HOLDS, UNDECIDED
+from mmlib.figures.style import save
 
 LONG = 40  # characters of a cell, from which it may be broken into lines
 THEME = {HOLDS: "success", FAILS: "error", UNDECIDED: "warn"}  # a verdict's colour is the page's, light or dark
+
+
+def picture(
+    figure: Figure, directory: Path, name: str, formats: Sequence[str] = ("png",), width: int | None = 900
+) -> Image:
+    """Writes a figure (`style.save`) and shows the first of its files, `width` pixels wide."""
+    return Image(save(figure, directory, name, formats)[0], width=width)
+
+
+def tabled(table: pd.DataFrame, directory: Path, name: str) -> Styler:
+    """Writes a table as `<directory>/<name>.csv` and shows it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    table.to_csv(directory / f"{name}.csv", index=False)
+    return shown(table)
 
 
 def shown(table: pd.DataFrame, precision: int = 2) -> Styler:

@@ -83,7 +83,7 @@ class RunBrowser(widgets.VBox):
             self.picture.show()
             self.follow()
             return
-        display(shown(self.runs[[name for name in SHOWN if name in self.runs]]))
+        display(shown(self.runs[[*SHOWN]]))
         whole = self.runs[self.runs["state"] != "broken"]
         if len(whole):
             for picture in (pictures([Run(whole["directory"].iloc[-1])], view) for view in DRAWN):

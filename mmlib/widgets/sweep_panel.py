@@ -6,7 +6,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from mmlib.training.trained import Subject
 from mmlib.widgets import alpha_sweep
-from mmlib.widgets.alpha_sweep import ALPHAS, EPISODES, Point
+from mmlib.widgets.alpha_sweep import ALPHAS, Point
 from mmlib.widgets.background import Background, GoOn
 from mmlib.widgets.charts import AT, sweep_charts
 from mmlib.widgets.inspector_view import note, say
@@ -19,7 +19,7 @@ class SweepPanel(widgets.VBox):
       episodes: played at each alpha.
     """
 
-    def __init__(self, episodes: int = EPISODES):
+    def __init__(self, episodes: int):
         self.episodes = episodes
         self.button = widgets.Button(
             icon="area-chart", tooltip="Play every α that is missing", layout={"width": "120px"}
