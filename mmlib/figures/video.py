@@ -100,7 +100,7 @@ def film(level: str, policy: str, seed: int = 0, backend: str = "auto") -> Film:
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     if in_force == "gymnasium" or (policy == "expert" and in_force != "minilab"):
-        has = {"minilab": "random and expert", "dmlab": "random", "gymnasium": "none"}[in_force]
+        has = {"dmlab": "random", "gymnasium": "none"}[in_force]
         raise ExperimentError(
             f"{in_force} has no policy {policy!r} for films; its policies: {has}, or a run's directory"
         )
