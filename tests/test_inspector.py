@@ -18,7 +18,7 @@ from inspected import METHODS, finish, train_run
 from mmlib.errors import ResultsError
 from mmlib.experiments.run_table import find_choices
 from mmlib.method.policies import Factorised, OnSupport
-from mmlib.spaces import BIG_756, SMALL, embedding
+from mmlib.spaces import BIG_756, SMALL, ActionSpace, embedding
 from mmlib.training.checkpoint import VERSION
 from mmlib.training.trained import open_subject
 from mmlib.widgets import charts, remix
@@ -58,18 +58,26 @@ def test_remix_is_the_mixture_enumerated(alpha, seed):
     first, second = (policy.probs.numpy() for policy in policies)
     both = (1 - alpha) * first + alpha * second
     nine = embedding(SMALL, BIG_756)
-    assert np.allclose(mixed.few.probs, np.stack([first, second, both])[:, nine])
-    assert mixed.few.labels == tuple(map(BIG_756.label, nine))
+    assert np.allclose(mixed.joint[0].probs, np.stack([first, second, both])[:, nine])
+    assert mixed.joint[0].labels == tuple(map(BIG_756.label, nine))
     groups = BIG_756.unravel(np.arange(756))
     for g, panel in enumerate(mixed.groups):
         sums = [both[groups[:, g] == value].sum() for value in range(BIG_756.group_sizes[g])]
         assert np.allclose(panel.probs[2], sums) and panel.labels == BIG_756.group_labels[g]
-    assert np.allclose(mixed.top.probs[2], np.sort(both)[::-1][: remix.TOP])
+    assert np.allclose(mixed.joint[-1].probs[2], np.sort(both)[::-1][: remix.TOP])
     seen = both[both > 0]
     assert np.isclose(mixed.entropy[2], -(seen * np.log(seen)).sum())
     assert np.isclose(mixed.collision_entropy[2], -np.log((both**2).sum()))
     assert np.isclose(mixed.kl[0], (first[nine] * np.log(first[nine] / second[nine])).sum())
     assert np.isclose(mixed.value[2], 1 + 2 * alpha)
+
+
+def test_the_few_actions_of_a_space_of_one_group_hide_no_others():
+    space = ActionSpace("letters", ("letter",), (tuple("abcdefghijkl"),), np.arange(12, dtype=np.int32)[:, None])
+    few, many = OnSupport(torch.zeros(3), torch.tensor([0, 4, 9]), 12), Factorised(torch.zeros(12), (12,))
+    mixed = remix.remix([few, many], [0.0, 0.0], (0.5, 0.5), space)
+    assert [panel.title for panel in mixed.joint] == ["π₁’s actions", "top 10 of 12 joint actions"]
+    assert mixed.groups == () and mixed.joint[1].labels[:3] == ("a", "e", "j")
 
 
 @pytest.mark.parametrize("weights", [(0.5, 0.6), (1.2, -0.2), (1.0,)])
@@ -156,8 +164,8 @@ def test_the_alpha_slider_mixes_at_once_without_playing(inspector):
         alpha.value = value
         mixed = made.remix(4, (1 - value, value))
         assert f"<td>{mixed.entropy[-1]:.2f}</td>" in inspector.table.value
-        assert f"{mixed.top.probs[-1, 0]:.3f}" in inspector.joint.value
-        assert all(f">{label}<" in inspector.joint.value for label in mixed.few.labels)
+        assert f"{mixed.joint[-1].probs[-1, 0]:.3f}" in inspector.joint.value
+        assert all(f">{label}<" in inspector.joint.value for label in mixed.joint[0].labels)
         assert f"{mixed.groups[0].probs[-1, 2]:.3f}" in inspector.groups.value
     assert inspector.recording is made
     assert inspector.picture.value == made.views[4] and "step <b>4</b>" in inspector.clock.value

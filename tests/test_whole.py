@@ -217,10 +217,10 @@ def test_the_inspector_shows_it(runs, never_enumerated):
     subject = open_subject(runs / "mm_whole")
     made = recording.record(subject, seconds=0.5)
     mixed = made.remix(0)
-    assert [len(panel.labels) for panel in mixed.groups] == [19, 19, 3, 3, 2, 2] and len(mixed.few.labels) == 9
+    assert [len(panel.labels) for panel in mixed.groups] == [19, 19, 3, 3, 2, 2] and len(mixed.joint[0].labels) == 9
     assert all(panel.probs.sum(-1).tolist() == pytest.approx([1, 1, 1]) for panel in mixed.groups)
     assert "look left 512" in inspector_view.group_panels(mixed, "mm_whole")
-    assert mixed.top.labels[0] in inspector_view.joint_panels(mixed, "mm_whole", 0)
+    assert mixed.joint[-1].labels[0] in inspector_view.joint_panels(mixed, "mm_whole", 0)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.02, 0.9])
@@ -232,8 +232,8 @@ def test_the_likeliest_actions_are_found_without_all_others(alpha, monkeypatch):
     assert len(remix.likely([small, whole], CUT)) < CUT.num_actions / 4
     found = remix.remix([small, whole], [0, 0], weights, CUT)
     count = 9 if alpha == 0 else remix.TOP  # others have no probability, and no order
-    assert found.top.actions[:count] == everything.top.actions[:count]
-    np.testing.assert_allclose(found.top.probs[:, :count], everything.top.probs[:, :count])
+    assert found.joint[-1].actions[:count] == everything.joint[-1].actions[:count]
+    np.testing.assert_allclose(found.joint[-1].probs[:, :count], everything.joint[-1].probs[:, :count])
 
 
 def test_the_heat_map_has_a_row_a_knot(runs):

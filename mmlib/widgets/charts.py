@@ -52,9 +52,7 @@ def state_figure(made: Recording, step: int) -> Figure:
     mixed = [made.remix(step, subject.weights(a)) for a in ([0.0] if single else ALPHAS)]
     tints = colours(count, subject.config.method)
     titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in ALPHAS]
-    panels: list[list[Any]] = [[m.top for m in mixed]]
-    if mixed[0].few and mixed[0].groups:
-        panels.insert(0, [m.few for m in mixed])
+    panels = [*zip(*(m.joint for m in mixed))]
     figure = sheet(WIDTH, 5.6)
     pictures, bars = figure.subfigures(1, 2, width_ratios=(1, 3.4))
     _pictures(pictures, made, step)

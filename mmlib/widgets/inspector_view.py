@@ -109,8 +109,7 @@ def table(mixed: Mixed, method: str, called: Sequence[str]) -> str:
 
 def joint_panels(mixed: Mixed, method: str, taken: int) -> str:
     """The small actions and the top joint actions; the action that was taken is bold."""
-    panels = [panel for panel in (mixed.few, mixed.top if mixed.groups or mixed.few is None else None) if panel]
-    return _panels(panels, colours(len(mixed.weights), method), "--label: minmax(90px, 52%)", taken)
+    return _panels(mixed.joint, colours(len(mixed.weights), method), "--label: minmax(90px, 52%)", taken)
 
 
 def group_panels(mixed: Mixed, method: str) -> str:

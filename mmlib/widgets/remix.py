@@ -38,9 +38,8 @@ class Mixed:
     """A state's policies under given weights; what has K + 1 entries ends with pi_mm's, and has one for K = 1."""
 
     weights: tuple[float, ...]  # [K]
-    few: Bars | None  # the nine small actions; None where the space has no such subset
+    joint: tuple[Bars, ...]  # the few small actions, if there are such, and the `TOP` of all, unless those are all
     groups: tuple[Bars, ...]  # the marginals of each action group; () for a space of one group
-    top: Bars  # the joint actions that pi_mm likes best, the best first
     entropy: tuple[float, ...]  # [K + 1]
     collision_entropy: tuple[float, ...]  # [K + 1]
     kl: tuple[float, ...]  # [K - 1], KL(pi_i || pi_i+1); none depends on the weights
@@ -66,12 +65,13 @@ def remix(policies: Sequence[Policy], values: Sequence[float], weights: Sequence
     everyone = [*policies, mixed] if several else [*policies]
     known = likely(policies, space)
     best = known[np.argsort(-_at([mixed], known)[0], kind="stable")[:TOP]]
-    title, small = few_actions(policies, space)
+    panels = few_actions(policies, space)
+    if not any(len(few) == space.num_actions for few in panels.values()):
+        panels[f"top {len(best)} of {space.num_actions:,} joint actions"] = best
     return Mixed(
         weights=tuple(float(w) for w in weights),
-        few=None if small is None else _joint(title, small, everyone, space),
+        joint=tuple(_joint(title, actions, everyone, space) for title, actions in panels.items()),
         groups=_groups(everyone, space),
-        top=_joint(f"top {len(best)} of {space.num_actions:,} joint actions", best, everyone, space),
         entropy=tuple(float(policy.entropy()) for policy in everyone),
         collision_entropy=tuple(float(policy.collision_entropy()) for policy in everyone),
         kl=tuple(float(kl_divergence(p, q)) for p, q in pairwise(policies)),
@@ -100,13 +100,13 @@ def on_simplex(weights: Sequence[float], changed: int, value: float) -> tuple[fl
     return (*rest[:changed], float(value), *rest[changed:])
 
 
-def few_actions(policies: Sequence[Policy], space: ActionSpace) -> tuple[str, NDArray[np.int64] | None]:
-    """Title and actions of the small panel: Small's nine where the space has them, else pi_1's if it has not all."""
+def few_actions(policies: Sequence[Policy], space: ActionSpace) -> dict[str, NDArray[np.int64]]:
+    """Small's nine actions where the space has them, else pi_1's if it has not all, by title; else nothing."""
     try:
-        return "nine small actions", embedding(SMALL, space)
+        return {"nine small actions": embedding(SMALL, space)}
     except ValueError:
         support = policies[0].support_actions
-        return "π₁’s actions", None if support is None else support.numpy()
+        return {} if support is None else {"π₁’s actions": support.numpy()}
 
 
 def likely(policies: Sequence[Policy], space: ActionSpace) -> NDArray[np.int64]:
