@@ -238,8 +238,7 @@ def spoil(root, source):
     """Runs that cannot be inspected, beside one that can; what the widget is to say of each."""
     for name in ("good", "bare", "cut", "old", "broken", "other", "scribbled"):
         shutil.copytree(source, root / name)
-        for file in ("checkpoint.previous.pt",):
-            (root / name / file).unlink(missing_ok=True)
+        (root / name / "checkpoint.previous.pt").unlink(missing_ok=True)
     (root / "bare" / "checkpoint.pt").unlink()
     whole = (root / "cut" / "checkpoint.pt").read_bytes()
     (root / "cut" / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])

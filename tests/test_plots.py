@@ -66,11 +66,10 @@ def test_panel_draws_curves_intervals_and_the_random_policy(panel):
 
 
 def test_seeds_are_stated_once_where_all_have_as_many():
-    same = plots.learning_curves(curves(*((m, s, [s]) for m in ("small", "mm") for s in (1, 2))), title="a_level").axes[
-        0
-    ]
-    assert same.get_title() == "a_level, 2 seeds"
-    assert [line.get_label() for line in same.lines] == ["Small action space", "M&M"]
+    table = curves(*((method, seed, [seed]) for method in ("small", "mm") for seed in (1, 2)))
+    axes = plots.learning_curves(table, title="a_level").axes[0]
+    assert axes.get_title() == "a_level, 2 seeds"
+    assert [line.get_label() for line in axes.lines] == ["Small action space", "M&M"]
 
 
 def test_seeds_that_are_populations_are_called_so():
