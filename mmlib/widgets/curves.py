@@ -86,7 +86,7 @@ def _values(run: Run, column: str, edges: np.ndarray) -> np.ndarray:
 def _smooth(values: pd.Series, smoothing: int) -> pd.Series:
     """[G], a running mean of the bins that have a value; between those it is interpolated, as a line would be."""
     means = values.dropna().rolling(smoothing, min_periods=1).mean().reindex(values.index)
-    return means.interpolate("index", limit_area="inside") if len(means.dropna()) else means
+    return means.interpolate("index", limit_area="inside")
 
 
 def _line(name: str, values: pd.Series, look: Mapping[str, Any]) -> Scatter:
