@@ -54,7 +54,8 @@ def state_figure(made: Recording, step: int) -> Figure:
     titles = [subject.agent.spec.label] if single else [f"α = {a:g}" for a in ALPHAS]
     panels = [*zip(*(m.joint for m in mixed))]
     figure = sheet(WIDTH, 5.6)
-    pictures, bars = figure.subfigures(1, 2, width_ratios=(1, 3.4))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 3.4))
+    pictures, bars = parts
     _pictures(pictures, made, step)
     grid = bars.subplots(len(panels), len(mixed), squeeze=False)
     for place, (row, group) in enumerate(zip(grid, panels)):
