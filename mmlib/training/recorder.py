@@ -87,7 +87,7 @@ class Recorder:
         }
         rows = []
         for p, returns in enumerate(self.returns):
-            row = {**common, "member": p}
+            row: dict[str, Any] = {**common, "member": p}
             row |= {name: float(f"{value:.6g}") for name, value in simplex.row(hyper, p).items()}
             row |= {"return_mean": float(np.mean(returns)) if returns else None, "episodes": len(returns)}
             row |= {name: round(float(value[p]), 6) for name, value in means.items()}

@@ -42,8 +42,7 @@ def play(name: str, policy: str, episodes: int, seed: int) -> dict[str, NDArray[
     steps = SECONDS * 60 // REPEAT
     for k in range(steps):
         if policy == "idle":
-            actions = np.zeros((episodes, 7), np.int32)
-            actions[:, 4] = k % TAP_EVERY == 0
+            actions = np.tile(np.array([0, 0, 0, 0, k % TAP_EVERY == 0, 0, 0], np.int32), (episodes, 1))
         else:
             table = SMALL.vectors if policy == "small" else REFERENCE_BIG
             actions = table[rng.integers(len(table), size=episodes)]

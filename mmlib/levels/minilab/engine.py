@@ -129,7 +129,8 @@ class MiniLab:
         else:
             self._advance(*work, 0, self.num_envs, self._outcome, *self._parts)
             self._draw(0, self.num_envs)
-        return Step(self._frames, *[part.copy() for part in self._outcome])
+        copies: list[Any] = [part.copy() for part in self._outcome]
+        return Step(self._frames, *copies)
 
     def _draw(self, start: int, stop: int) -> None:
         """Renders the observations of environments start..stop-1."""
@@ -201,8 +202,8 @@ class MiniLab:
         """See `Level.render`."""
         check_index(i, self.num_envs)
         out = np.zeros((1, 3, height, width), np.uint8)
-        view = World(*(part[i : i + 1] for part in self._view))
-        render(out, self._agents.pose[i : i + 1] * self._to_view, view, *self._look, 0, 1)
+        own: list[Any] = [part[i : i + 1] for part in self._view]
+        render(out, self._agents.pose[i : i + 1] * self._to_view, World(*own), *self._look, 0, 1)
         return np.stack(out[0], axis=-1)
 
     def map_image(self, i: int, pixels: int) -> NDArray[np.uint8]:
