@@ -21,6 +21,7 @@ from mmlib.method.mixture import mix, mixture_weights
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.method.schedule import piecewise
 from mmlib.runs.reader import OtherRun, Run, check_same_run, seen_from
+from mmlib.runs.records import read_bytes
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training import checkpoint
 from mmlib.training.fitting import check
@@ -401,10 +402,8 @@ def test_resumed_is_as_if_never_interrupted_and_without_the_teachers_run(method,
             assert Run(place / method / name).state == "failed"
     shutil.rmtree(place / "small_teacher")
     train(given, place / method / "seed2")
-    files = [
-        [place / method / name / f"{record}.jsonl" for record in ("metrics", "episodes")] for name in ("seed1", "seed2")
-    ]
-    assert [path.read_text() for path in files[0]] == [path.read_text() for path in files[1]]
+    for record in ("metrics", "episodes"):
+        assert read_bytes(place / method / "seed1", record) == read_bytes(place / method / "seed2", record)
     one, two = (checkpoint.load(place / method / name)["loop"]["learner"]["agent"] for name in ("seed1", "seed2"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 

@@ -22,6 +22,7 @@ from mmlib.method.policies import Factorised, Masked, OnSupport
 from mmlib.method.trajectory import Trajectory
 from mmlib.numerics.trees import tensors
 from mmlib.runs.reader import Run, config_differences
+from mmlib.runs.records import read_bytes
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training import checkpoint
 from mmlib.training.fitting import OF_LEARNERS, check
@@ -344,8 +345,8 @@ def test_a_run_goes_on_exactly_where_it_was(overrides, tmp_path):
     with pytest.raises(Killed):
         train(given, tmp_path / "parts", killed)
     train(given, tmp_path / "parts")
-    files = [[tmp_path / run / f"{name}.jsonl" for name in ("metrics", "episodes")] for run in ("whole", "parts")]
-    assert [path.read_text() for path in files[0]] == [path.read_text() for path in files[1]]
+    for name in ("metrics", "episodes"):
+        assert read_bytes(tmp_path / "whole", name) == read_bytes(tmp_path / "parts", name)
     one, two = (checkpoint.load(tmp_path / run)["loop"]["learner"] for run in ("whole", "parts"))
     assert all(map(torch.equal, tensors(one), tensors(two))) and one["updates"] == two["updates"] == 22
     assert Run(tmp_path / "whole").metrics()["value_error"].gt(0).all()

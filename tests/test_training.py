@@ -9,6 +9,7 @@ from dying import train_until
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run
+from mmlib.runs.records import read_bytes
 from mmlib.training import checkpoint
 from mmlib.training.loop import TrainingLoop, train
 
@@ -27,7 +28,7 @@ def config(**overrides):
 
 def records(directory):
     """Everything that must not depend on when or where a run was made."""
-    return [(directory / f"{name}.jsonl").read_text() for name in ("metrics", "episodes")]
+    return [read_bytes(directory, name) for name in ("metrics", "episodes")]
 
 
 @pytest.mark.parametrize("lag", [0, 1])
@@ -117,7 +118,7 @@ def test_several_levels_with_evaluation_and_decisions_resume_exactly(tmp_path, m
         train_until(iteration, whole, tmp_path / "broken")
     train(whole, tmp_path / "broken")
     for name in ("metrics", "episodes", "evaluations", "decisions"):
-        one, two = ((tmp_path / run / f"{name}.jsonl").read_text() for run in ("whole", "broken"))
+        one, two = (read_bytes(tmp_path / run, name) for run in ("whole", "broken"))
         assert one == two and one
     one, two = (checkpoint.load(tmp_path / name)["loop"] for name in ("broken", "whole"))
     assert all(torch.equal(value, two["learner"]["agent"][name]) for name, value in one["learner"]["agent"].items())
