@@ -56,6 +56,7 @@ def _actor(config, agent, task=0):
     saved = actor.state_dict()
     actor.agent, actor.device = agent, agent.device
     actor.load_state_dict(saved)
+    actor._buffers = [actor._new_buffers() for _ in range(2)]
     actor.generators = None  # there is none on "meta"
     return actor
 
