@@ -98,7 +98,7 @@ def test_the_command_prints_a_level_s_table_and_refuses_bad_input():
     for message, arguments in {
         "nothing was measured on DeepMind Lab for level 'doom'; levels: nav_maze_static_01": ["--level", "doom"],
         "leave out --level": ["--write", "--level", EXPLORE],
-        "'--episodes': 1 is not in the range x>=2": ["--episodes", 1],
+        "Invalid value for '--episodes'": ["--episodes", 1],
     }.items():
         result = command(*arguments)
         assert result.exit_code == 2
