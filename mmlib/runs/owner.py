@@ -152,19 +152,34 @@ def _renew(directory: Path, over: threading.Event) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Locks a directory. False if another process has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
+    """Locks a directory. False if another process has it, which a reader may for an instant."""
+    for pause in (0.1, 0.0):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return True
+            if not isinstance(error, BlockingIOError):
+                raise
+            time.sleep(pause)
+    return False
 
 
 def being_written(directory: Path) -> bool:
     """Whether a process, here or elsewhere, has the run in `directory` open for writing."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it has no locks
+        pass
+    finally:
+        os.close(descriptor)
     owner = Owner.of(directory)
     return owner is not None and owner.writes(directory)
 
