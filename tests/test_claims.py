@@ -16,6 +16,7 @@ from mmlib.analysis.conditions import on_disk
 from mmlib.cli.main import app, read_configs
 from mmlib.experiments.design import plan
 from mmlib.figures import plots, report
+from mmlib.figures import tables as shown
 from mmlib.figures.figure import Figure
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
@@ -519,7 +520,7 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
         "forest.png",
     ]
     assert all((page.parent / name).stat().st_size > 10_000 for name in pictures)
-    assert [type(part).__name__ for part in report.displayed(page)] == [
+    assert [type(part).__name__ for part in shown.page(page)] == [
         "Markdown",
         *["Image"] * 2,
         "Markdown",

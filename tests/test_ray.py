@@ -64,7 +64,7 @@ def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
     train(run, tmp_path / "there", make_fleet=make_fleet)
     killer.join()
     assert len(made) > 1 and all(isinstance(fleet, RayFleet) for fleet in made)
-    assert len(made[0].members) == 3 and len(made[-1].members) == 2  # what the two nodes that are left carry
+    assert len(made[0]._actors) == 3 and len(made[-1]._actors) == 2  # what the two nodes that are left carry
     assert told(tmp_path / "there") == told(tmp_path / "here")
     assert same_numbers(checkpoint.load(tmp_path / "there")["loop"], checkpoint.load(tmp_path / "here")["loop"])
     assert trained.load(tmp_path / "there").agent_steps == run.agent_steps

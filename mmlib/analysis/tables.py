@@ -195,3 +195,9 @@ def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
                 interval = stats.mean_interval(runs["return"])
                 rows.append((*group, len(runs), *interval, runs["unroll"].iloc[0]))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as Markdown."""
+    rows = table.astype(str).map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(table), ["---"] * len(table.columns), *rows])

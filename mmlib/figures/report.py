@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import shlex
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -23,14 +19,13 @@ from mmlib.analysis import claims, curves, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
+from mmlib.analysis.tables import markdown
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claimed, plots, run_plots
+from mmlib.figures.again import command
 from mmlib.figures.style import save
 from mmlib.runs.reader import find_runs
 from mmlib.runs.records import replace_file
-
-if TYPE_CHECKING:
-    from IPython.display import Image, Markdown
 
 # What the paper says, by the number of the claim (Czarnecki et al. 2018, sections 3.1, 4.1 to 4.3, appendices F, G).
 SENTENCES = {
@@ -99,7 +94,7 @@ class Pictures:
         first = self._shown.setdefault(tuple(links.values()), number)
         if first != number:
             return f"The curves are those of [claim {first}](#claim-{first})."
-        return _markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
+        return markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
 
 
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
@@ -122,18 +117,6 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     parts += [MINIATURES, _hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "\n".join(parts))
-
-
-def displayed(page: Path) -> list[Markdown | Image]:
-    """A page of `write` for a notebook, whose pictures would not be found from where the notebook is."""
-    from IPython.display import Image, Markdown
-
-    text, *rest = re.split(r"^((?:\| )?!\[.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    shown: list[Markdown | Image] = [Markdown(text)]
-    for pictures, text in zip(rest[::2], rest[1::2], strict=True):
-        shown += [Image(page.parent / link) for link in re.findall(r"!\[.*?\]\((.+?)\)", pictures)]
-        shown += [Markdown(text)] if text.strip() else []
-    return shown
 
 
 def _head(found: Sequence[Finding]) -> str:
@@ -163,7 +146,7 @@ def _in_short(most: Sequence[tuple[Finding, Alone]]) -> str:
         each = [alone for finding, alone in most if finding.place == place]
         for level in each[0] if len(each[0]) > 1 else ():
             table[f"{level} alone"] = [f"{own[level].verdict}: {own[level].effect}" for own in each]
-        parts += [f"**{place}**", _markdown(table)]
+        parts += [f"**{place}**", markdown(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -213,7 +196,7 @@ def _conclusion(most: Sequence[tuple[Finding, Alone]]) -> str:
 
 def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
     """A text and its table, or what is said where the table is empty."""
-    parts = [nothing] if table.empty else [text, _markdown(table)]
+    parts = [nothing] if table.empty else [text, markdown(table)]
     return "\n\n".join([f"## {title}", *parts]) + "\n"
 
 
@@ -239,7 +222,7 @@ def _claim(
     first = [finding for finding, _ in most] or found
     for place, findings in _by_place(first).items():
         table = claims.table(findings)[["claim", "verdict", "the paper says", "effect [95 %]", "measured"]]
-        parts += [f"**{place}**", _markdown(table)]
+        parts += [f"**{place}**", markdown(table)]
     elsewhere = [f for f in found if _decided(f) and not any(f is finding for finding in first)]
     for place, findings in _by_place(elsewhere).items():
         said = "; ".join(f"{f.claim.number} {f.verdict}, {f.effect}" for f in findings)
@@ -250,7 +233,7 @@ def _claim(
     if (where := largest.condition) is None:
         return "\n\n".join([*parts, f"Again: `mmlib figure theory --preset {largest.where}`"]) + "\n"
     parts += [_conclusion(most), pictures.row(_links(number, where, largest, pictures), number)]
-    return "\n\n".join(filter(None, [*parts, f"Again: `{_command(largest.evidence.runs)}`"])) + "\n"
+    return "\n\n".join(filter(None, [*parts, f"Again: `{command(largest.evidence.runs)}`"])) + "\n"
 
 
 def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
@@ -266,7 +249,7 @@ def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
             level: pictures.link(f"controls_{level}_{_told(place)}", partial(_returns, place, "controls", level))
             for level in dict.fromkeys(level for finding in found for level in finding.evidence.levels)
         }
-        parts += [f"**{found[0].place}**", pictures.row(links, "controls"), _markdown(table)]
+        parts += [f"**{found[0].place}**", pictures.row(links, "controls"), markdown(table)]
     if not parts[1:]:
         return f"{parts[0]}\n\nNo control has runs enough beside those of Mix & Match.\n"
     text = (
@@ -298,7 +281,7 @@ def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
         "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
-        f"![λ]({drawn})\n\n{_markdown(shown.reset_index())}\n"
+        f"![λ]({drawn})\n\n{markdown(shown.reset_index())}\n"
     )
 
 
@@ -341,32 +324,6 @@ def _returns(where: Condition, figure: str, level: str) -> Drawing:
     return plots.learning_curves(learned, title=level)
 
 
-def _command(directories: Sequence[str]) -> str:
-    """What makes runs again with the settings that they have recorded, beside those that there are."""
-    runs = " ".join(_braced([Path(run).parts for run in directories]))
-    return f'for run in {runs}; do mmlib train --config "$run/config.json" --directory "again/$run"; done'
-
-
-def _braced(paths: Sequence[tuple[str, ...]]) -> list[str]:
-    """Paths as a shell's words with braces, as few as there may be."""
-    columns = [list(dict.fromkeys(column)) for column in zip(*paths)]
-    if math.prod(map(len, columns)) == len(paths):
-        return ["/".join(map(_choice, columns))]
-    several = next(place for place, values in enumerate(columns) if len(values) > 1)
-    parts = [[path for path in paths if path[several] == value] for value in columns[several]]
-    return [word for part in parts for word in _braced(part)]
-
-
-def _choice(values: Sequence[str]) -> str:
-    """One of these, as a shell writes it."""
-    if not values[1:]:
-        return shlex.quote(values[0])
-    numbers = [int(digits[0]) if (digits := re.findall(r"^seed(\d+)$", value)) else -1 for value in values]
-    if numbers == [*range(max(numbers[0], 0), numbers[-1] + 1)]:
-        return f"seed{{{numbers[0]}..{numbers[-1]}}}"
-    return f"{{{','.join(map(shlex.quote, values))}}}"
-
-
 def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
     columns, rows = ["results", "device", "runs", "M agent steps", "hours, run by run"], []
@@ -378,9 +335,4 @@ def _hours(results: Path, preset: str | None) -> str:
     table = pd.DataFrame(rows, columns=columns).groupby(columns[:2], as_index=False, sort=False).sum()
     table = table.round({columns[3]: 1, columns[4]: 2})
     text = "Runs that were made side by side in one process count each with all of its time.\n\n"
-    return f"## What it took\n\n{text}{_markdown(table)}\n"
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    rows = table.astype(str).map(lambda cell: cell.replace("|", "\\|")).to_numpy().tolist()
-    return "\n".join(f"| {' | '.join(row)} |" for row in [list(table), ["---"] * len(table.columns), *rows])
+    return f"## What it took\n\n{text}{markdown(table)}\n"

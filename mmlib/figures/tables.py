@@ -1,13 +1,14 @@
-"""What notebooks show: a pandas table made to be read, and what is kept as a file too."""
+"""What notebooks show: a pandas table made to be read, a page, and what is kept as a file too."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -51,6 +52,16 @@ def shown(table: pd.DataFrame, precision: int = 2) -> Styler:
     styler = table.style.hide(axis="index").format(precision=precision, thousands=",", na_rep="", escape="html")
     styler = styler.format(_breakable, subset=wide).set_table_styles(styles)
     return styler.map(_tinted, subset=["verdict"]) if "verdict" in table else styler
+
+
+def page(path: Path) -> list[Markdown | Image]:
+    """The parts of a Markdown page, whose pictures would not be found from where the notebook is."""
+    text, *rest = re.split(r"^((?:\| )?!\[.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts: list[Markdown | Image] = [Markdown(text)]
+    for pictures, text in zip(rest[::2], rest[1::2], strict=True):
+        parts += [Image(path.parent / link) for link in re.findall(r"!\[.*?\]\((.+?)\)", pictures)]
+        parts += [Markdown(text)] if text.strip() else []
+    return parts
 
 
 def _tinted(verdict: str) -> str:
