@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import claims, curves, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
@@ -237,9 +238,9 @@ def _claim(
 
 
 def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
-    """Mix & Match without one of its parts, wherever the runs were made."""
-    parts = ["## Where the gain comes from"]
-    for place in conditions:
+    """Mix & Match without one of its parts, wherever the runs were made with the paper's lambda."""
+    parts, paper = ["## Where the gain comes from"], METHODS["mm"].transfer_weight
+    for place in (each for each in conditions if each.settings.get("transfer_cost") == paper):
         tests = [tested(control, place) for control in claims.CONTROLS]
         if not (found := [finding for finding in tests if finding and _decided(finding)]):
             continue
