@@ -90,12 +90,15 @@ class Pictures:
             (self._drawn[name],) = save(draw(), self.page.with_suffix(""), name, ["png"])
         return Path(os.path.relpath(self._drawn[name], self.page.parent)).as_posix()
 
-    def row(self, links: Mapping[str, str], number: str) -> str:
-        """Pictures side by side, by what each shows, or the number of the claim under which they are already."""
+    def under(self, number: str, links: Mapping[str, str]) -> str:
+        """A claim's pictures in a row, or the number of the claim under which they are already."""
         first = self._shown.setdefault(tuple(links.values()), number)
-        if first != number:
-            return f"The curves are those of [claim {first}](#claim-{first})."
-        return markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
+        return _row(links) if first == number else f"The curves are those of [claim {first}](#claim-{first})."
+
+
+def _row(links: Mapping[str, str]) -> str:
+    """Pictures side by side, by what each shows."""
+    return markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
 
 
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
@@ -145,8 +148,10 @@ def _in_short(most: Sequence[tuple[Finding, Alone]]) -> str:
     for place, findings in _by_place([finding for finding, _ in most]).items():
         table = claims.table(findings)[["claim", "the paper says", "verdict", "effect [95 %]"]]
         each = [alone for finding, alone in most if finding.place == place]
-        for level in each[0] if len(each[0]) > 1 else ():
-            table[f"{level} alone"] = [f"{own[level].verdict}: {own[level].effect}" for own in each]
+        levels = findings[0].evidence.levels
+        for level in levels if len(levels) > 1 else ():
+            here = [own.get(level) for own in each]
+            table[f"{level} alone"] = [f"{alone.verdict}: {alone.effect}" if alone else "" for alone in here]
         parts += [f"**{place}**", markdown(table)]
     return "\n\n".join(parts) + "\n"
 
@@ -195,22 +200,17 @@ def _conclusion(most: Sequence[tuple[Finding, Alone]]) -> str:
     return f"**To conclude**: {'; '.join(lines)}." if lines else ""
 
 
-def _section(title: str, table: pd.DataFrame, text: str, nothing: str) -> str:
-    """A text and its table, or what is said where the table is empty."""
-    parts = [nothing] if table.empty else [text, markdown(table)]
-    return "\n\n".join([f"## {title}", *parts]) + "\n"
-
-
 def _premises(conditions: Sequence[Condition]) -> str:
     decided = [p for p in claims.premises(conditions) if p.verdict != TOO_FEW]
+    if not decided:
+        return f"## Premises\n\nNo level has {claims.PREMISE_RUNS} runs of the plain agents that a premise compares.\n"
     cells = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided
     ]
     table = pd.DataFrame(cells, columns=["curriculum", "level", "condition", "premise", "effects"])
     text = "Whether an easy agent is ahead at first and lower at the end, by plain agents alone (`mmlib premises`)."
-    nothing = f"No level has {claims.PREMISE_RUNS} runs of the plain agents that a premise compares."
-    return _section("Premises", table, text, nothing)
+    return f"## Premises\n\n{text}\n\n{markdown(table)}\n"
 
 
 def _claim(
@@ -224,16 +224,16 @@ def _claim(
     for place, findings in _by_place(first).items():
         table = claims.table(findings)[["claim", "verdict", "the paper says", "effect [95 %]", "measured"]]
         parts += [f"**{place}**", markdown(table)]
-    elsewhere = [f for f in found if _decided(f) and not any(f is finding for finding in first)]
-    for place, findings in _by_place(elsewhere).items():
+    others = [f for f in found if not any(f is finding for finding in first)]
+    for place, findings in _by_place([*filter(_decided, others)]).items():
         said = "; ".join(f"{f.claim.number} {f.verdict}, {f.effect}" for f in findings)
         parts.append(f"Elsewhere, {place}: {said}.")
-    if few := sum(not _decided(f) for f in found if not any(f is finding for finding in first)):
+    if few := sum(not _decided(f) for f in others):
         parts.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).")
     largest = max(first, key=lambda finding: finding.evidence.n)
     if (where := largest.condition) is None:
         return "\n\n".join([*parts, f"Again: `mmlib figure theory --preset {largest.where}`"]) + "\n"
-    parts += [_conclusion(most), pictures.row(_links(number, where, largest, pictures), number)]
+    parts += [_conclusion(most), pictures.under(number, _links(number, where, largest, pictures))]
     return "\n\n".join(filter(None, [*parts, f"Again: `{command(largest.evidence.runs)}`"])) + "\n"
 
 
@@ -250,13 +250,11 @@ def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
             level: pictures.link(f"controls_{level}_{_told(place)}", partial(_returns, place, "controls", level))
             for level in dict.fromkeys(level for finding in found for level in finding.evidence.levels)
         }
-        parts += [f"**{found[0].place}**", pictures.row(links, "controls"), markdown(table)]
+        parts += [f"**{found[0].place}**", _row(links), markdown(table)]
     if not parts[1:]:
         return f"{parts[0]}\n\nNo control has runs enough beside those of Mix & Match.\n"
-    text = (
-        "Mix & Match less one of its parts. A control that is as fast and as high as Mix & Match has not needed that "
-    )
-    text += "part; effects are those of the control less Mix & Match's."
+    text = "Mix & Match less one of its parts. A control that is as fast and as high as Mix & Match has not needed "
+    text += "that part; effects are those of the control less Mix & Match's."
     return "\n\n".join([parts[0], text, *parts[1:]]) + "\n"
 
 
