@@ -175,6 +175,16 @@ def read_bytes(directory: Path, name: str) -> bytes:
 def replace_file(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader sees the old one or the new, never a part; whole on the disk when it returns."""
     os.replace(written_aside(path, content.encode() if isinstance(content, str) else content), path)
+    flush_names(path.parent)
+
+
+def flush_names(directory: Path) -> None:
+    """Makes what was renamed or removed in a directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def written_aside(path: Path, *parts: Buffer) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from mmlib.errors import UserError
-from mmlib.runs.records import written_aside
+from mmlib.runs.records import flush_names, written_aside
 from mmlib.runs.untrusted import read_bytes
 
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -50,16 +50,7 @@ def save(directory: Path, state: dict[str, Any]) -> None:
     if path.exists():
         os.replace(path, directory / PREVIOUS)
     os.replace(new, path)
-    _flush_names(directory)
-
-
-def _flush_names(directory: Path) -> None:
-    """Makes the renames survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_names(directory)
 
 
 def names(directory: Path) -> list[str]:
@@ -98,7 +89,7 @@ def settle(path: Path) -> None:
     """
     if path.name == PREVIOUS:
         (path.parent / FILE).unlink(missing_ok=True)
-        _flush_names(path.parent)
+        flush_names(path.parent)
 
 
 def read(path: Path) -> dict[str, Any]:
