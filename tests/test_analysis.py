@@ -22,6 +22,16 @@ def test_curves_have_points_where_all_runs_have_one(make_run):
     assert ends == {("small", 1): 200, ("small", 2): 200, ("mm", 1): 40}
 
 
+def test_the_curve_of_a_run_that_is_taught_begins_where_its_teachers_ends(make_run):
+    taught = make_run("kickstart", 1, range(10), teacher="../../small/seed1")
+    assert curves.learning({"kickstart": [taught]}, points=5)["x"].tolist() == [80, 160, 240, 320, 400]  # none is here
+    runs = {"kickstart": [taught], "small": [make_run("small", 1, range(10))]}
+    table = curves.learning(runs, points=10).set_index("line")
+    assert table.loc["small", "x"].tolist() == [80, 160, 240, 320, 400]
+    assert table.loc["kickstart", "x"].tolist() == [480, 560, 640, 720, 800]
+    assert table.loc["kickstart", "y"].tolist() == table.loc["small", "y"].tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+
+
 def test_curves_of_nothing_are_empty():
     assert len(curves.learning({"small": [], "mm": []})) == 0
     assert list(curves.normalised({}, lambda name, x: x).columns) == curves.COLUMNS

@@ -30,6 +30,11 @@ def total_frames(run: Run) -> int:
     return int(recorded.max()) if len(recorded) else run.config["agent_steps"] * run.config["action_repeat"]
 
 
+def begins(run: Run) -> int:
+    """Environment frames after which a run's curve begins: those of its teacher's run, where there is one here."""
+    return 0 if run.teacher is None else total_frames(run.teacher)
+
+
 def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:
     """A run's episodes, or "evaluations", of each of its levels."""
     table: pd.DataFrame = getattr(run, record)()
@@ -67,7 +72,8 @@ def learning(runs: Runs, points: int = 40) -> pd.DataFrame:
     """The learning curves of each method's runs: x is environment frames at the right edge of a bin, y mean return.
 
     All lines of a level share one grid of at most `points` bins; a population's members count together. Agents of
-    several levels have a curve on each, and those that mix one of their target alone, if it was played.
+    several levels have a curve on each, and those that mix one of their target alone, if it was played. The curve of a
+    run that is taught begins where its teacher's run ends.
     """
     tables: dict[str, list[tuple[str, Run, pd.DataFrame]]] = {}  # by level
     for method, group in runs.items():
@@ -77,12 +83,12 @@ def learning(runs: Runs, points: int = 40) -> pd.DataFrame:
             several = len(run.config["level"].split("+")) > 1 and not METHODS[method].single
             for name, alone in by_level(run, "evaluations").items() if several else ():
                 tables.setdefault(name, []).append((f"{method}/target", run, alone))
-    longest = max((total_frames(run) for group in runs.values() for run in group), default=0)
+    longest = max((begins(run) + total_frames(run) for group in runs.values() for run in group), default=0)
     rows = []
     for level, listed in tables.items():
         edges = stats.frame_edges(longest, points, [episodes["frames"].to_numpy() for _, _, episodes in listed])
         for line, run, episodes in listed:
-            rows.append(_curve(line, level, run, episodes["frames"], episodes["return"], edges))
+            rows.append(_curve(line, level, run, begins(run) + episodes["frames"], episodes["return"], edges))
     return _complete(rows, ["line", "level", "x"])
 
 

@@ -15,7 +15,7 @@ from mmlib.analysis.conditions import Condition, in_force
 from mmlib.analysis.curves import EARLY, END, Runs, Share, by_parts, mean_returns, total_frames
 from mmlib.experiments.run_table import NAMES
 from mmlib.method.agent import MixMatchAgent
-from mmlib.runs.reader import Run, comparable, seen_from
+from mmlib.runs.reader import Run, comparable
 from mmlib.runs.status import LAST
 from mmlib.training.shard import names_of
 
@@ -108,7 +108,7 @@ def steps_to(run: Run, goal: float) -> float:
     above = np.flatnonzero(by_parts(run, BINS) >= goal)
     if not len(above):
         return np.inf
-    taught, own = _teacher(run), (above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]
+    taught, own = run.teacher, (above[0] + 1) * total_frames(run) / BINS / run.config["action_repeat"]
     if taught is None:
         return float("nan") if run.config.get("teacher") else float(own)
     return float(own + taught.config["agent_steps"])
@@ -150,19 +150,11 @@ def _last_alpha(group: Sequence[Run]) -> str:
     return f"{np.mean([rows['alpha'].mean() for rows in last]):.2f}"
 
 
-def _teacher(run: Run) -> Run | None:
-    """The run that a run's teacher comes from, if it has one and that is here."""
-    if not run.config.get("teacher"):
-        return None
-    where = seen_from(run.directory, run.config["teacher"])
-    return Run(where) if (where / "config.json").exists() else None
-
-
 def _before(run: Run) -> str:
     """What was trained before a run began, which the run's own agent steps do not contain."""
     if not run.config.get("teacher"):
         return ""
-    if (taught := _teacher(run)) is None:
+    if (taught := run.teacher) is None:
         return "its teacher's run, which is not here"
     return f"{METHODS[taught.method].label}: {taught.config['agent_steps']:,} agent steps"
 

@@ -160,6 +160,14 @@ class Run:
     def seed(self) -> int:
         return int(self.config.get("seed", 0))
 
+    @property
+    def teacher(self) -> Run | None:
+        """The run whose policy this one is taught by, if there is one and it is here."""
+        if not self.config.get("teacher"):
+            return None
+        where = seen_from(self.directory, self.config["teacher"])
+        return Run(where) if (where / "config.json").exists() else None
+
     def metrics(self) -> pd.DataFrame:
         """One row a member and log point; `frames` are environment frames of the member."""
         return self._frame("metrics")
