@@ -60,9 +60,9 @@ MINIATURES = (
     "## What a miniature can say\n\n"
     "A miniature has the engine, the physics and the rules of the paper's level on a smaller map, and is learned "
     "within a million agent steps, a two hundredth of the paper's budget. A verdict here is about the method at "
-    "that scale, with one set of hyperparameters that plain agents were tuned on: where a claim holds, its "
-    "mechanism works; where it does not, the mechanism needs more than is there. It is no verdict on the paper's "
-    "own levels at the paper's length, or on ten members that live through a billion frames.\n"
+    "that scale, with one set of hyperparameters, which was tuned on plain agents (docs/learning.md has the one "
+    "exception). It is no verdict on the paper's own levels at the paper's length, or on ten members that live "
+    "through a billion frames.\n"
 )
 TRIED = (
     "## Tried, and not here\n\n"
@@ -131,6 +131,8 @@ def _head(found: Sequence[Finding]) -> str:
         "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
         "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
         f"`_mini` are miniatures, not the paper's.\n\n{said}.\n\n"
+        f"\"As fast\", \"at least as high\" and \"no better\" allow {claims.MARGIN:.0%} of the other method's mean, "
+        f"\"dynamics like\" {claims.ALIKE:.0%} on either side.\n\n"
         "The command under each claim makes its runs again, below `again/`. Runs that a GPU made need one, or "
         "`--device cpu`, which makes them as other draws.\n"
     )
