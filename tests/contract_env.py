@@ -1,4 +1,4 @@
-"""A Gymnasium environment with images and two action components, for the contract suite: find the bright squares."""
+"""Gymnasium environments for the tests: one with images and two action components, one whose actions are a setting."""
 
 from __future__ import annotations
 
@@ -34,4 +34,20 @@ class Squares(gymnasium.Env):
         return picture
 
 
+class Arms(gymnasium.Env):
+    """A bandit with as many arms as it is asked for; each pays its number."""
+
+    def __init__(self, arms=2):
+        self.observation_space = spaces.Box(0, 1, (1,), np.float32)
+        self.action_space = spaces.Discrete(arms)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), float(action), False, False, {}
+
+
+gymnasium.register("Arms-v0", entry_point="contract_env:Arms", max_episode_steps=10)
 gymnasium.register("Squares-v0", entry_point="contract_env:Squares", max_episode_steps=3600)

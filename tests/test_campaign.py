@@ -16,6 +16,7 @@ from mmlib.config import ConfigError
 from mmlib.experiments import campaign
 from mmlib.experiments.design import ExperimentError, finished
 from mmlib.runs import sources
+from mmlib.runs.owner import being_written, claimed
 from mmlib.runs.reader import OtherRun, Run
 from mmlib.runs.sources import digest
 from mmlib.runs.writer import RunWriter
@@ -117,6 +118,15 @@ def test_a_file_that_is_no_campaign_is_named(text, tmp_path):
         campaign.read(tmp_path / "none.yaml")
 
 
+def test_a_teacher_is_found_whatever_the_results_are_called(tmp_path):
+    blocks = [{**BLOCK, "methods": ["kickstart", "small_teacher"], "seeds": [1]}]
+    (tmp_path / "here").mkdir()
+    student, teacher, *_ = campaign.plan(
+        campaign.read(written(tmp_path, blocks=blocks)), tmp_path / "here" / ".." / "r"
+    )
+    assert student.teacher == teacher.directory
+
+
 def test_the_committed_campaigns_can_be_planned(tmp_path):
     for path in (Path(__file__).parents[1] / "campaigns").glob("*.yaml"):
         assert campaign.plan(campaign.read(path), tmp_path)
@@ -146,6 +156,7 @@ def test_status_counts_what_is_done_and_what_is_left(tmp_path):
     ]
     steps = jobs[0].config.agent_steps * 6.5
     assert lines[-1] == f"1 of 8 runs done, {steps / 1e6:.1f} M agent steps left, about {steps / 7.2e6:.1f} hours on 2"
+    assert campaign.status(jobs, 1, together=4).endswith(f"about {steps / 14.4e6:.1f} hours on 1")
 
 
 def test_a_level_whose_runs_are_all_made_says_nothing_about_the_rest(tmp_path):
@@ -211,6 +222,11 @@ def test_finished_runs_are_collected_from_elsewhere_if_one_code_made_them_all(tm
     said = CliRunner().invoke(app, command)
     assert said.exit_code == 0 and said.stdout.count("collected ") == 1
     assert "3 of 8 runs done" in said.stdout and said.stdout.endswith("no claim is decided yet\n")
+    record(there[3], "done", there[3].config.frames)
+    with claimed(here[3].directory):  # this campaign has got to it
+        said = CliRunner().invoke(app, command)
+        assert said.exit_code == 1 and f"{here[3].directory} is being written here" in said.stdout
+        assert being_written(here[3].directory)
     nowhere = CliRunner().invoke(app, [*command[:3], str(tmp_path / "nowhere"), *command[4:]])
     assert nowhere.exit_code == 2 and "there are no results in" in nowhere.output
 

@@ -220,6 +220,14 @@ def test_collision_entropy(tmp_path, make_run, slope, verdict):
     assert finding.evidence.effect.mean == pytest.approx(slope * (np.mean([0.85, 0.9, 0.95, 1.0]) - 0.05))
 
 
+def test_a_member_that_diverged_leaves_its_runs_entropy_alone(tmp_path, make_run):
+    broken = [("metrics", [{"frames": FRAMES, "member": 1, "alpha": 0.0, "collision_entropy": None}])]
+    for seed in (1, 2, 3):
+        make_run("mm", seed, entropy_cost=0.5, rows=broken)
+    (finding,) = found(tmp_path, "5")
+    assert finding.verdict == "holds"
+
+
 def test_cores(tmp_path, make_run):
     returns = {"ff": (8, 8), "lstm": (1, 6), "ff_lstm": (2, 7.9), "mm_ff_lstm": (2, 8), "mm_lstm_lstm": (1, 3)}
     for method, (early, late) in returns.items():
@@ -597,3 +605,28 @@ def test_a_sweep_is_of_one_setting_and_of_the_runs_in_which_it_plays_a_part(tmp_
         and "[nan" not in page.read_text()
     )
     assert "![λ](report/lambda.png)" in page.read_text() and (tmp_path / "report" / "lambda.png").exists()
+
+
+def test_the_report_takes_runs_that_are_too_short_or_of_a_method_that_is_gone(tmp_path, make_run):
+    for value in (0.1, 1, 10):
+        make_run("mm", 1, figure=f"lambda_{value}", transfer_cost=value)
+    directory = tmp_path / "quick" / "lambda_1" / LEVEL / "mm" / "seed2"
+    settings = {"level": LEVEL, "method": "mm", "seed": 2, "agent_steps": 250, "action_repeat": 4, "transfer_cost": 1}
+    with RunWriter(directory, settings) as writer:  # no episode ended in its first quarter
+        writer.append("metrics", [{"frames": FRAMES, "member": 0, "alpha": 0.0, "collision_entropy": 1.0}])
+        writer.append("episodes", [{"frames": 950, "member": 0, "return": 3.0, "length_frames": 50}])
+        writer.finish()
+    make_run("my_method_of_last_year", 1)
+    table = tables.sweep("transfer_cost", on_disk(tmp_path)).set_index(["value", "part"])
+    assert (table.loc[(1, "early"), "runs"], table.loc[(1, "at the end"), "runs"]) == (1, 2)
+    report.write(tmp_path / "report.md", tmp_path)
+    assert "| quick | cpu | 4 | 0.0 |" in (tmp_path / "report.md").read_text()
+
+
+def test_scores_do_not_apply_to_a_level_that_is_not_as_it_comes():
+    usual = {"level_settings": {"threads": 2}, "action_repeat": 4}
+    assert baselines.apply_to(usual)
+    assert not baselines.apply_to({**usual, "action_repeat": 8})
+    assert not baselines.apply_to({**usual, "level_settings": {"episode_seconds": 5}})
+    other = baselines.scale("results", "nav_maze_static_01_mini", "minilab", best=5.0, applicable=False)
+    assert (other.zero, other.one, other.absolute) == (0.0, 5.0, False)

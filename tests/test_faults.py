@@ -251,6 +251,20 @@ def test_a_checkpoint_that_is_not_used_is_not_kept_as_the_good_one(tmp_path, who
     assert_same(tmp_path, whole)
 
 
+def test_memory_that_runs_out_as_a_run_goes_on_costs_no_record(tmp_path, whole, halfway, monkeypatch):
+    shutil.copytree(halfway, tmp_path, dirs_exist_ok=True)
+
+    def too_large(self, saved):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(TrainingLoop, "load_state_dict", too_large)
+        train(config(), tmp_path)
+    assert records(tmp_path) == records(halfway) != records(whole)
+    train(config(), tmp_path)
+    assert_same(tmp_path, whole)
+
+
 def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, whole):
     """As a run that comes from a repository: continuing it would lose what was recorded."""
     shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt"))

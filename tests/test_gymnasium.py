@@ -26,7 +26,7 @@ from mmlib.levels import foreign
 from mmlib.runs.reader import Run, find_runs, run_directory
 from mmlib.spaces import BIG_756, SMALL
 from mmlib.training import trained
-from mmlib.training.fitting import check
+from mmlib.training.fitting import check, specification
 from mmlib.training.loop import TrainingLoop, train
 
 ID = "MiniLab/nav_maze_static_01_mini-v0"
@@ -402,6 +402,24 @@ def test_pictures_are_resampled_by_area():
 def test_methods_that_need_a_small_space_are_refused_without_one(declared):
     with pytest.raises(ConfigError, match=r"'mm' needs a small action space, which this level .*; without: .*big756"):
         check(make_config({"level": "CartPole-v1", "backend": "gymnasium", "method": "mm"}))
+
+
+def test_an_agent_has_the_actions_that_its_settings_give_the_level(declared):
+    config = make_config(
+        dict(level="contract_env:Arms-v0", backend="gymnasium", method="big756", level_settings={"arms": 6})
+    )
+    assert specification(config).space.num_actions == 6
+    assert specification(config.model_copy(update={"level_settings": {}})).space.num_actions == 2
+
+
+def test_numpys_integers_are_seeds():
+    for env, seeds in ((gymnasium.make(ID), np.int64(3)), (gymnasium.make_vec(ID, 2), np.array([3, 4]))):
+        other = copy.deepcopy(env)
+        first, _ = env.reset(seed=seeds)
+        again, _ = other.reset(seed=seeds.tolist())
+        assert np.array_equal(first, again)
+        env.close()
+        other.close()
 
 
 def test_a_run_takes_one_level_of_gymnasium():

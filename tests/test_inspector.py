@@ -1,5 +1,6 @@
 """The inspector: its numbers against brute force, its widgets driven from Python, and what it says of bad runs."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from mmlib.experiments.run_table import find_choices
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.spaces import BIG_756, SMALL, ActionSpace, embedding
 from mmlib.training.checkpoint import VERSION
-from mmlib.training.trained import open_subject
+from mmlib.training.trained import open_subject, play
 from mmlib.widgets import charts, remix
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspector import MixtureInspector
@@ -129,6 +130,12 @@ def test_a_member_alone_acts_as_in_its_population(results):
     )
     for one, all_of_them in zip(alone.policies, together.policies):
         assert torch.allclose(one.probs[0, 0], all_of_them.probs[0, 1], atol=1e-6)
+
+
+def test_it_plays_the_level_as_the_run_had_it(tmp_path):
+    train_run(tmp_path, "small", level_settings={"episode_seconds": 3})
+    with contextlib.closing(play(open_subject(tmp_path / "small" / "seed0")).level) as level:
+        assert level.episode_frames == 180
 
 
 @pytest.mark.parametrize("method", ["mm", "small"])

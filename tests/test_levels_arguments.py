@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmlib import levels
+from mmlib.config import ConfigError, make_config
+from mmlib.training.fitting import check
 
 FAKE_DMLAB = Path(__file__).parent / "fake_dmlab"
 
@@ -47,3 +49,17 @@ def test_arguments_outside_their_range_are_named(backend, arguments, message, mo
 def test_settings_of_minilab_outside_their_range_are_named():
     with pytest.raises(ValueError, match="threads is 0"):
         levels.make("nav_maze_static_01", "minilab", threads=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"skill": "hard"}, "skill is 'hard'; it must be a number"),
+        ({"episode_seconds": "ten"}, "episode_seconds is 'ten'; it must be a number"),
+        ({"episode_seconds": 0}, "episode_seconds is 0"),
+        ({"staggered": True}, "staggered is a setting of the run itself"),
+    ],
+)
+def test_a_runs_level_settings_are_refused_before_any_work(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        check(make_config({"level": "lt_chasm_mini", "method": "small", "level_settings": settings}))

@@ -78,6 +78,15 @@ def test_trajectory_is_what_the_ancestors_had(run):
         lineage.history(run, 3, "alpha")
 
 
+def test_alpha_that_population_based_training_leaves_alone_is_the_recorded_one(tmp_path):
+    with RunWriter(tmp_path, {**CONFIG, "population": 2, "pbt": {"adapt": ["entropy_cost"]}}) as writer:
+        rows = [{"frames": f, "member": m, "alpha": a, **START} for f, a in ((400, 0.4), (800, 1.0)) for m in (0, 1)]
+        writer.append("metrics", rows)  # and no decision yet
+        writer.finish()
+    line = lineage.history(Run(tmp_path), 1, "alpha")
+    assert line.index.tolist() == [0, 400, 800] and line.tolist() == [0.4, 0.4, 1.0]
+
+
 def test_the_best_member_ends_highest(run):
     assert lineage.best_member(run) == 0
 

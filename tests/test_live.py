@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
 
 from mmlib.config import ConfigError
 from mmlib.errors import ResultsError
@@ -168,6 +169,16 @@ def test_what_cannot_be_started_is_refused_in_words(tmp_path):
     RunWriter(tmp_path, config).close()
     with pytest.raises(ResultsError, match=r"another configuration: entropy_cost \(0.5 there"):
         experiment.start()
+
+
+def test_a_run_of_another_machines_device_can_be_watched_here(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    RunWriter(tmp_path, {**make(tmp_path / "x", SHORT).config.model_dump(mode="json"), "device": "cuda"}).close()
+    watched = live.attach(tmp_path)
+    assert watched.status().state == "killed"
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        watched.start()
 
 
 def of_gymnasium(directory, level, method="big756"):

@@ -17,7 +17,7 @@ from mmlib.experiments.presets import FIGURES
 from mmlib.figures import gallery, plots, style
 from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
-from mmlib.spaces import SMALL
+from mmlib.spaces import SMALL, SPACES
 
 
 def curves(*lines, level="a_level"):
@@ -48,6 +48,7 @@ def test_every_method_has_a_colour_of_its_own():
         known = set(figure.known) - OWN.keys()
         assert len({style.LINES[method] for method in known}) == len(known)
     assert style.style("nobody_knows_it") == {"color": style.GREY, "linestyle": style.SOLID}
+    assert style.SPACES.keys() == SPACES.keys()
 
 
 def test_panel_draws_curves_intervals_and_the_random_policy(panel):

@@ -249,6 +249,23 @@ def test_the_table_follows_the_disk_by_itself(root, monkeypatch):
     assert len(browser.table.rows) == 9 and len(browser.table.chosen) == 1
 
 
+def test_the_table_goes_on_after_a_look_that_failed(root, monkeypatch):
+    browser = browse(root, ("mm", "2"))
+    monkeypatch.setattr(run_browser.run_table, "runs_table", failing(FileNotFoundError("it is being replaced")))
+    browser.read_again()
+    monkeypatch.undo()
+    write(run_directory(root, "quick", "figure3", LEVEL, "mm", 10), seed=10)
+    browser.read_again()
+    assert len(browser.table.chosen) == 1 and any(row["key"].endswith("mm/seed10") for row in browser.table.rows)
+
+
+def failing(error):
+    def call(*arguments):
+        raise error
+
+    return call
+
+
 @pytest.mark.parametrize("kind", ["CSV", "TensorBoard"])
 def test_what_is_chosen_is_exported(root, kind):
     if kind == "TensorBoard":

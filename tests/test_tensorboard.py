@@ -54,9 +54,13 @@ def test_what_tensorboard_reads_is_what_the_records_say(run, tmp_path):
 
 
 def test_a_second_export_replaces_the_first(run, tmp_path):
+    others = tmp_path / "another" / "member0" / "events.out.tfevents.1"
+    others.parent.mkdir(parents=True)
+    others.touch()
     export(run, tmp_path)
     first = events(tmp_path / "member0")
     export(run, tmp_path)
+    assert others.exists()
     assert events(tmp_path / "member0") == first and len(list((tmp_path / "member0").iterdir())) == 1
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import kl_divergence
 
+from mmlib import levels
 from mmlib.errors import ResultsError
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.method.trajectory import Trajectory
@@ -110,11 +111,11 @@ def test_enumerated_estimators_share_their_mean_and_explicit_mixing_varies_less(
 @pytest.fixture(scope="module")
 def trajectories():
     agent = facts.untrained("mm")
-    size = {"environments": 2, "unrolls": 1, "unroll": 12, "warm_up": 0}
+    level = levels.make(facts.LEVEL, num_envs=2, seed=1, staggered=True, **facts.FRAME)
     with torch.no_grad():
         agent.heads["small"].weight.mul_(100)  # policies that differ from uniform
         agent.baselines["big"].bias.fill_(0.3)  # and advantages that are not 0
-    return agent, gradients.collect(agent, facts.LEVEL, 0.5, **size, seed=1, **facts.FRAME)
+    return agent, gradients.collect(agent, level, 0.5, unrolls=1, unroll=12, seed=1, warm_up=0)
 
 
 def test_a_trajectorys_gradient_is_the_one_that_it_has_alone(trajectories):
@@ -144,4 +145,4 @@ def test_a_run_without_checkpoint_is_refused(tmp_path):
     with RunWriter(tmp_path, {"method": "mm", "seed": 1, "level": facts.LEVEL}) as writer:
         writer.finish()
     with pytest.raises(ResultsError, match="has no checkpoint"):
-        facts._of_run(facts.SCALES["smoke"], str(tmp_path))
+        facts.all_facts(tmp_path / "results", "smoke", [], [str(tmp_path)])

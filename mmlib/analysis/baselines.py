@@ -195,7 +195,20 @@ def read(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} holds no scores ({error}); delete it to measure them again") from error
 
 
-def scale(results: str | Path, level: str, backend: str, best: float | None = None, measured: bool = True) -> Scale:
+def apply_to(settings: Mapping[str, Any]) -> bool:
+    """Whether scores are of what runs with these settings play: the level as it comes, at the same action repeat."""
+    own = settings["level_settings"].keys() - {"threads", "renderer", "level_cache"}
+    return not own and settings["action_repeat"] == ACTION_REPEAT
+
+
+def scale(
+    results: str | Path,
+    level: str,
+    backend: str,
+    best: float | None = None,
+    measured: bool = True,
+    applicable: bool = True,
+) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
 
     Where there is no expert's score, 1 is the best of the runs that are compared; 0 is 0 where random play's is not
@@ -206,12 +219,13 @@ def scale(results: str | Path, level: str, backend: str, best: float | None = No
       best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
         reward of 1 above random play.
       measured: whether what is not on record is measured first (see `scores`).
+      applicable: see `apply_to`; else neither counts.
     """
-    if (backend, level) in PUBLISHED:
+    if applicable and (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
-    if measured:
+    if applicable and measured:
         scores(results, level, ("small", "expert") if backend == "minilab" else ("small",), backend)
-    table = recorded_scores(results, level).get(backend, {})
+    table = recorded_scores(results, level).get(backend, {}) if applicable else {}
     zero, one = (table.get(name, {}).get("mean") for name in ("small", "expert"))
     if zero is not None and one is not None and one > zero:
         return Scale(zero, one, EXPERT)

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.analysis.baselines import Scale, scale
+from mmlib.analysis.baselines import Scale, apply_to, scale
 from mmlib.analysis.conditions import Condition
 from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
@@ -93,8 +93,11 @@ def _falls_back(run: Run) -> dict[str, float]:
 def _entropy_growth(run: Run) -> dict[str, float]:
     table, total = run.metrics(), total_frames(run)
     frames, values = table["frames"].to_numpy(float), table["collision_entropy"].to_numpy(float)
-    first = values[frames <= max(START[1] * total, frames.min())]
-    return {run.config["level"]: float(values[frames > END[0] * total].mean() - first.mean())}
+    known = np.isfinite(values)  # a member that diverged has none
+    first, last = known & (frames <= max(START[1] * total, frames.min())), known & (frames > END[0] * total)
+    if not (first.any() and last.any()):
+        return {}
+    return {run.config["level"]: float(values[last].mean() - values[first].mean())}
 
 
 _early, _end, _whole = (partial(mean_returns, share=share) for share in (EARLY, END, WHOLE))
@@ -194,8 +197,11 @@ def _used(sides: Sequence[Side]) -> list[Side]:
 
 def _scales(condition: Condition, tasks: Sequence[str]) -> tuple[dict[str, Scale], str]:
     """Each level's scale, and the unit's name."""
-    best = best_ends(condition.runs)
-    scales = {task: scale(condition.results, task, condition.backend, best.get(task), measured=False) for task in tasks}
+    best, known = best_ends(condition.runs), apply_to(condition.settings)
+    scales = {
+        task: scale(condition.results, task, condition.backend, best.get(task), measured=False, applicable=known)
+        for task in tasks
+    }
     return scales, NORMALISED if all(s.absolute for s in scales.values()) else RELATIVE
 
 

@@ -168,7 +168,7 @@ def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
     levels are left out.
     """
     returns = [
-        (run.method, level, value, rest, part, mean_returns(run, share)[level], condition.settings["unroll"])
+        (run.method, level, value, rest, part, there[level], condition.settings["unroll"])
         for condition in conditions
         for value in [condition.settings.get(setting)]
         for rest in [json.dumps({**condition.settings, setting: None}, sort_keys=True, default=str)]
@@ -176,6 +176,8 @@ def sweep(setting: str, conditions: Iterable[Condition]) -> pd.DataFrame:
         for run in (run for runs in methods.values() for run in runs)
         if "+" not in level and setting in in_force(run.config)  # it plays a part there
         for part, share in PARTS.items()
+        for there in [mean_returns(run, share)]
+        if level in there  # an episode ended in that part
     ]
     table = pd.DataFrame(returns, columns=[*PLACE, "value", "rest", "part", "return", "unroll"])
     rows = []

@@ -33,6 +33,7 @@ from mmlib.config import ConfigError
 from mmlib.experiments.design import ExperimentError, Job, choose, configure, finished
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.owner import FILE as OWNER
+from mmlib.runs.owner import being_written
 from mmlib.runs.reader import Run, check_same_run, run_directory
 from mmlib.runs.sources import digest
 from mmlib.runs.status import RunStatus
@@ -114,7 +115,8 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
       elsewhere: the same, in the results of another checkout.
 
     Returns:
-      the jobs whose runs are here now and were not, and a sentence for each run that other code has made.
+      the jobs whose runs are here now and were not, and a sentence for each run that other code has made, or that is
+      being written here.
     """
     made_by = {job.config.level: _made_by(job.directory) for job in jobs if finished(job)}
     collected, refused = list[Job](), list[str]()
@@ -124,6 +126,9 @@ def collect(jobs: Sequence[Job], elsewhere: Sequence[Job]) -> tuple[list[Job], l
         its = _made_by(other.directory)
         if its != (here := made_by.setdefault(job.config.level, its)):
             refused.append(f"{other.directory} was made by {its}, and the level's runs here by {here}")
+            continue
+        if being_written(job.directory):
+            refused.append(f"{job.directory} is being written here; stop that run, or let it end")
             continue
         _copy(other.directory, job.directory)
         collected.append(job)
@@ -162,10 +167,11 @@ def _copy(source: Path, target: Path) -> None:
     part.rename(target)
 
 
-def status(jobs: Sequence[Job], workers: int) -> str:
+def status(jobs: Sequence[Job], workers: int, together: int = 1) -> str:
     """A table of how many runs of each arm, level and method are done, and what is left, in hours.
 
-    The hours are at the mean speed of the runs of those levels that lack some: a level's are of one kind of device.
+    Each of the `workers` makes so many runs `together`. The hours are at the mean speed of the runs of those levels
+    that lack some: a level's are of one kind of device.
     """
     states: dict[tuple[str, ...], list[str]] = {}
     speeds: dict[str, list[float]] = {}  # by level
@@ -186,5 +192,6 @@ def status(jobs: Sequence[Job], workers: int) -> str:
     ]
     total, done_runs = len(jobs), sum(here.count("done") for here in states.values())
     rates = [speed for level in lacking for speed in speeds.get(level, ())]
-    hours = "" if not rates else f", about {left / (sum(rates) / len(rates)) / workers / 3600:.1f} hours on {workers}"
+    speed = workers * together * sum(rates) / max(1, len(rates))
+    hours = f", about {left / speed / 3600:.1f} hours on {workers}" if speed else ""
     return "\n".join([*lines, f"{done_runs} of {total} runs done, {left / 1e6:.1f} M agent steps left{hours}"])

@@ -28,7 +28,7 @@ from mmlib.training.signals import PARENT
 
 LOG = "log.txt"  # what a process printed, beside the records of its first run
 TOGETHER = "MMLIB_TOGETHER"  # environment variable: how many runs one process makes at most
-GRACE = 30.0  # seconds that a run that is stopped gets for its iteration and its checkpoint
+GRACE = 30.0  # seconds that a run that is stopped gets for its checkpoint, beyond its iterations
 
 
 @dataclass
@@ -287,10 +287,17 @@ def why_it_ended(log: Path, code: int, directory: Path) -> str:
 def _stop(running: list[Progress]) -> None:
     """Ends what is running: asked once, so that it writes a checkpoint, and by force if it does not leave."""
     processes = {progress.process for progress in running if progress.process is not None}
+    patience = GRACE + 2 * max(map(_seconds_an_iteration, running), default=0.0)  # one, and what lag 1 has yet to learn
     for stop in (signal.SIGTERM, signal.SIGKILL):
         for process in processes:
             if process.poll() is None:
                 process.send_signal(stop)
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + patience
         while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
             time.sleep(0.05)
+
+
+def _seconds_an_iteration(progress: Progress) -> float:
+    """By the run's last row of timing; 0 before its first."""
+    config, speed = progress.job.config, progress.status.agent_steps_per_second
+    return config.steps_per_iteration * config.population / speed if speed else 0.0

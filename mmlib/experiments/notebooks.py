@@ -138,6 +138,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
     import papermill
     from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
@@ -167,6 +168,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> str 
         raise
     except PapermillExecutionError as raised:
         error = f"{raised.ename}: {raised.evalue}"
+    except DeadKernelError as raised:  # as of a system that is out of memory
+        error = f"DeadKernelError: {raised}"
     sign(output)
     return error
 

@@ -25,6 +25,7 @@ from mmlib.figures import gallery, plots, run_plots
 from mmlib.figures.tables import picture, shown, tabled
 from mmlib.runs import lineage
 from mmlib.runs.reader import OtherRun, Run
+from mmlib.spaces import SPACES
 from mmlib.training.fitting import backend_in_force
 
 NARROW, WIDE = 560, 980  # pixels of a picture on a page
@@ -137,7 +138,8 @@ class Figure:
     def panel(self) -> Image:
         """Learning curves: one panel, or one a level where the agents have several."""
         tasks, learned = self.level.split("+"), curves.learning(self.runs)
-        spaces = tuple(dict.fromkeys(METHODS[method].space.name for method in self.runs))
+        spaces = [name for name in dict.fromkeys(METHODS[method].space.name for method in self.runs) if name in SPACES]
+        spaces = spaces if baselines.apply_to(self.found.settings) else []
         random = {name: baselines.scores(self._scores(), name, spaces, self.backend) for name in tasks}
         if len(tasks) > 1:
             return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
@@ -158,7 +160,8 @@ class Figure:
         experts = {
             level: expert["mean"]
             for level in self.level.split("+")
-            if (expert := baselines.recorded_scores(self._scores(), level).get(self.backend, {}).get("expert"))
+            if baselines.apply_to(self.found.settings)
+            and (expert := baselines.recorded_scores(self._scores(), level).get(self.backend, {}).get("expert"))
         }
         return tabled(tables.side_by_side(self.runs, experts), self.directory, "side_by_side")
 
@@ -231,8 +234,8 @@ class Figure:
 
     def _scales(self, names: Iterable[str], found: conditions.Condition) -> dict[str, baselines.Scale]:
         """What is 0 and what is 1 on each level."""
-        best, scores = curves.best_ends(found.runs), self._scores()
-        return {name: baselines.scale(scores, name, self.backend, best.get(name)) for name in names}
+        best, scores, known = curves.best_ends(found.runs), self._scores(), baselines.apply_to(found.settings)
+        return {name: baselines.scale(scores, name, self.backend, best.get(name), applicable=known) for name in names}
 
     def _shown(
         self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW

@@ -25,7 +25,7 @@ from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claimed, plots, run_plots
 from mmlib.figures.again import command
 from mmlib.figures.style import save
-from mmlib.runs.reader import find_runs
+from mmlib.runs.reader import comparable, find_runs
 from mmlib.runs.records import replace_file
 
 # What the paper says, by the number of the claim (Czarnecki et al. 2018, sections 3.1, 4.1 to 4.3, appendices F, G).
@@ -131,8 +131,8 @@ def _head(found: Sequence[Finding]) -> str:
         "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
         "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
         f"`_mini` are miniatures, not the paper's.\n\n{said}.\n\n"
-        f"\"As fast\", \"at least as high\" and \"no better\" allow {claims.MARGIN:.0%} of the other method's mean, "
-        f"\"dynamics like\" {claims.ALIKE:.0%} on either side.\n\n"
+        f'"As fast", "at least as high" and "no better" allow {claims.MARGIN:.0%} of the other method\'s mean, '
+        f'"dynamics like" {claims.ALIKE:.0%} on either side.\n\n'
         "The command under each claim makes its runs again, below `again/`. Runs that a GPU made need one, or "
         "`--device cpu`, which makes them as other draws.\n"
     )
@@ -328,9 +328,9 @@ def _returns(where: Condition, figure: str, level: str) -> Drawing:
 def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
     columns, rows = ["results", "device", "runs", "M agent steps", "hours, run by run"], []
-    for run in (run for run in find_runs(results, preset) if run.done):
+    for run in (run for run in find_runs(results, preset) if run.done and run.method in METHODS):
         summary = tables.summary({run.method: [run]}).iloc[0]
-        steps = summary["frames"] * run.config.get("population", 1) / run.config["action_repeat"]
+        steps = summary["frames"] * run.config.get("population", 1) / comparable(run.config)["action_repeat"]
         where = run.directory.relative_to(results).parts[0], run.config.get("device", "cpu")
         rows.append((*where, 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
     table = pd.DataFrame(rows, columns=columns).groupby(columns[:2], as_index=False, sort=False).sum()

@@ -70,6 +70,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     f"distral{ALONE}": (PURPLE, DOTTED),
 }
 SPACES = {"small": ("Small", BLUE), "big540": ("Big", VERMILLION), "big756": ("Big", VERMILLION)}
+SPACES |= {"whole": ("the whole space", PURPLE)}
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,

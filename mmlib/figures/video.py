@@ -125,12 +125,12 @@ def _run(level: str, directory: Path, seed: int, backend: str) -> Film:
     if level not in played.split("+"):
         raise ExperimentError(f"the run {directory} is of level {played}, not {level}")
     subject = trained.open_subject(directory, task=played.split("+").index(level))
-    if backend not in ("auto", subject.backend):
-        raise ExperimentError(f"the run {directory} is on backend {subject.backend}, not {backend}")
+    if backend not in ("auto", its := subject.config.backend):
+        raise ExperimentError(f"the run {directory} is on backend {its}, not {backend}")
     actor = trained.play(subject, seed=seed)
     if view(actor.level, *VIEW) is None:
         actor.level.close()
-        raise ExperimentError(f"{level} of backend {subject.backend} has no pictures to film")
+        raise ExperimentError(f"{level} of backend {its} has no pictures to film")
     weights = torch.tensor([subject.acting_weights])
     title = f"{level}, {subject.config.method} seed {subject.config.seed}"
     return Film(actor.level, lambda: actor.act(weights)[1], title)

@@ -46,8 +46,10 @@ def resolve_backend(backend: str, name: str, *others: str) -> str:
     return "dmlab" if why is None else "minilab"
 
 
-def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72) -> Interface:
+def interface(name: str, backend: str = "auto", width: int = 96, height: int = 72, **settings: Any) -> Interface:
     """What an agent must know of a level before it is made: observation, actions, length of an episode.
+
+    Of backend gymnasium these may depend on the `settings` of `make`.
 
     Raises:
       ValueError: an unknown backend, a level that it does not have, or a backend that is not installed.
@@ -56,7 +58,7 @@ def interface(name: str, backend: str = "auto", width: int = 96, height: int = 7
     if chosen == "gymnasium":
         from mmlib.levels import foreign  # late: Gymnasium
 
-        return foreign.interface(name, width, height)
+        return foreign.interface(name, width, height, **settings)
     if chosen == "dmlab":
         return dmlab.interface(name, width, height)
     if name not in LEVELS:

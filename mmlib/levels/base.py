@@ -162,7 +162,13 @@ def check_arguments(
         raise ValueError(f"seed {seed} is outside [0, 2**63)")
     if first_env < 0:
         raise ValueError(f"first_env is {first_env}; environments are numbered from 0")
-    if episode_seconds is not None and episode_seconds * FRAMES_PER_SECOND < 1:
+    if episode_seconds is not None:
+        check_seconds(episode_seconds)
+
+
+def check_seconds(episode_seconds: float) -> None:
+    """Raises ValueError for an episode of less than a frame."""
+    if episode_seconds * FRAMES_PER_SECOND < 1:
         raise ValueError(f"episode_seconds is {episode_seconds}; an episode needs one frame, 1/60 s")
 
 

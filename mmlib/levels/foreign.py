@@ -123,9 +123,9 @@ def encode_action(space: spaces.Space, values: Sequence[Any]) -> Any:
     return np.array(values, space.dtype).reshape(space.shape)
 
 
-def interface(name: str, width: int, height: int) -> Interface:
+def interface(name: str, width: int, height: int, **settings: Any) -> Interface:
     """What an agent must know of a Gymnasium environment; raises ValueError if it cannot be a level."""
-    environment = make_environment(name)
+    environment = make_environment(name, **settings)
     try:
         return describe(name, environment, width, height)
     finally:

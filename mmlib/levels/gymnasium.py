@@ -84,6 +84,7 @@ class MiniLabEnv(gymnasium.Env):
           ValueError: there are options; it has none.
         """
         _check_options(options, ())
+        seed = None if seed is None else int(seed)  # NumPy's will do
         super().reset(seed=seed)
         return self._alone.reset(seed=seed)[0][0], {}
 
@@ -163,10 +164,11 @@ class MiniLabVectorEnv(VectorEnv):
         """
         which = _reset_mask(options, self.num_envs)
         if seed is None or isinstance(seed, int | np.integer):
+            seed = None if seed is None else int(seed)
             super().reset(seed=seed)
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+            seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            seeds = [None if each is None else int(each) for each in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"there are {len(seeds)} seeds for {self.num_envs} environments")
         return interleaved(self._begin(which, seeds)), {}

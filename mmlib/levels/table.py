@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmlib.levels import arenas, layouts
 from mmlib.levels.arenas import MAX_BOTS, Arena
-from mmlib.levels.base import FRAMES_PER_SECOND, LevelInfo
+from mmlib.levels.base import FRAMES_PER_SECOND, LevelInfo, check_seconds
 
 LASERTAG_SETTINGS = ("bot_count", "skill")  # that lasertag levels alone take
 SETTINGS = (*LASERTAG_SETTINGS, "episode_seconds", "staggered", "threads")  # beyond those that every backend has
@@ -143,8 +143,12 @@ def check_settings(name: str, settings: Mapping[str, Any]) -> None:
             raise ValueError(f"unknown setting {setting!r} of minilab; settings: {', '.join(SETTINGS)}")
         if setting not in known and value is not None:
             raise ValueError(f"{name} takes no setting {setting!r}; settings: {', '.join(known)}")
+        if not isinstance(value, int | float | None):
+            raise ValueError(f"{setting} is {value!r}; it must be a number")
     bots, skill = settings.get("bot_count"), settings.get("skill")
     if bots is not None and (bots != int(bots) or not 0 <= bots <= MAX_BOTS):
         raise ValueError(f"bot_count is {bots}; it must be a whole number from 0 to {MAX_BOTS}")
     if skill is not None and not 1 <= skill <= 5:
         raise ValueError(f"skill is {skill}; it must be from 1 to 5")
+    if (seconds := settings.get("episode_seconds")) is not None:
+        check_seconds(seconds)

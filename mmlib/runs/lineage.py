@@ -70,7 +70,7 @@ def history(run: Run, member: int, name: str) -> pd.Series:
     if member not in set(metrics["member"]):
         raise ValueError(f"{run.directory} has no member {member}; members: {sorted(set(metrics['member']))}")
     decisions = run.decisions()
-    adapted = all(name in hyper for side in ("old", "new") for hyper in decisions[side])
+    adapted = len(decisions) > 0 and all(name in hyper for side in ("old", "new") for hyper in decisions[side])
     if run.config.get("pbt") is None or not adapted:
         own = metrics[metrics["member"] == member]
         return pd.Series([own[name].iloc[0], *own[name]], [0, *own["frames"]], dtype=float)

@@ -241,8 +241,10 @@ def sibling(method: str, seed: int) -> str:
 
 
 def seen_from(directory: Path, place: str) -> Path:
-    """Where a path leads that is seen from a run's directory; an absolute one is itself."""
-    return Path(os.path.normpath(directory / place))
+    """Where a path leads that is seen from a run's directory, which begins as that does; an absolute one is itself."""
+    for part in Path(place).parts:
+        directory = directory.parent if part == ".." and directory.name not in ("", "..") else directory / part
+    return directory
 
 
 def file_name(name: str) -> str:

@@ -158,18 +158,19 @@ def _tail(path: Path, count: int) -> list[bytes]:
 def read_bytes(directory: Path, name: str) -> bytes:
     """A record as it was written, compressed or not; empty if there is none. Raises DamagedRecord."""
     path = directory / f"{name}.jsonl"
-    compressed = path.with_name(path.name + ".gz")
-    if not path.exists() and compressed.exists():
-        try:
-            return gzip.decompress(untrusted.read_bytes(compressed))
-        except (OSError, EOFError, zlib.error) as error:
-            raise DamagedRecord(f"{compressed} is damaged: {error}") from error
     try:
         return untrusted.read_bytes(path)
     except FileNotFoundError:
-        return b""
+        pass  # it is compressed, perhaps since a moment ago
     except OSError as error:
         raise DamagedRecord(f"cannot read {path}: {error.strerror or error}") from error
+    compressed = path.with_name(path.name + ".gz")
+    try:
+        return gzip.decompress(untrusted.read_bytes(compressed))
+    except FileNotFoundError:
+        return b""
+    except (OSError, EOFError, zlib.error) as error:
+        raise DamagedRecord(f"{compressed} is damaged: {error}") from error
 
 
 def replace_file(path: Path, content: str | bytes) -> None:

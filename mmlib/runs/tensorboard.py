@@ -14,7 +14,7 @@ def export(run: Run, directory: Path) -> int:
     """Writes the numbers of a run's records as scalars into `directory`, a folder a member; returns how many.
 
     A scalar's step is the member's environment frames, and its wall time that of no clock (0): the records have none.
-    Every file of events that was there is replaced.
+    The files of events that were in these folders are replaced.
 
     Raises ResultsError if the package tensorboard is missing or the records are damaged.
     """
@@ -23,7 +23,7 @@ def export(run: Run, directory: Path) -> int:
     except ImportError:
         raise ResultsError("event files need the package tensorboard: pip install 'mmlib[tensorboard]'") from None
 
-    for old in directory.rglob("events.out.tfevents.*"):
+    for old in directory.glob("member*/events.out.tfevents.*"):
         old.unlink()
     tables = {prefix: getattr(run, name)() for name, prefix in RECORDS.items()}
     written = 0

@@ -15,19 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmlib import levels
 from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
 from mmlib.experiments.design import choose
+from mmlib.levels import Level
 from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.owner import check_writable
 from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.theory import gradients, worlds
 from mmlib.theory.worlds import Distillation
+from mmlib.training.fitting import make_level
+from mmlib.training.trained import Trained
 from mmlib.training.trained import load as load_trained
 
 LEVEL = "explore_object_locations_small_mini"
-FRAME = {"width": 48, "height": 36}
+FRAME: dict[str, Any] = {"width": 48, "height": 36}
 CONV1 = (4, 2)
 
 
@@ -126,18 +130,21 @@ def mixing_enumerated(scale: Scale) -> dict[str, Any]:
 
 
 def mixing_network(
-    scale: Scale, agent: MixMatchAgent, level: str, frame: Mapping[str, int], label: str
+    scale: Scale, agent: MixMatchAgent, name: str, make: Callable[..., Level], label: str
 ) -> dict[str, Any]:
-    """The same for the gradients of an agent's network on a level, a row an alpha, with a bootstrap interval."""
+    """The same for the gradients of an agent's network on a level, a row an alpha, with a bootstrap interval.
+
+    make: that level, of so many environments, from a seed, with settings of `levels.make`.
+    """
     rows = []
     for alpha in scale.network_alphas:
-        size = {"environments": scale.environments, "unrolls": scale.unrolls, "unroll": scale.unroll}
-        batches = gradients.collect(agent, level, alpha, **size, seed=1, **frame)
+        level = make(num_envs=scale.environments, seed=1, staggered=True)
+        batches = gradients.collect(agent, level, alpha, unrolls=scale.unrolls, unroll=scale.unroll, seed=1)
         measured = gradients.compare_mixing(agent, batches)
         low, high = measured.interval()
         row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
         rows.append({**row, "difference_of_means": measured.bias, "trajectories": len(measured.squares)})
-    return {"label": label, "level": level, "rows": rows}
+    return {"label": label, "level": name, "rows": rows}
 
 
 def untrained(method: str) -> MixMatchAgent:
@@ -148,14 +155,13 @@ def untrained(method: str) -> MixMatchAgent:
 
 
 def _of_method(scale: Scale, method: str) -> dict[str, Any]:
-    return mixing_network(scale, untrained(method), LEVEL, FRAME, f"{method}, untrained")
+    return mixing_network(scale, untrained(method), LEVEL, partial(levels.make, LEVEL, **FRAME), f"{method}, untrained")
 
 
-def _of_run(scale: Scale, run: str) -> dict[str, Any]:
-    population = load_trained(Path(run))
-    config, frame = population.config, {"width": population.config.width, "height": population.config.height}
-    label = f"{config.method}, after {config.agent_steps / 1e6:g} M agent steps"
-    return mixing_network(scale, population.alone(0), config.level, frame, label)
+def _of_run(scale: Scale, population: Trained) -> dict[str, Any]:
+    config = population.config
+    label = f"{config.method}, after {population.agent_steps / 1e6:g} M agent steps"
+    return mixing_network(scale, population.alone(0), config.levels[0], partial(make_level, config, 0), label)
 
 
 def all_facts(
@@ -182,7 +188,9 @@ def all_facts(
         part.__name__: partial(part, scale) for part in (remark_1, appendix_g, mixing_enumerated)
     }
     makers |= {f"network_{method}": partial(_of_method, scale, method) for method in methods}
-    makers |= {f"network_{'_'.join(Path(run).resolve().parts[-2:])}": partial(_of_run, scale, run) for run in runs}
+    for trained in map(load_trained, map(Path, runs)):
+        name = f"network_{trained.config.method}_seed{trained.config.seed}_{trained.checksum[:8]}"
+        makers[name] = partial(_of_run, scale, trained)
     facts = {name: _load_or_make(folder / f"{name}.json", settings, make) for name, make in makers.items()}
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = read(path)

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmlib import levels
+from mmlib.levels import Level
 from mmlib.method.agent import MixMatchAgent
 from mmlib.method.mixture import mix, mix_values
 from mmlib.method.policies import Policy
@@ -157,31 +157,27 @@ def _ratio(gram: NDArray[np.float64], squares: NDArray[np.float64]) -> float:
 
 def collect(
     agent: MixMatchAgent,
-    level: str,
+    level: Level,
     alpha: float,
     *,
-    environments: int,
     unrolls: int,
     unroll: int,
     seed: int,
-    width: int,
-    height: int,
     warm_up: int = 2,
 ) -> list[Trajectory]:
     """Trajectories of one agent (P = 1) at a constant alpha, with the environments along the population axis.
 
-    Episodes are out of step (staggered), and the first `warm_up` unrolls are not kept.
-    Returns `unrolls` batches of [T, environments, 1].
+    The level ends with it, its episodes had better be out of step (staggered), and the first `warm_up` unrolls are not
+    kept. Returns `unrolls` batches of [T, environments, 1].
     """
-    env = levels.make(level, num_envs=environments, seed=seed, width=width, height=height, staggered=True)
     try:
-        actor = Actor(env, agent, unroll=unroll, reward_clip=1.0, seed=seed)
+        actor = Actor(level, agent, unroll=unroll, reward_clip=1.0, seed=seed)
         weights = agent.mixture_weights(torch.tensor([alpha]))
         for _ in range(warm_up):
             actor.rollout(weights)
         return [_apart(actor.rollout(weights)[0]) for _ in range(unrolls)]
     finally:
-        env.close()
+        level.close()
 
 
 def _apart(trajectory: Trajectory) -> Trajectory:

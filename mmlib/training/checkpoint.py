@@ -93,7 +93,10 @@ def settle(path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """One checkpoint file. Raises CheckpointError, of the kind DamagedError if it is not what was written."""
+    """What `save` was given, and its "checksum", out of one file.
+
+    Raises CheckpointError, of the kind DamagedError if it is not what was written.
+    """
     try:
         content = read_bytes(path)
     except OSError as error:
@@ -113,4 +116,4 @@ def read(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is no checkpoint of mmlib: {type(error).__name__}") from error
     if not isinstance(state, dict):
         raise DamagedError(f"{path} is no checkpoint of mmlib: it holds a {type(state).__name__}")
-    return state
+    return {**state, "checksum": header[2].decode()}

@@ -17,6 +17,7 @@ import torch
 from mmlib import levels
 from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import TIES, ConfigError, RunConfig
+from mmlib.levels.base import Interface, Level
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
 from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
 from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
@@ -45,6 +46,23 @@ def backend_in_force(config: RunConfig) -> str:
     return levels.resolve_backend(config.backend, *config.levels)
 
 
+def make_level(config: RunConfig, task: int, num_envs: int, seed: int | list[int], **settings: Any) -> Level:
+    """Environments of the run's level of that number, as the run has it; `settings` of `levels.make`, where the run has
+    no own. Raises ConfigError for what the level refuses."""
+    size = (config.action_repeat, config.width, config.height)
+    settings |= config.level_settings
+    try:
+        return levels.make(config.levels[task], backend_in_force(config), num_envs, seed, *size, **settings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def interface(config: RunConfig, task: int = 0) -> Interface:
+    """What an agent must know of the run's level of that number. Raises ValueError."""
+    settings = config.level_settings
+    return levels.interface(config.levels[task], backend_in_force(config), config.width, config.height, **settings)
+
+
 def as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
     return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
@@ -52,7 +70,7 @@ def as_recorded(config: RunConfig) -> dict[str, Any]:
 
 def specification(config: RunConfig) -> AgentSpec:
     """The agent of a run, tied as the run says, in the action spaces of its level."""
-    spec = fit(config.method, levels.interface(config.levels[0], backend_in_force(config)).spaces)
+    spec = fit(config.method, interface(config).spaces)
     if config.transfer_cost is not None:
         spec = replace(spec, transfer_weight=config.transfer_cost)
     return replace(spec, **config.ties)
@@ -131,8 +149,10 @@ def _check_method_and_levels(config: RunConfig) -> None:
     if config.method not in METHODS:
         raise ValueError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
     backend = backend_in_force(config)
-    for name in config.levels:
-        fit(config.method, levels.interface(name, backend).spaces)
+    if "staggered" in config.level_settings:
+        raise ValueError("level_settings: staggered is a setting of the run itself (-p staggered=true)")
+    for task, name in enumerate(config.levels):
+        fit(config.method, interface(config, task).spaces)
         if backend == "minilab":
             levels.check_settings(name, config.level_settings)
     if config.backend == "gymnasium" and len(config.levels) > 1:

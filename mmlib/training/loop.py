@@ -13,7 +13,7 @@ import numpy as np
 
 from mmlib.alternatives import bandit, simplex
 from mmlib.config import RunConfig
-from mmlib.errors import DivergedError, ResultsError, WorkersDied
+from mmlib.errors import DivergedError, ResultsError, WorkersDied, out_of_memory
 from mmlib.method import pbt
 from mmlib.method.learner import Hyperparameters
 from mmlib.method.trajectory import Episode
@@ -119,9 +119,9 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
     damaged = ""
     for path, saved in checkpoint.candidates(writer.directory):
         try:
-            writer.restore(saved["positions"])
             loop.load_state_dict(saved["loop"])
             record.load_state_dict(saved["record"], loop.agent_steps)
+            writer.restore(saved["positions"])  # last: it drops records
         except DamagedRecord as error:
             damaged = str(error)
             print(f"mmlib: {error}; trying the checkpoint before it", file=sys.stderr)
@@ -129,6 +129,8 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
         except WorkersDied:
             raise
         except checkpoint.WRONG_SHAPE as error:
+            if out_of_memory(error):
+                raise
             raise checkpoint.CheckpointError(f"{path} is not this run's: {type(error).__name__}: {error}") from error
         checkpoint.settle(path)
         return

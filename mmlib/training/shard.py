@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib import levels
 from mmlib.alternatives.bandit import Round
 from mmlib.alternatives.methods import teacher_of
 from mmlib.alternatives.q_learning import QLearner
@@ -32,7 +31,7 @@ from mmlib.numerics.threads import cores
 from mmlib.numerics.trees import mapped, members_first
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
-from mmlib.training.fitting import backend_in_force, specification
+from mmlib.training.fitting import backend_in_force, interface, make_level, specification
 
 LEARNERS: dict[str, type[Learner]] = {"vtrace": Learner, "q": QLearner}
 
@@ -97,22 +96,12 @@ class Shard:
         self, agent: MixMatchAgent, task: int, num_envs: int, timer: StageTimer | None = None, offset: int = 0
     ) -> Actor:
         config, different = self.config, task + offset  # seeds of the first level are the run's own
-        backend = backend_in_force(config)
         # On a CPU the cores belong to runs and shards side by side; a GPU waits for its environments.
         stages = 1 + config.lag  # each of which keeps a core
-        threads = {"threads": max(1, cores() - stages)} if self._on_gpu and backend == "minilab" else {}
-        level = levels.make(
-            config.levels[task],
-            backend=backend,
-            num_envs=len(self.members) * num_envs,
-            first_env=self.members.start * num_envs,
-            seed=self._level_seed(different),
-            action_repeat=config.action_repeat,
-            width=config.width,
-            height=config.height,
-            staggered=config.staggered,
-            **(threads | config.level_settings),
-        )
+        played_here = self._on_gpu and backend_in_force(config) == "minilab"
+        threads = {"threads": max(1, cores() - stages)} if played_here else {}
+        part = {"first_env": self.members.start * num_envs, "staggered": config.staggered, **threads}
+        level = make_level(config, task, len(self.members) * num_envs, self._level_seed(different), **part)
         at = {"unroll": config.unroll, "seed": seeds(config)[2] + different, "task": task}
         return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, timer=timer, **at)
 
@@ -249,7 +238,7 @@ def level_seed(config: RunConfig, different: int) -> int:
 
 def make_agent(config: RunConfig) -> MixMatchAgent:
     """A population of agents that a configuration describes."""
-    shape = levels.interface(config.levels[0], backend_in_force(config)).observation_shape
+    shape = interface(config).observation_shape
     return MixMatchAgent(
         specification(config),
         config.population,

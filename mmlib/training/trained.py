@@ -5,7 +5,6 @@ Shape letters: P population, K constituents.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 
 import torch
 
-from mmlib import levels
 from mmlib.alternatives import simplex
 from mmlib.config import RunConfig
 from mmlib.errors import ResultsError
@@ -24,7 +22,7 @@ from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run, asked_for
 from mmlib.training import checkpoint
 from mmlib.training.actors import Actor
-from mmlib.training.fitting import check
+from mmlib.training.fitting import check, make_level
 from mmlib.training.shard import make_agent, part_of
 
 
@@ -34,6 +32,7 @@ class Trained:
 
     config: RunConfig
     file: Path  # the checkpoint
+    checksum: str  # its SHA-256, in hexadecimal
     agent: MixMatchAgent
     hyper: Hyperparameters  # [P] each, in force then
     agent_steps: int  # of each member
@@ -82,7 +81,7 @@ def load(directory: Path, name: str | None = None) -> Trained:
         raise checkpoint.CheckpointError(
             f"the checkpoint of {directory} does not fit its config.json: {what}"
         ) from error
-    return Trained(config, file, agent, hyper, steps)
+    return Trained(config, file, saved["checksum"], agent, hyper, steps)
 
 
 def _check_harmless(values: Mapping[str, Any]) -> None:
@@ -101,12 +100,11 @@ class Subject:
 
     directory: Path
     checkpoint: str  # the file's name
-    checksum: str  # SHA-256 of the file, in hexadecimal
+    checksum: str  # the checkpoint's SHA-256, in hexadecimal
     member: int
     members: int  # P of the run
     task: int  # the level's place in the run's list
-    config: RunConfig  # as the run's, with a population of 1
-    backend: str  # of the levels that were played
+    config: RunConfig  # as the run's, with a population of 1, on the backend that was played
     agent: MixMatchAgent  # P = 1
     alpha: float  # in force at the checkpoint
     acting_weights: tuple[float, ...]  # [K], of the policy that acted in training then
@@ -145,15 +143,15 @@ def open_subject(directory: str | Path, name: str | None = None, member: int = 0
     if not 0 <= task < len(population.config.levels):
         named = ", ".join(population.config.levels)
         raise ResultsError(f"{directory} has no level {task}; its levels, numbered from 0: {named}")
+    backend = str(Run(directory).config.get("backend_in_force", population.config.backend))
     return Subject(
         directory=directory,
         checkpoint=population.file.name,
-        checksum=hashlib.sha256(population.file.read_bytes()).hexdigest(),
+        checksum=population.checksum,
         member=member,
         members=population.config.population,
         task=task,
-        config=population.config.model_copy(update={"population": 1, "pbt": None}),
-        backend=str(Run(directory).config.get("backend_in_force", population.config.backend)),
+        config=population.config.model_copy(update={"population": 1, "pbt": None, "backend": backend}),
         agent=agent,
         alpha=simplex.row(population.hyper, member)["alpha"],
         acting_weights=tuple(agent.control_weights(population.hyper.alpha[[member]].double())[0].tolist()),
@@ -171,9 +169,8 @@ def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
       ResultsError: the level cannot be made here.
     """
     config = subject.config
-    size = (config.action_repeat, config.width, config.height)
     try:
-        level = levels.make(subject.level, subject.backend, num_envs, seed, *size)
+        level = make_level(config, subject.task, num_envs, seed)
     except (ValueError, OSError, RuntimeError) as error:
         raise ResultsError(f"{subject.level} cannot be played here: {error}") from error
     return Actor(level, subject.agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=subject.task)

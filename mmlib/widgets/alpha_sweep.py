@@ -32,7 +32,7 @@ ALPHAS = tuple(round(0.1 * k, 1) for k in range(11))
 EPISODES = 8
 SEED = 1000
 FOLDER = "alpha_sweep"
-VERSION = 1  # of what is measured and of the file
+VERSION = 2  # of what is measured and of the file
 
 
 @dataclass(frozen=True)

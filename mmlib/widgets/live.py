@@ -78,7 +78,7 @@ class Experiment:
             level = level or design.default_level(chosen, method)
             self.config = design.configure(chosen, level, method, seed, settings)
         else:
-            self.config = check(asked_for(config))
+            self.config = asked_for(config)
         place = run_directory(results, preset, "live", self.config.level, self.config.method, self.config.seed)
         self.directory = Path(directory or place).resolve()
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,12 +93,14 @@ class Experiment:
         Raises:
           ResultsError, ExperimentError: it is done, or a process trains it already; its directory cannot be written,
             or holds another run; or no other process can make its level.
+          ConfigError: it cannot be run here, without a CUDA device for instance.
         """
         status = self.status()
         if status.alive:
             raise ExperimentError(
                 f"{self.directory} is being trained already; live.attach({str(self.directory)!r}) shows it"
             )
+        check(self.config)
         check_same_run(self.directory, as_recorded(self.config))
         if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
             raise ExperimentError(f"{self.directory} is done; for more, ask for more agent_steps")

@@ -98,7 +98,10 @@ class RunBrowser(widgets.VBox):
 
     def read_again(self) -> None:
         """Looks at the disk once; what is chosen stays so if it is still there, and is drawn again if it changed."""
-        now = run_table.runs_table(self.root)
+        try:
+            now = run_table.runs_table(self.root)
+        except (OSError, ResultsError):  # what is being removed or replaced; the next look sees what is there then
+            return
         if not now.equals(self.runs):
             before, self.runs = self.chosen, now
             self._list()
