@@ -28,6 +28,7 @@ HYPER: tuple[Adaptable, ...] = ("learning_rate", "entropy_cost", "alpha")  # wha
 TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place of a field of `methods.AgentSpec`
 
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class PBTConfig(BaseModel):
@@ -46,7 +47,7 @@ class PBTConfig(BaseModel):
     alpha_step: float = Field(0.05, ge=0.0, le=1.0, description="added to or taken from alpha, within [0, 1]")
     learning_rate: Range = Field((1e-5, 1e-3), description="start: log-uniform between the two")
     entropy_cost: Range = Field((1e-4, 1e-2), description="start: log-uniform between the two")
-    alpha: Range = Field((1e-3, 1e-2), description="start: log-uniform between the two")
+    alpha: tuple[Share, Share] = Field((1e-3, 1e-2), description="start: log-uniform between the two")
 
     @field_validator("learning_rate", "entropy_cost", "alpha")
     @classmethod
@@ -119,7 +120,7 @@ class RunConfig(BaseModel):
     )
     entropy_cost: float = Field(3e-3, ge=0.0)
     alpha: tuple[Knot, ...] = Field(
-        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, for two constituents"
+        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear; of a chain the place along it"
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
     bandit: BanditConfig = Field(BanditConfig(), description="of the methods whose alpha is a bandit's")

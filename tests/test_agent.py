@@ -1,12 +1,16 @@
 """Agents as data: acting and learning see the same policy, members are independent, wiring shares what it says."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.method.agent import AgentState, MixMatchAgent
 from mmlib.method.mixture import mix, mix_values, mixture_weights
-from mmlib.spaces import SMALL
+from mmlib.spaces import SMALL, ActionSpace, one_part_each
+from mmlib.training.fitting import fit
 
 SIZE = {"height": 36, "width": 48, "conv1": (4, 2)}
 
@@ -86,6 +90,42 @@ def test_shared_head_is_the_masked_big_policy():
     on_support = big.probs[..., support]
     torch.testing.assert_close(small.probs[..., support], on_support / on_support.sum(-1, keepdim=True))
     assert small.probs.sum(-1).allclose(torch.ones(2, 2, 2))
+
+
+def bound(*groups):
+    """A space with groups of so many values, and an easy one within it."""
+    names, sizes = [f"group {k}" for k in range(len(groups))], [range(n) for n in groups]
+    vectors = one_part_each(sizes, len(groups))
+    big = ActionSpace("big of it", tuple(names), tuple(tuple(map(str, size)) for size in sizes), vectors)
+    few = np.array([[0] * len(groups), [n - 1 for n in groups]], np.int32)
+    return {"big": big, "small": ActionSpace("small of it", ("action",), (("least", "most"),), few)}
+
+
+@pytest.mark.parametrize("spaces", [bound(3), bound(3, 2)], ids=["one group", "two groups"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_a_levels_own_spaces(method, spaces):
+    spec = fit(method, spaces)
+    agent = MixMatchAgent(spec, 1, vector=4)
+    zeros = torch.zeros(2, 1, 3)
+    out = agent.unroll(torch.randn(2, 1, 3, 4), zeros.long(), zeros, zeros.bool(), agent.initial_state(3).cores)
+    for c, policy in zip(spec.active(), out.policies, strict=True):
+        assert policy.probs.shape[-1] == spec.space.num_actions
+        torch.testing.assert_close(policy.probs.sum(-1), torch.ones(2, 1, 3))
+        assert (policy.probs > 0).sum(-1).eq(c.space.num_actions).all()
+
+
+def test_a_head_between_the_two_spaces_is_masked_and_embedded():
+    """Small as a part of the head of 540 actions, in an agent of 756."""
+    mm = METHODS["mm_three"]
+    small = replace(mm.constituents[0], head="medium")
+    agent = MixMatchAgent(replace(mm, constituents=(small, *mm.constituents[1:])), 1, vector=4)
+    zeros = torch.zeros(2, 1, 3)
+    out = agent.unroll(torch.randn(2, 1, 3, 4), zeros.long(), zeros, zeros.bool(), agent.initial_state(3).cores)
+    few, middle, _ = out.policies
+    there = agent.support(SMALL)
+    expected = middle.probs[..., there] / middle.probs[..., there].sum(-1, keepdim=True)
+    torch.testing.assert_close(few.probs[..., there], expected)
+    torch.testing.assert_close(few.probs.sum(-1), torch.ones(2, 1, 3))
 
 
 def test_wiring_a_shares_all_but_the_heads():

@@ -45,6 +45,8 @@ def test_defaults_are_the_papers():
         ({"transfer": "huber"}, ["unknown transfer 'huber'", "kl, masked_kl, cross_entropy, mixture_kl, none"]),
         ({"mixing": "soft"}, ["unknown mixing 'soft'", "explicit, sampled, none"]),
         ({"method": "big756", "transfer": "kl"}, ["'big756' has one policy", "transfer"]),
+        ({"method": "mm_learned_alpha", "mixing": "sampled"}, ["mixing must be explicit, not 'sampled'"]),
+        ({"population": 2, "pbt": {"alpha": [0.5, 1.2]}}, ["pbt.alpha", "1.2", "less than or equal to 1"]),
     ],
 )
 def test_errors_name_the_value_and_the_choices(override, words):

@@ -142,6 +142,7 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
         ("small_kl", "quick", {"alpha": [[0, 1.0]]}, "'alpha' plays no part: method 'small_kl' has its own"),
         ("small", "quick", {"transfer_cost": 7}, "'transfer_cost' plays no part: method 'small' has no transfer"),
         ("mm", "quick", {"transfer": "none", "transfer_cost": 7}, "method 'mm' has no transfer cost"),
+        ("mm", "quick", {"rms_epsilon": 0.01}, "'rms_epsilon' plays no part: the optimiser is adam"),
         ("mm", "population", {"alpha": [[0, 1.0]]}, "adapts it, within pbt.alpha"),
         ("small", "population", {"entropy_cost": 0.1}, "adapts it, within pbt.entropy_cost"),
     ],

@@ -87,6 +87,26 @@ def test_alpha_that_population_based_training_leaves_alone_is_the_recorded_one(t
     assert line.index.tolist() == [0, 400, 800] and line.tolist() == [0.4, 0.4, 1.0]
 
 
+def test_alpha_of_weights_follows_the_copies(tmp_path):
+    """Member 0 copies member 1, whose weight had gone to the third policy before."""
+
+    def row(frames, member, copied, old, new):
+        hyper = [dict(zip(("weight_1", "weight_2", "weight_3"), weights, strict=True)) for weights in (old, new)]
+        return {**decision(frames, member, 1, 0, 0, copied), "old": hyper[0], "new": hyper[1]}
+
+    first, last = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    three = {**CONFIG, "method": "mm_three_simplex", "population": 2, "pbt": {"ready": 10}}
+    with RunWriter(tmp_path, three) as writer:
+        writer.append("decisions", [row(100, 1, False, first, last), row(200, 0, True, first, last)])
+        alphas = {100: (0.0, 1.0), 200: (1.0, 1.0), 300: (1.0, 1.0)}
+        rows = [{"frames": f, "member": m, "alpha": a[m], **START} for f, a in alphas.items() for m in (0, 1)]
+        writer.append("metrics", rows)
+        writer.finish()
+    found = Run(tmp_path)
+    assert lineage.history(found, 0, "weight_3").to_dict() == {0: 0.0, 100: 1.0, 200: 1.0}
+    assert lineage.history(found, 0, "alpha").to_dict() == {0: 0.0, 100: 1.0, 200: 1.0}
+
+
 def test_the_best_member_ends_highest(run):
     assert lineage.best_member(run) == 0
 

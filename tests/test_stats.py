@@ -90,8 +90,9 @@ def test_iqm_by_hand():
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
-def test_iqm_is_scipys_trimmed_mean(values):
-    assert stats.iqm([values]) == pytest.approx(scipy.stats.trim_mean(values, 0.25), abs=1e-6)
+def test_iqm_is_the_mean_without_a_quarter_at_either_end(values):
+    out = len(values) // 4
+    assert stats.iqm([values]) == pytest.approx(np.sort(values)[out : len(values) - out].mean(), abs=1e-6)
 
 
 def test_iqm_difference_leaves_an_outlier_out():

@@ -10,6 +10,8 @@ from torch.distributions import kl_divergence
 
 from mmlib import levels
 from mmlib.errors import ResultsError
+from mmlib.experiments.design import ExperimentError
+from mmlib.method.mixture import mix
 from mmlib.method.policies import Factorised, OnSupport
 from mmlib.method.trajectory import Trajectory
 from mmlib.runs.writer import RunWriter
@@ -139,6 +141,21 @@ def test_the_networks_ratio_is_made_of_the_gram_matrix_and_the_differences(traje
     assert measured.ratio > 1
     low, high = measured.interval(resamples=50)
     assert 1 <= low <= high
+
+
+def test_what_is_compared_was_played_by_the_explicit_mixture(trajectories):
+    agent, (batch,) = trajectories
+    out = gradients._population(agent, 2).unroll(
+        batch.observation, batch.last_action, batch.last_reward, batch.first, batch.cores
+    )
+    played = gradients._log_prob(mix(out.policies, batch.weights), batch.action)
+    torch.testing.assert_close(played, batch.log_prob, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["mm_sampled", "mm_learned_alpha", "mm_three", "q_mm", "big756"])
+def test_agents_without_two_estimators_are_refused(method, tmp_path):
+    with pytest.raises(ExperimentError, match=f"method '{method}' does not mix two policies explicitly"):
+        facts.all_facts(tmp_path, "smoke", [method])
 
 
 def test_a_run_without_checkpoint_is_refused(tmp_path):

@@ -137,7 +137,8 @@ class QLearner(Learner):
             terms["baseline_loss"] = terms["baseline_loss"] + losses.baseline_loss(error, torch.zeros_like(error))
             terms["value_error"] = terms["value_error"] + error.abs().mean((0, 2)) / len(outputs.policies)
         loss = terms["pg_loss"] + self.config.baseline_cost * terms["baseline_loss"]
-        loss = self._tied(loss, terms, outputs.policies, hyper.alpha)
+        transfer, diagnostics = self._transfer(outputs.policies, hyper.alpha)
+        loss, terms = loss + transfer, terms | diagnostics
         with torch.no_grad():
             weights = self.agent.control_weights(hyper.alpha)
             mixture = mix(outputs.policies, weights)

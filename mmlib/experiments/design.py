@@ -136,7 +136,7 @@ def _of_method(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any
 
 def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
     """Raises ExperimentError if one of the settings given would be recorded and play no part."""
-    why = idle(config.method, settings)
+    why = idle(config.method, config.model_dump())
     for adapted in config.pbt.adapt if config.pbt else ():
         why.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")
     for name in settings:

@@ -118,8 +118,8 @@ class MixMatchAgent(nn.Module):
         if spec.alpha == "gradient":
             self.alpha = nn.Parameter(torch.full((population, 1), FIRST_ALPHA).logit() / ALPHA_GAIN)
         self.register_buffer("value_features", torch.tensor(self.space.features), persistent=False)
-        few = [c.space for c in parts if c.space != self.space or len(c.space.group_sizes) == 1]
-        self.spaces = list(dict.fromkeys(few))
+        used = dict.fromkeys(space for c in parts for space in (c.space, spec.heads[c.head]))
+        self.spaces = [s for s in used if s != self.space or len(s.group_sizes) == 1]
         for k, space in enumerate(self.spaces):  # numbered: a level may name its spaces anyhow
             support = torch.as_tensor(embedding(space, self.space))
             self.register_buffer(f"support_{k}", support, persistent=False)
@@ -172,8 +172,8 @@ class MixMatchAgent(nn.Module):
         """
         steps, parts = observation.shape[0], self.spec.active(task)
         begun = (~first).to(torch.float32)[..., None]
-        values = group_layout(self.space.group_sizes, self.device).columns(last_action)
-        features = self.value_features[values].sum(-2) * begun  # of the last actions' values
+        columns = group_layout(self.space.group_sizes, self.device).columns(last_action)
+        features = self.value_features[columns].sum(-2) * begun  # of the last actions' values
         reward = last_reward[..., None] * begun
         # Colours last in memory, as the actors' buffers and the convolutions have them.
         observed = flatten_time(observation.movedim(3, -1)).movedim(-1, 2)
@@ -235,22 +235,22 @@ class MixMatchAgent(nn.Module):
         return cast("LSTM | FeedForward", self.cores[name])
 
     def support(self, space: ActionSpace) -> Tensor:
-        """The joint actions, int64 `[S]`, of a constituent's few in the agent's space."""
+        """The joint actions, int64 `[S]`, of a smaller space in the agent's."""
         return self.get_buffer(f"support_{self.spaces.index(space)}")
 
     def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
+        """The head's in the agent's space, masked where the constituent has fewer actions."""
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
-        head_space, num_actions = self.spec.heads[c.head], self.space.num_actions
-        if len(head_space.group_sizes) == 1:
-            return OnSupport(logits, self.support(c.space), num_actions, validate_args=False)
-        policy = Factorised(logits, head_space.group_sizes, validate_args=False)
-        if c.space == self.space:
+        head, policy = self.spec.heads[c.head], cast("Policy | None", None)
+        if len(head.group_sizes) > 1:
+            policy = Factorised(logits, head.group_sizes, validate_args=False)
+            logits = policy.joint_log_probs() if head != self.space else logits
+        if policy is None or head != self.space:
+            support = self.support(head)
+            policy = OnSupport(logits, support, self.space.num_actions, validate_args=False)
+        if c.space == head:
             return policy
-        support = self.support(c.space)
-        if c.space != head_space:
-            return Masked(policy, support, validate_args=False)
-        # A factorised space inside the agent's.
-        return OnSupport(policy.joint_log_probs(), support, num_actions, validate_args=False)
+        return Masked(policy, self.support(c.space), validate_args=False)
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)

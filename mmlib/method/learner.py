@@ -166,22 +166,21 @@ class Learner:
         }
         loss = terms["pg_loss"] + config.baseline_cost * terms["baseline_loss"]
         loss = loss + hyper.entropy_cost * terms["entropy_loss"]
-        loss = self._tied(loss, terms, outputs.policies, alpha.detach())
+        transfer, diagnostics = self._transfer(outputs.policies, alpha.detach())
+        loss, terms = loss + transfer, terms | diagnostics
         if spec.alpha == "gradient":
             terms["alpha"] = alpha  # takes the place of the run's in the records
         return loss, _diagnose(outputs, mixture, trace, values, terms)
 
-    def _tied(
-        self, loss: Tensor, terms: dict[str, Tensor], policies: list[Policy], alpha: Tensor
-    ) -> Tensor:
-        """The RL loss `[P]` plus lambda times eq. (1), whose mean a step joins the terms."""
-        spec = self.agent.spec
+    def _transfer(self, policies: list[Policy], alpha: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """lambda times eq. (1), `[P]`, and the mean of its cost a step; 0 and nothing without."""
+        spec, weights = self.agent.spec, self.agent.mixture_weights(alpha)
         if spec.transfer == "none":
-            return loss
-        along, apart = self.agent.mixture_weights(alpha), spec.stop_gradient
-        cost = losses.transfer_cost(spec.transfer, policies, along, stop_gradient=apart)[:-1]
-        terms["transfer"] = cost.mean((0, 2))
-        return loss + spec.transfer_weight * losses.transfer_loss(cost, self._size_of_s)
+            return alpha.new_zeros(len(alpha)), {}
+        held = spec.stop_gradient
+        cost = losses.transfer_cost(spec.transfer, policies, weights, stop_gradient=held)[:-1]
+        loss = spec.transfer_weight * losses.transfer_loss(cost, self._size_of_s)
+        return loss, {"transfer": cost.mean((0, 2))}
 
     @property
     def _size_of_s(self) -> int:
@@ -246,7 +245,8 @@ def entropies(policies: Sequence[Policy], mixture: Policy) -> dict[str, Tensor]:
 def _diagnose(
     outputs: Outputs, mixture: Policy, trace: VTrace, values: Tensor, terms: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What to look at when it does not learn, `[P]`: sums as in the loss, else means a step."""
+    """What to look at when it does not learn, `[P]`: losses are sums over the update's steps, the
+    rest means a step."""
     rows = {name: term.detach() for name, term in terms.items()}
     rows["entropy"] = -rows.pop("entropy_loss") / trace.vs[:, 0].numel()
     rows |= entropies(outputs.policies, mixture)
@@ -254,6 +254,7 @@ def _diagnose(
     rows["value_mean"] = values.mean((0, 2))
     errors = trace.vs - values[:-1]
     rows["value_error"] = errors.abs().mean((0, 2))
-    spread = trace.vs.var((0, 2)).clamp(min=1e-3)
-    rows["explained_variance"] = 1 - errors.var((0, 2)) / spread  # of the targets by the baseline
+    spread = trace.vs.var((0, 2), correction=0).clamp(min=1e-3)
+    unexplained = errors.var((0, 2), correction=0) / spread
+    rows["explained_variance"] = 1 - unexplained  # of the targets by the baseline
     return rows

@@ -152,7 +152,7 @@ def scores(state: PopulationState, config: PBTConfig | BanditConfig, member: int
     return np.mean([[value for _, value in window] for window in state.windows[member]], axis=0)
 
 
-def better(opponent: np.ndarray, member: np.ndarray) -> float:
+def p_better(opponent: np.ndarray, member: np.ndarray) -> float:
     """p value of Welch's one-sided T-test that the opponent's mean is higher (the paper says
     "T-test").
 
@@ -185,7 +185,7 @@ def decide(
     met = [other for other in healthy if member in stopped or full(state, config, other)]
     opponent = int(random.choice(met)) if met else member
     mine, theirs = scores(state, config, member), scores(state, config, opponent)
-    p = better(theirs, mine) if met else float("nan")
+    p = p_better(theirs, mine) if met else float("nan")
     copied = bool(met) and (p < config.p_value or member in stopped)
     start = state.hyper[opponent] if copied else state.hyper[member]
     explored = bool(random.random() < config.explore_probability)

@@ -8,6 +8,7 @@ A member that copies another continues that one's history. So the trajectory of 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,16 +71,28 @@ def history(run: Run, member: int, name: str) -> pd.Series:
     if member not in set(metrics["member"]):
         raise ValueError(f"{run.directory} has no member {member}; members: {sorted(set(metrics['member']))}")
     decisions = run.decisions()
-    adapted = len(decisions) > 0 and all(name in hyper for side in ("old", "new") for hyper in decisions[side])
+    adapted = len(decisions) > 0 and all(_has(hyper, name) for side in ("old", "new") for hyper in decisions[side])
     if run.config.get("pbt") is None or not adapted:
         own = metrics[metrics["member"] == member]
         return pd.Series([own[name].iloc[0], *own[name]], [0, *own["frames"]], dtype=float)
     segments, rows = _walk(run, decisions, member)
     first, lived = segments[0].member, decisions.iloc[rows]
     found = decisions[decisions["member"] == first]["old"]  # by its first decision, else what its first record has
-    start = found.iloc[0][name] if len(found) else metrics[metrics["member"] == first].iloc[0][name]
-    values = [start, *(new[name] for new in lived["new"])]
+    start = _value(found.iloc[0], name) if len(found) else metrics[metrics["member"] == first].iloc[0][name]
+    values = [start, *(_value(new, name) for new in lived["new"])]
     return pd.Series(values, [0, *lived["frames"]], dtype=float)
+
+
+def _has(hyper: Mapping[str, float], name: str) -> bool:
+    return name in hyper or (name == "alpha" and "weight_1" in hyper)
+
+
+def _value(hyper: Mapping[str, float], name: str) -> float:
+    """One of a decision's hyperparameters; alpha of weights is their mean place in the chain, as in the metrics."""
+    if name in hyper:
+        return hyper[name]
+    weights = [value for each, value in hyper.items() if each.startswith("weight_")]
+    return float(np.dot(weights, np.linspace(0.0, 1.0, len(weights))))
 
 
 def best_member(run: Run) -> int:

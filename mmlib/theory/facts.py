@@ -18,7 +18,7 @@ import torch
 from mmlib import levels
 from mmlib.alternatives.methods import METHODS
 from mmlib.errors import ResultsError
-from mmlib.experiments.design import choose
+from mmlib.experiments.design import ExperimentError, choose
 from mmlib.levels import Level
 from mmlib.method.agent import MixMatchAgent
 from mmlib.runs.owner import check_writable
@@ -130,7 +130,13 @@ def mixing_enumerated(scale: Scale) -> dict[str, Any]:
 
 
 def mixing_network(
-    scale: Scale, agent: MixMatchAgent, name: str, make: Callable[..., Level], label: str
+    scale: Scale,
+    agent: MixMatchAgent,
+    name: str,
+    make: Callable[..., Level],
+    label: str,
+    discount: float = 0.99,
+    reward_clip: float = 1.0,
 ) -> dict[str, Any]:
     """The same for the gradients of an agent's network on a level, a row an alpha, with a bootstrap interval.
 
@@ -139,8 +145,9 @@ def mixing_network(
     rows = []
     for alpha in scale.network_alphas:
         level = make(num_envs=scale.environments, seed=1, staggered=True)
-        batches = gradients.collect(agent, level, alpha, unrolls=scale.unrolls, unroll=scale.unroll, seed=1)
-        measured = gradients.compare_mixing(agent, batches)
+        size: dict[str, Any] = {"unrolls": scale.unrolls, "unroll": scale.unroll}
+        batches = gradients.collect(agent, level, alpha, **size, seed=1, reward_clip=reward_clip)
+        measured = gradients.compare_mixing(agent, batches, discount)
         low, high = measured.interval()
         row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
         rows.append({**row, "difference_of_means": measured.bias, "trajectories": len(measured.squares)})
@@ -161,7 +168,16 @@ def _of_method(scale: Scale, method: str) -> dict[str, Any]:
 def _of_run(scale: Scale, population: Trained) -> dict[str, Any]:
     config = population.config
     label = f"{config.method}, after {population.agent_steps / 1e6:g} M agent steps"
-    return mixing_network(scale, population.alone(0), config.levels[0], partial(make_level, config, 0), label)
+    make, settings = partial(make_level, config, 0), {"discount": config.discount, "reward_clip": config.reward_clip}
+    return mixing_network(scale, population.alone(0), config.levels[0], make, label, **settings)
+
+
+def _check_mixture(method: str) -> None:
+    """Raises ExperimentError unless the method acts by the explicit mixture of two policies, at an alpha that is given:
+    another has no two estimators to compare at a constant alpha."""
+    spec = choose("method", method, METHODS)
+    if (len(spec.active()), spec.mixing, spec.learner) != (2, "explicit", "vtrace") or spec.alpha == "gradient":
+        raise ExperimentError(f"method {method!r} does not mix two policies explicitly at an alpha that is given")
 
 
 def all_facts(
@@ -172,25 +188,26 @@ def all_facts(
     Args:
       results: the root of the results.
       preset: a key of `SCALES`.
-      methods: agents of the table that mix two policies; untrained, on the miniature explore level.
+      methods: agents of the table that mix two policies explicitly; untrained, on the miniature explore level.
       runs: directories of runs with a checkpoint, measured beside them on their own levels.
 
     Raises:
-      ExperimentError: an unknown preset or method.
+      ExperimentError: an unknown preset or method, or an agent that does not mix so.
       ResultsError: a run without a checkpoint, or results that cannot be written.
     """
     scale = choose("preset", preset, SCALES)
-    for method in methods:
-        choose("method", method, METHODS)
+    trained = [load_trained(Path(run)) for run in runs]
+    for method in (*methods, *(each.config.method for each in trained)):
+        _check_mixture(method)
     folder = Path(results) / "theory" / preset
     settings = json.loads(json.dumps(asdict(scale)))
     makers: dict[str, Callable[[], Any]] = {
         part.__name__: partial(part, scale) for part in (remark_1, appendix_g, mixing_enumerated)
     }
     makers |= {f"network_{method}": partial(_of_method, scale, method) for method in methods}
-    for trained in map(load_trained, map(Path, runs)):
-        name = f"network_{trained.config.method}_seed{trained.config.seed}_{trained.checksum[:8]}"
-        makers[name] = partial(_of_run, scale, trained)
+    for each in trained:
+        name = f"network_{each.config.method}_seed{each.config.seed}_{each.checksum[:8]}"
+        makers[name] = partial(_of_run, scale, each)
     facts = {name: _load_or_make(folder / f"{name}.json", settings, make) for name, make in makers.items()}
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = read(path)

@@ -164,6 +164,7 @@ def collect(
     unroll: int,
     seed: int,
     warm_up: int = 2,
+    reward_clip: float = 1.0,
 ) -> list[Trajectory]:
     """Trajectories of one agent (P = 1) at a constant alpha, with the environments along the population axis.
 
@@ -171,7 +172,7 @@ def collect(
     kept. Returns `unrolls` batches of [T, environments, 1].
     """
     try:
-        actor = Actor(level, agent, unroll=unroll, reward_clip=1.0, seed=seed)
+        actor = Actor(level, agent, unroll=unroll, reward_clip=reward_clip, seed=seed)
         weights = agent.mixture_weights(torch.tensor([alpha]))
         for _ in range(warm_up):
             actor.rollout(weights)
@@ -189,17 +190,18 @@ def _apart(trajectory: Trajectory) -> Trajectory:
 
 
 @one_thread()
-def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory]) -> Measured:
+def compare_mixing(agent: MixMatchAgent, trajectories: list[Trajectory], discount: float = 0.99) -> Measured:
     """The policy gradient of each trajectory by explicit and by sampled mixing, with the same advantages.
 
-    A population of members equal to `agent` (P = 1) learns, one trajectory a member, so that the leading axis of its
-    gradients is the trajectory's. The baselines' parameters are left out: neither estimator has a gradient there.
+    The trajectories are the explicit mixture's, of two policies. A population of members equal to `agent` (P = 1)
+    learns, one trajectory a member, so that the leading axis of its gradients is the trajectory's. The baselines'
+    parameters are left out: neither estimator has a gradient there.
     """
     agent = _population(agent, trajectories[0].action.shape[1])
     generator = torch.Generator().manual_seed(0)
     explicit, squares, total = [], [], torch.zeros(())
     for trajectory in trajectories:
-        one, other = _gradients(agent, trajectory, generator)
+        one, other = _gradients(agent, trajectory, generator, discount)
         explicit.append(one)
         difference = other - one
         squares.append(difference.square().sum(1).double())
@@ -222,7 +224,9 @@ def _population(agent: MixMatchAgent, size: int) -> MixMatchAgent:
     return many
 
 
-def _gradients(agent: MixMatchAgent, trajectory: Trajectory, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _gradients(
+    agent: MixMatchAgent, trajectory: Trajectory, generator: torch.Generator, discount: float = 0.99
+) -> tuple[Tensor, Tensor]:
     """Gradients `[P, D]` of -sum_t A_t log pi_mm(a_t) and of -sum_t A_t log pi_{c_t}(a_t), c_t given a_t."""
     weights = trajectory.weights
     outputs = agent.unroll(
@@ -232,7 +236,7 @@ def _gradients(agent: MixMatchAgent, trajectory: Trajectory, generator: torch.Ge
     each = torch.stack([_log_prob(policy, trajectory.action) for policy in outputs.policies], -1)  # (T, P, N, K)
     with torch.no_grad():
         values = mix_values(outputs.values, weights)
-        discounts = 0.99 * (~trajectory.first[1:]).float()
+        discounts = discount * (~trajectory.first[1:]).float()
         advantages = vtrace(
             log_mm - trajectory.log_prob, discounts, trajectory.reward, values[:-1], values[-1]
         ).advantages

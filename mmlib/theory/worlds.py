@@ -155,7 +155,7 @@ def distil(
         divergence = kl_divergence(first, second)  # (P, S)
         if update in marks:
             rows.append((update, *_record(first, divergence.detach(), weights)))
-        loss = (1 - setup.alpha) * (weights * divergence).sum()  # eq. (1), of each seed
+        loss = (1 - setup.alpha) * (weights * divergence).sum()  # eq. (1) of each seed, over the trajectories' length
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -23,7 +23,9 @@ from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
 from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
-OF_LEARNERS = {"vtrace": ("entropy_cost", "value_targets"), "q": ("q",)}  # settings of one alone
+# Settings of one alone.
+OF_LEARNERS = {"vtrace": ("entropy_cost", "value_targets"), "q": ("q",)}
+OF_OPTIMISERS = {"rmsprop": ("rms_decay", "rms_epsilon"), "adam": ("adam_betas", "adam_epsilon")}
 
 
 def check(config: RunConfig) -> RunConfig:
@@ -108,6 +110,9 @@ def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
     spec, name = METHODS[method], f"method {method!r}"
     others = [names for learner, names in OF_LEARNERS.items() if learner != spec.learner]
     found = dict.fromkeys(chain(*others), f"{name} learns by {spec.learner}")
+    if chosen := settings.get("optimiser"):
+        others = [names for optimiser, names in OF_OPTIMISERS.items() if optimiser != chosen]
+        found |= dict.fromkeys(chain(*others), f"the optimiser is {chosen}")
     if spec.single:
         found |= dict.fromkeys(("value_targets", *TIES), f"{name} has one policy")
     if not spec.mixes:
@@ -116,7 +121,8 @@ def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
         its = ", ".join(other for other, entry in METHODS.items() if entry.alpha == "bandit")
         found["bandit"] = f"{name} has none; methods with one: {its}"
     if spec.single or (settings.get("transfer") or spec.transfer) == "none":
-        found |= dict.fromkeys(("transfer_cost", "transfer_normalisation"), f"{name} has no transfer cost")
+        of_cost = ("transfer_cost", "transfer_normalisation", "stop_gradient")
+        found |= dict.fromkeys(of_cost, f"{name} has no transfer cost")
     return found
 
 
@@ -168,8 +174,7 @@ def _check_entry(name: str) -> None:
     for c in spec.constituents:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
-        if c.space != spec.space:
-            embedding(c.space, spec.space)
+        _check_nested(c.space, spec.heads[c.head], spec.space)
     if spec.learner not in OF_LEARNERS:
         raise ValueError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
     if spec.alpha == "gradient" and spec.learner != "vtrace":
@@ -183,6 +188,13 @@ def _check_entry(name: str) -> None:
         raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
 
 
+def _check_nested(*spaces: ActionSpace) -> None:
+    """Whether each space has the one before it in it."""
+    for smaller, larger in pairwise(spaces):
+        if smaller != larger:
+            embedding(smaller, larger)
+
+
 def _check_ties(config: RunConfig) -> None:
     ties, entry = config.ties, METHODS[config.method]
     if ties and entry.single:
@@ -191,6 +203,12 @@ def _check_ties(config: RunConfig) -> None:
     for name, known in (("transfer", (*PAIR_COSTS, MIXTURE_COST, "none")), ("mixing", tuple(MIXINGS))):
         if getattr(spec, name) not in known:
             raise ValueError(f"unknown {name} {getattr(spec, name)!r}; choices: {', '.join(known)}")
+    if spec.transfer in PAIR_COSTS:  # each pair's divergence is over the actions of the first
+        _check_nested(*(c.space for c in spec.active()))
+    if spec.alpha == "gradient" and spec.mixing != "explicit":
+        raise ValueError(
+            f"method {config.method!r} learns alpha through log pi_mm: mixing must be explicit, not {spec.mixing!r}"
+        )
 
 
 def _check_bandit(config: RunConfig) -> None:
