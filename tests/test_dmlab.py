@@ -207,6 +207,13 @@ def test_pictures_are_of_the_observations_size_only():
     level.close()
 
 
+def test_lasertag_has_the_papers_six_bots_unless_told_otherwise():
+    for given, bots in (({}, "6"), ({"botCount": 2}, "2")):
+        level = make(1, "lt_horseshoe_color", **given)
+        assert level._setup["config"]["botCount"] == bots
+        level.close()
+
+
 def test_settings_go_through_as_strings_and_are_refused_by_name():
     level = make(1, minimalUI=True, logLevel="ERROR")
     level.step(idle(1))

@@ -404,6 +404,11 @@ def test_methods_that_need_a_small_space_are_refused_without_one(declared):
         check(make_config({"level": "CartPole-v1", "backend": "gymnasium", "method": "mm"}))
 
 
+def test_a_declaration_may_have_a_module_in_front(declared):
+    foreign.declare("contract_env:Arms-v0", small={"none": (0,), "best": (1,)})
+    assert levels.interface("contract_env:Arms-v0", "gymnasium").spaces["small"].num_actions == 2
+
+
 def test_an_agent_has_the_actions_that_its_settings_give_the_level(declared):
     config = make_config(
         dict(level="contract_env:Arms-v0", backend="gymnasium", method="big756", level_settings={"arms": 6})

@@ -8,7 +8,7 @@ from lasertag_scenes import FIRE, FORWARD, IDLE, JUMP, Duel, place_of
 
 from mmlib.levels.arenas import BEAM, CONTACT, ORB, RAPID
 from mmlib.levels.minilab.lasertag.bodies import SHOT_OWNER
-from mmlib.levels.minilab.lasertag.combat import WORLD, burst, die, hurt
+from mmlib.levels.minilab.lasertag.combat import FEET, HEAD, WORLD, burst, die, hurt
 from mmlib.levels.minilab.lasertag.items import pick_up
 
 HORSESHOE, CHASM = "lt_horseshoe_color", "lt_chasm"
@@ -34,6 +34,31 @@ def test_damage_and_cadence(gadget, damage, cadence, away):
     assert shots == pytest.approx(4000 / cadence, abs=1)
     flying = (duel.fight.shots[0, :, SHOT_OWNER] >= 0).sum()
     assert lost == damage * (shots - flying)
+
+
+def test_contact_saves_up_nothing_while_it_meets_nobody():
+    duel = Duel(HORSESHOE)
+    duel.arm(0, CONTACT)
+    duel.toughen(1, 1e6)
+    for away, frames in ((400, 120), (40, 10)):
+        for _ in range(frames):
+            duel.place(0, 200, 192)
+            duel.place(1, 200 + away, 192)
+            duel.step(FIRE)
+    assert 1e6 - duel.body[1].health == 50
+
+
+def test_who_comes_down_on_somebody_stands_on_him():
+    duel = Duel(HORSESHOE)
+    duel.place(1, 400, 192)
+    duel.place(0, 400, 192)
+    duel.body[0].eye = duel.level._agents.pose[0, 2] = 50.125 + 120
+    lowest = np.inf
+    for _ in range(90):
+        duel.step()
+        lowest = min(lowest, float(duel.body[0].eye))
+    assert lowest - 50.125 == pytest.approx(FEET + HEAD, abs=10)
+    assert duel.body[0].x == 400 and duel.body[1].eye == pytest.approx(50.125)
 
 
 @pytest.mark.parametrize(("gadget", "reach"), [(CONTACT, 32), (BEAM, 768)])

@@ -10,7 +10,7 @@ import pytest
 
 from mmlib import levels
 from mmlib.levels.layouts import parse
-from mmlib.levels.table import SPECS
+from mmlib.levels.table import SPECS, LevelSpec
 
 ALL = list(SPECS)
 IDLE = np.zeros((1, 7), np.int32)
@@ -38,6 +38,15 @@ def test_the_static_maze_is_the_measured_layout():
     spawns = {tuple(s) for s in layout.spawns.tolist()}
     assert apples < spawns
     assert {(250, 50), (350, 50), (450, 50), (350, 150), (450, 150)}.isdisjoint(spawns)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [("***\n* *\n***", "needs a cell where an episode can begin"), ("***\n*p*\n***", "one of P, A, a, G, not 'p'")],
+)
+def test_layouts_in_which_nothing_can_begin_are_refused(picture, message):
+    with pytest.raises(ValueError, match=message):
+        LevelSpec("mine", "a room", 30, ceiling=98.0, sky=False, layout=picture)
 
 
 def test_the_second_static_maze_is_the_measured_layout():

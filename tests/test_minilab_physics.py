@@ -156,6 +156,14 @@ def test_holding_jump_does_not_repeat_it_and_releasing_arms_it_again():
     assert body.rise > 0.0
 
 
+def test_a_press_in_the_air_jumps_on_landing():
+    body = Body().act(JUMP, 5).act(STOP, 3).act(JUMP)
+    assert body.rise > 0.0
+    airborne(body)  # to the floor, the key held
+    body.act(JUMP, 2)
+    assert body.rise > 0.0
+
+
 def test_the_air_turns_a_running_jump_only_little():
     body = Body().act(FORWARD, 30)
     body.act((0, 0, 0, 1, 0, 1, 0))

@@ -189,22 +189,42 @@ def test_the_lineages_of_two_populations_stand_below_each_other(root):
     assert both.size == (one.width, 2 * one.height)
 
 
+def test_runs_that_differ_in_more_than_their_seed_are_lines_of_their_own(root):
+    browser = browse(root, ("mm", "1"), ("mm", "2"))  # of another entropy cost, and not a population
+    names = [t["name"] for t in browser.picture.value["data"] if t["showlegend"]]
+    assert len(names) == 2 and all("entropy_cost" in name and "population" in name for name in names)
+
+
+def test_a_mean_ends_where_one_of_its_seeds_does(root):
+    for seed, length in ((5, 4000), (6, 4000), (7, 2000)):
+        directory = write(run_directory(root, "quick", "figure3", LEVEL, "mm", seed), seed=seed)
+        if length == 2000:  # it has come half of the way
+            for name in ("metrics", "episodes"):
+                path = directory / f"{name}.jsonl"
+                path.write_text("".join(r for r in path.read_text().splitlines(True) if '"frames": 2000' in r))
+    browser = browse(root, ("mm", "5"), ("mm", "6"), ("mm", "7"))
+    line = next(t for t in browser.picture.value["data"] if t["xaxis"] == "x" and t["showlegend"])
+    assert line["name"] == "mm (3 seeds)" and max(line["x"]) <= 2000 and set(line["y"]) == {8.0}
+
+
 def test_seeds_are_one_line_with_its_interval_or_one_each(root):
-    browser = browse(root, ("mm", "1"), ("mm", "2"), ("small", "1"))
+    for seed in (5, 6):
+        write(run_directory(root, "quick", "figure3", LEVEL, "mm", seed), seed=seed)
+    browser = browse(root, ("mm", "5"), ("mm", "6"), ("small", "1"))
     returns = [t for t in browser.picture.value["data"] if t["xaxis"] == "x"]
     assert [(t["name"], "fill" in t) for t in returns] == [
         *(("mm (2 seeds)", False), ("mm (2 seeds)", True), ("small", False))
     ]
-    assert [returns[0]["y"][k] for k in (0, -1)] == [3.5, 5.5]  # seeds 1 and 2: 2 + seed, then 4 + seed
-    half = scipy.stats.t.ppf(0.975, 1) * 0.5  # of 3 and 4: standard deviation over the root of 2
-    assert returns[1]["y"][0] == pytest.approx(3.5 + half, abs=1e-3)
+    assert [returns[0]["y"][k] for k in (0, -1)] == [7.5, 9.5]  # seeds 5 and 6: 2 + seed, then 4 + seed
+    half = scipy.stats.t.ppf(0.975, 1) * 0.5  # of 7 and 8: standard deviation over the root of 2
+    assert returns[1]["y"][0] == pytest.approx(7.5 + half, abs=1e-3)
     assert not [t for t in browser.picture.value["data"] if t["xaxis"] == "x3" and t["name"] == "small" and t["y"]]
     browser.together.value = False
     alone = [t["name"] for t in browser.picture.value["data"] if t["showlegend"]]
-    assert alone == ["mm, seed 1", "mm, seed 2", "small, seed 1"]
+    assert alone == ["mm, seed 5", "mm, seed 6", "small, seed 1"]
     browser.smoothing.value = 20
     first = browser.picture.value["data"][0]["y"]
-    assert (first[0], first[-1]) == (3.0, 4.0)  # the second is the mean of 3 and 5
+    assert (first[0], first[-1]) == (7.0, 8.0)  # the second is the mean of 7 and 9
 
 
 def test_a_broken_run_says_why_and_the_others_work(root):
@@ -243,7 +263,7 @@ def test_the_table_follows_the_disk_by_itself(root, monkeypatch):
         write(run_directory(root, "quick", "figure3", LEVEL, "mm", 9), seed=9)
         while len(browser.runs) == 8:
             await asyncio.sleep(0.01)
-        RunBrowser.following.cancel()
+        interactive.FOLLOWING.pop("runs").cancel()
 
     asyncio.run(asyncio.wait_for(watched(), 60))
     assert len(browser.table.rows) == 9 and len(browser.table.chosen) == 1
@@ -309,13 +329,14 @@ def test_the_live_widget_follows_a_run_that_had_ended(root):
     state = json.loads((directory / "state.json").read_text())
 
     async def follow():
-        task = asyncio.create_task(interactive.follow(widget.refresh, 0.1))
+        interactive.follow("it", lambda: 1 / 0, 0.1)  # which never looks: the next takes its place
+        interactive.follow("it", widget.refresh, 0.1)
         await asyncio.sleep(0.1)
         assert widget.words.value.startswith("killed, ")
         (directory / "state.json").write_text(json.dumps(state | {"state": "stopped"}))
         while widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        task.cancel()
+        interactive.FOLLOWING.pop("it").cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
     assert widget.words.value.startswith("stopped, ")
@@ -340,12 +361,12 @@ def test_the_live_widget_survives_records_that_cannot_be_read_for_a_while(root):
     assert "File name too long" in widget.words.value
 
     async def follow():
-        task = asyncio.create_task(interactive.follow(widget.refresh, 0.1))
+        interactive.follow("it", widget.refresh, 0.1)
         await asyncio.sleep(0.1)
         experiment.directory = directory
         while not widget.words.value.startswith("killed, "):
             await asyncio.sleep(0.1)
-        task.cancel()
+        interactive.FOLLOWING.pop("it").cancel()
 
     asyncio.run(asyncio.wait_for(follow(), 60))
 

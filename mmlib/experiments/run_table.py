@@ -89,12 +89,17 @@ def filtered(table: pd.DataFrame, text: str) -> pd.DataFrame:
     return table[np.array([all(word in row for word in text.lower().split()) for row in rows], bool)]
 
 
-def settings(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a setting, one column a run by its directory: of one run all settings, of several those that differ."""
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ, their length among them."""
     first, *others = (run.config for run in runs)
     names = {name for config in others for name in config_differences(first, config)}
     if any(config.get("agent_steps") != first.get("agent_steps") for config in others):
         names.add("agent_steps")
-    rows = sorted(names) if others else list(first)
+    return sorted(names)
+
+
+def settings(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a setting, one column a run by its directory: of one run all settings, of several those that differ."""
+    rows = differing(runs) if len(runs) > 1 else list(runs[0].config)
     values = {str(run.directory): [run.config.get(name) for name in rows] for run in runs}
     return pd.DataFrame({"setting": rows, **values})

@@ -44,6 +44,7 @@ SCRIPTS = {  # by this project's name of a level: DeepMind Lab's name of its scr
     **{name: name for name in ("nav_maze_static_01", "nav_maze_static_02", "lt_horseshoe_color", "lt_chasm")},
 }
 LEVELS = {name: SPECS[name].info for name in SCRIPTS}
+SETTINGS = {"lt_horseshoe_color": {"botCount": 6}}  # appendix E's; the released level has 4
 
 
 def check(name: str) -> None:
@@ -105,6 +106,7 @@ class DMLab(CountedLevel):
     ):
         check(name)
         check_arguments(num_envs, seed, action_repeat, width, height, episode_seconds, first_env)
+        settings = {**SETTINGS.get(name, {}), **settings}
         _check_settings(renderer, settings)
         seconds = SPECS[name].seconds if episode_seconds is None else episode_seconds
         frames = round(seconds * FRAMES_PER_SECOND)

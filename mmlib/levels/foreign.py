@@ -64,7 +64,7 @@ def declare(
       small: label -> one value for each group: the few joint actions of the space that a curriculum starts with.
       **arguments: of `gymnasium.make`.
     """
-    DECLARED[name] = Declaration(groups, small or {}, arguments)
+    DECLARED[name.rpartition(":")[2]] = Declaration(groups, small or {}, arguments)
 
 
 def declaration(name: str) -> Declaration:

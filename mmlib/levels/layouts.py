@@ -108,13 +108,15 @@ def parse(picture: str) -> Layout:
     """Reads a picture.
 
     Raises:
-      ValueError: as `letters`, or a border that is not closed.
+      ValueError: as `letters`, a border that is not closed, or a letter that is none.
     """
     text = letters(picture)
     border = np.concatenate([text[0], text[-1], text[:, 0], text[:, -1]])
     if (border != "*").any():
         raise ValueError("a layout's border must be wall")
     centres = text[1::2, 1::2]
+    if odd := sorted({*centres.ravel().tolist()} - {*" PAaG"}):
+        raise ValueError(f"a layout's cells are blank or one of P, A, a, G, not {odd[0]!r}")
 
     def where(wanted: str) -> NDArray[np.float64]:
         rows, columns = np.nonzero(np.isin(centres, list(wanted)))

@@ -42,6 +42,10 @@ class LevelSpec:
     restart_when_empty: bool = False  # the map restarts, inside the episode, when the last apple is taken
     themes: tuple[int, ...] = (0,)  # an episode's theme is drawn from these
 
+    def __post_init__(self) -> None:
+        if self.layout is not None and not len(layouts.parse(self.layout).spawns):
+            raise ValueError(f"the layout of {self.name} needs a cell where an episode can begin: P or A")
+
     @property
     def info(self) -> LevelInfo:
         """The registry's entry."""

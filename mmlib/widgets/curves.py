@@ -48,7 +48,7 @@ def chart(groups: Mapping[str, Sequence[Run]], together: bool, smoothing: int) -
     figure = make_subplots(1, len(PANELS), subplot_titles=[*PANELS.values()], horizontal_spacing=0.05)
     for place, column in enumerate(PANELS, start=1):
         for group, name, dash, runs in lines:
-            values = {run.seed: _values(run, column, edges) for run in runs}
+            values = {str(run.directory): _values(run, column, edges) for run in runs}
             table = pd.DataFrame(values, index=edges[1:]).apply(_smooth, smoothing=smoothing)
             for trace in _mean(name, table, {"color": colours[group], "dash": dash, "width": 2}):
                 trace.update(legendgroup=group, showlegend=place == 1 and trace.showlegend is not False)
@@ -97,7 +97,8 @@ def _line(name: str, values: pd.Series, look: Mapping[str, Any]) -> Scatter:
 
 
 def _mean(name: str, table: pd.DataFrame, line: Mapping[str, Any]) -> list[Scatter]:
-    """The mean of a table's columns, and around it the interval if there are several."""
+    """The mean of a table's columns where all that have values have one, and its interval if there are several."""
+    table = table.dropna(axis=1, how="all").dropna()
     mean, half = table.mean(axis=1), scipy.stats.t.ppf(0.975, table.count(axis=1) - 1) * table.sem(axis=1)
     label = name if len(table.columns) == 1 else f"{name} ({len(table.columns)} seeds)"
     traces = [_line(label, mean, {"line": line})]

@@ -30,8 +30,18 @@ def widgets_shown() -> bool:
     return kernel is not None and getattr(kernel, "_allow_stdin", True)
 
 
-async def follow(look: Callable[[], object], seconds: float) -> None:
-    """Looks again and again, in the kernel's event loop: after so many seconds, and for `SHARE` of its time at most."""
+FOLLOWING: dict[str, asyncio.Task[None]] = {}  # by what is followed
+
+
+def follow(what: str, look: Callable[[], object], seconds: float) -> None:
+    """Looks at something again and again, in the kernel's event loop, in place of whoever looked at it before."""
+    if what in FOLLOWING:
+        FOLLOWING[what].cancel()
+    FOLLOWING[what] = asyncio.get_running_loop().create_task(_looking(look, seconds))
+
+
+async def _looking(look: Callable[[], object], seconds: float) -> None:
+    """After so many seconds, and for `SHARE` of its time at most."""
     while True:
         began = time.monotonic()
         look()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import threading
 import time
@@ -37,7 +36,7 @@ def show(experiment: Experiment) -> None:
         widget = LiveWidget(experiment)
         display(widget)
         widget.picture.show()
-        widget.task = asyncio.create_task(follow(widget.refresh, POLL))  # when the run has ended, too: it may go on
+        follow(str(experiment.directory), widget.refresh, POLL)  # when the run has ended, too: it may go on
         return
     config = experiment.config
     print(f"{config.method} on {config.level}, seed {config.seed}: {words(experiment.status())}")
@@ -68,7 +67,6 @@ class LiveWidget(widgets.VBox):
         self.resume.on_click(lambda _: self._try(self.experiment.start))
         self.said = ""  # an error of the last button
         self.seen: Pulse | None = None  # what is shown
-        self.task: asyncio.Task[None] | None = None
         self.looking = threading.Lock()
         self.refresh()
 

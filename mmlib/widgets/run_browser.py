@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 import pandas as pd
@@ -49,8 +49,6 @@ class RunBrowser(widgets.VBox):
     Raises ResultsError if there is no such directory.
     """
 
-    following: ClassVar[asyncio.Task[None] | None] = None  # of the browser shown last, the only one that looks
-
     def __init__(self, root: str | Path = "results") -> None:
         self.root = Path(root)
         self.runs = run_table.runs_table(root)
@@ -92,9 +90,7 @@ class RunBrowser(widgets.VBox):
 
     def follow(self) -> None:
         """Looks at the disk again and again, in the kernel's event loop, in place of a browser shown before."""
-        if RunBrowser.following is not None:
-            RunBrowser.following.cancel()
-        RunBrowser.following = asyncio.get_running_loop().create_task(follow(self.read_again, POLL))
+        follow("runs", self.read_again, POLL)
 
     def read_again(self) -> None:
         """Looks at the disk once; what is chosen stays so if it is still there, and is drawn again if it changed."""
@@ -184,11 +180,17 @@ def pictures(runs: Sequence[Run], view: str) -> bytes:
 
 
 def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs by what they differ in besides their seeds, in words."""
-    differing = [name for name in GROUP if rows[name].nunique(dropna=False) > 1 or name == "method"]
-    groups: dict[str, list[Run]] = {}
+    """The runs by what they differ in besides their seeds, in words: by their places, and within those by settings."""
+    places = [name for name in GROUP if rows[name].nunique(dropna=False) > 1 or name == "method"]
+    placed: dict[str, list[Run]] = {}
     for row, run in zip(rows.to_dict("records"), runs):
-        groups.setdefault(", ".join(str(row[name]) for name in differing), []).append(run)
+        placed.setdefault(", ".join(str(row[name]) for name in places), []).append(run)
+    groups: dict[str, list[Run]] = {}
+    for place, there in placed.items():
+        settings = [name for name in run_table.differing(there) if name not in ("seed", "teacher", "agent_steps")]
+        for run in there:
+            said = (f"{name} {reprlib.repr(run.config.get(name))}" for name in settings)
+            groups.setdefault(", ".join([place, *said]), []).append(run)
     return groups
 
 

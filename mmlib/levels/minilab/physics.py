@@ -223,12 +223,10 @@ def move(pose, velocity, jump_held, action, wall_x, wall_y, floor_z, ceiling, ti
     feet = pose[2] - EYE_ABOVE_FLOOR
     ground = ground_below(floor_z, pose[0], pose[1], size)
     on_ground = velocity[2] <= 10.0 and feet - ground <= 0.25
-    held = 0
-    if action[5] != 0:
-        held = 1
-        if on_ground and jump_held == 0:
-            velocity[2] = JUMP_SPEED
-            on_ground = False
+    held = jump_held if action[5] != 0 else 0
+    if action[5] != 0 and on_ground and jump_held == 0:
+        velocity[2] = JUMP_SPEED
+        on_ground, held = False, 1
     if on_ground:
         _rub(velocity, dt)
         top_speed = CROUCH_SPEED if action[6] != 0 else TOP_SPEED

@@ -135,7 +135,7 @@ def make_match_rules(arena: Arena, rules: Rules, bots: int | None, skill: float 
         episode_frames=rules.episode_frames,
         staggered=rules.staggered,
         size=arena.cell,
-        bots=arena.bots if bots is None else bots,
+        bots=arena.bots if bots is None else int(bots),  # a number of another kind would compile the engine anew
         bot_health=arena.bot_health,
         slow_bots=arena.slow_bots,
         endless_rapid=arena.endless_rapid,

@@ -184,6 +184,7 @@ def trigger(scene, rules, k, pressed, tick):
     if gadget == ORB:
         _launch(scene, k)
     elif not _shoot(scene, rules, k, gadget) and gadget == CONTACT:
+        me.reload = 0.0  # it strikes only what it meets, and saves up nothing
         return
     if gadget != CONTACT and not (gadget == RAPID and k == 0 and rules.endless_rapid):
         me.ammo[gadget] -= 1.0

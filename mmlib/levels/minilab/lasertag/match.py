@@ -106,7 +106,7 @@ def _blocked(scene, rules, k):
 def _walk(scene, rules, k, action, tick):
     """One tick of a living body's motion; bodies do not pass through one another."""
     me = scene.body[k]
-    x, y, view = me.x, me.y, me.yaw
+    x, y, eye, view = me.x, me.y, me.eye, me.yaw
     if k > 0:
         me.yaw = me.heading  # a bot walks where it wants, whatever it looks at
     maps = scene.wall_x, scene.wall_y, scene.floor_z
@@ -118,8 +118,14 @@ def _walk(scene, rules, k, action, tick):
         return
     to_x, to_y, vy = me.x, me.y, me.vy
     me.x, me.y = x, y
-    if _blocked(scene, rules, k):  # it was stuck before: let it out
-        me.x, me.y = to_x, to_y
+    if _blocked(scene, rules, k):
+        to_eye, me.eye = me.eye, eye
+        if _blocked(scene, rules, k):  # it was stuck before: let it out
+            me.x, me.y, me.eye = to_x, to_y, to_eye
+            return
+        me.x, me.y, me.vz = to_x, to_y, 0.0  # it has come down on somebody, or up against him
+        if _blocked(scene, rules, k):
+            me.x, me.y = x, y
         return
     me.x, me.vy = to_x, 0.0
     if _blocked(scene, rules, k):
