@@ -98,9 +98,9 @@ def _line(name: str, values: pd.Series, look: Mapping[str, Any]) -> Scatter:
 
 def _mean(name: str, table: pd.DataFrame, line: Mapping[str, Any]) -> list[Scatter]:
     """The mean of a table's columns where all that have values have one, and its interval if there are several."""
+    label = name if len(table.columns) == 1 else f"{name} ({len(table.columns)} seeds)"
     table = table.dropna(axis=1, how="all").dropna()
     mean, half = table.mean(axis=1), scipy.stats.t.ppf(0.975, table.count(axis=1) - 1) * table.sem(axis=1)
-    label = name if len(table.columns) == 1 else f"{name} ({len(table.columns)} seeds)"
     traces = [_line(label, mean, {"line": line})]
     around = pd.concat([mean + half, (mean - half)[::-1]]).dropna()
     if len(around):
