@@ -629,4 +629,7 @@ def test_scores_do_not_apply_to_a_level_that_is_not_as_it_comes():
     assert not baselines.apply_to({**usual, "action_repeat": 8})
     assert not baselines.apply_to({**usual, "level_settings": {"episode_seconds": 5}})
     other = baselines.scale("results", "nav_maze_static_01_mini", "minilab", best=5.0, applicable=False)
-    assert (other.zero, other.one, other.absolute) == (0.0, 5.0, False)
+    assert other == (0.0, 5.0, "0 no reward, 1 the best run here") and not other.absolute
+    published = ("results", "explore_object_locations_small", "dmlab", 5.0)
+    assert baselines.scale(*published, measured=False).meaning == "0 random, 1 human, as published"
+    assert baselines.scale(*published, applicable=False).meaning == other.meaning

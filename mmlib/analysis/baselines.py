@@ -229,10 +229,11 @@ def scale(
     zero, one = (table.get(name, {}).get("mean") for name in ("small", "expert"))
     if zero is not None and one is not None and one > zero:
         return Scale(zero, one, EXPERT)
+    below = "no reward" if zero is None else "random"
     zero = zero or 0.0
     if best is not None and best > zero:
-        return Scale(zero, best, "0 random, 1 the best run here")
-    return Scale(zero, zero + 1.0, "reward above random, of which no run here has any")
+        return Scale(zero, best, f"0 {below}, 1 the best run here")
+    return Scale(zero, zero + 1.0, f"reward above {below}, of which no run here has any")
 
 
 def meaning(scales: Mapping[str, Scale]) -> str:
