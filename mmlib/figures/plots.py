@@ -266,7 +266,7 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
             xscale="log",
             xlabel="λ, with |S| = trajectories",
             ylabel="mean return",
-            title=f"{label(method)}, {level}\n{seeds} a value",
+            title=f"{label(method)} ({method}), {level}\n{seeds} a value",  # labels of two methods may be one
         )
         top = axes.secondary_xaxis("top")
         top.set_xticks([*readings.values()], [*readings], fontsize=6)
