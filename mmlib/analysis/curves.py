@@ -32,7 +32,7 @@ def total_frames(run: Run) -> int:
 
 def begins(run: Run) -> int:
     """Environment frames after which a run's curve begins: those of its teacher's run, where there is one here."""
-    return 0 if run.teacher is None else total_frames(run.teacher)
+    return 0 if (teacher := run.teacher) is None else total_frames(teacher)
 
 
 def by_level(run: Run, record: str = "episodes") -> dict[str, pd.DataFrame]:

@@ -50,7 +50,7 @@ def campaign(
     refused = 0 if collect is None else _collect(wanted, plan, collect)
     if collect is None and not status:
         _make(plan, workers, together)
-    _status(wanted, plan, (workers, together), results)
+    _status(wanted, plan, workers, together, results)
     if refused:
         fail(f"{refused} runs were not collected", code=1)
 
@@ -85,11 +85,11 @@ def _collect(wanted: Campaign, plan: list[Job], source: Path) -> int:
     return len(refused)
 
 
-def _status(wanted: Campaign, plan: list[Job], processes: tuple[int, int], results: Path) -> None:
+def _status(wanted: Campaign, plan: list[Job], workers: int, together: int, results: Path) -> None:
     """Prints how far a campaign is, and which of the paper's claims its runs decide already."""
     from mmlib.analysis import claims as tests
     from mmlib.experiments.campaign import status
 
-    print(status(plan, *processes))
+    print(status(plan, workers, together))
     found = [f for f in tests.evaluate(results, wanted.name) if f.evidence.runs and f.verdict != tests.TOO_FEW]
     print("\n".join(f"claim {f.claim.number}, {f.place}: {f.verdict}" for f in found) or "no claim is decided yet")

@@ -241,16 +241,19 @@ class MixMatchAgent(nn.Module):
     def _policy(self, c: Constituent, hidden: Tensor, steps: int) -> Policy:
         """The head's in the agent's space, masked where the constituent has fewer actions."""
         logits = unflatten_time(self.heads[c.head](hidden), steps)  # (T, P, N, logits)
-        head, policy = self.spec.heads[c.head], cast("Policy | None", None)
-        if len(head.group_sizes) > 1:
+        head = self.spec.heads[c.head]
+        if len(head.group_sizes) == 1:
+            policy = self._within(head, logits)
+        else:
             policy = Factorised(logits, head.group_sizes, validate_args=False)
-            logits = policy.joint_log_probs() if head != self.space else logits
-        if policy is None or head != self.space:
-            support = self.support(head)
-            policy = OnSupport(logits, support, self.space.num_actions, validate_args=False)
+            if head != self.space:
+                policy = self._within(head, policy.joint_log_probs())
         if c.space == head:
             return policy
         return Masked(policy, self.support(c.space), validate_args=False)
+
+    def _within(self, space: ActionSpace, logits: Tensor) -> Policy:
+        return OnSupport(logits, self.support(space), self.space.num_actions, validate_args=False)
 
     def _value(self, c: Constituent, hidden: Tensor, steps: int) -> Tensor:
         return unflatten_time(self.baselines[c.baseline](hidden), steps)[..., 0]  # (T, P, N)

@@ -19,6 +19,7 @@ from mmlib.figures.tables import shown
 from mmlib.runs import tensorboard
 from mmlib.runs.reader import Run
 from mmlib.runs.records import RECORDS
+from mmlib.training.fitting import APART
 from mmlib.widgets.curves import chart
 from mmlib.widgets.interactive import Drawn, Picture, follow, png, widgets_shown
 from mmlib.widgets.table import Table
@@ -187,7 +188,7 @@ def _groups(rows: pd.DataFrame, runs: Sequence[Run]) -> dict[str, list[Run]]:
         placed.setdefault(", ".join(str(row[name]) for name in places), []).append(run)
     groups: dict[str, list[Run]] = {}
     for place, there in placed.items():
-        settings = [name for name in run_table.differing(there) if name not in ("seed", "teacher", "agent_steps")]
+        settings = [name for name in run_table.differing(there) if name not in {*APART, "agent_steps"}]
         for run in there:
             said = (f"{name} {reprlib.repr(run.config.get(name))}" for name in settings)
             groups.setdefault(", ".join([place, *said]), []).append(run)
