@@ -11,7 +11,7 @@ import torch
 
 from mmlib.alternatives import simplex
 from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, OWN, teacher_of
-from mmlib.analysis import tables
+from mmlib.analysis import stats, tables
 from mmlib.analysis.conditions import in_force
 from mmlib.config import ConfigError, PBTConfig, make_config
 from mmlib.experiments import design, jobs
@@ -510,6 +510,7 @@ def test_figures_have_alternatives_when_they_are_asked_for_them(tmp_path):
 def test_the_table_by_hand(make_run, place):
     runs = {"mm": [make_run("mm", 1, range(1, 11), 0.5), make_run("mm", 2, range(2, 12), 1.0)]}
     runs["small"] = [make_run("small", 1, [1] * 10)]
+    runs["big756"] = [make_run("big756", 1, [3] * 10), make_run("big756", 2, [5] * 10)]
     table = tables.side_by_side(runs, {"a_level": 10.0}).set_index("method")
     mm = table.loc["M&M"]
     # 400 frames, 100 agent steps: episodes end every 40 frames; 8 of 10 is reached by the 8th and the 7th.
@@ -519,9 +520,20 @@ def test_the_table_by_hand(make_run, place):
     assert (
         mm["return, last fifth"].startswith("10.0 [") and table.loc["Small action space", "return, last fifth"] == "1.0"
     )
+    assert mm["over its target alone"] == f"{stats.difference_interval([[9.5, 10.5]], [[3, 5]]):+.1f}"
+    assert mm["over its target alone"].startswith("+6.0 [") and set(table["over its target alone"].iloc[1:]) == {""}
     assert mm["agent steps to 50% of the expert's"] == "45 (2 of 2 runs)" and mm["α at the end"] == "0.75"
     assert table.loc["Small action space", "α at the end"] == ""
     assert set(tables.side_by_side(runs, {})["agent steps to 80% of the expert's"]) == {""}
+
+
+def test_a_target_alone_is_that_policy_by_the_same_learner():
+    plain = [name for name, spec in METHODS.items() if spec.single]
+    expected = {"mm": "big756", "finetune": "big756", "mm_whole": "whole", "q_mm": "q_big756"}
+    expected |= {"mm_ff_lstm": "lstm", "kickstart_ff_lstm": "lstm", "net2net": "ff_lstm", "small": None}
+    assert {method: tables.target_alone(method, plain) for method in expected} == expected
+    assert tables.target_alone("distral", ["multitask"]) == "multitask"
+    assert tables.target_alone("q_mm", ["q_small", "big756"]) is None
 
 
 def test_the_table_has_a_row_a_level_of_runs_on_several(place):

@@ -145,6 +145,16 @@ def test_runs_of_other_configurations_are_never_averaged(tmp_path, make_run):
     assert labels == ["quick (entropy_cost 0.001)", "quick (entropy_cost 0.1)"]
 
 
+def test_alternatives_divide_nothing_and_change_no_label(tmp_path, make_run):
+    for method in ("small", "big756", "mm"):
+        make_run(method, 1)
+    (before,) = on_disk(tmp_path)
+    for method in ("finetune", "mm_bandit", "q_mm", "q_small"):  # each has settings in force that the others lack
+        make_run(method, 1)
+    (after,) = on_disk(tmp_path)
+    assert after.label == before.label and list(after.runs[LEVEL]) == list(before.runs[LEVEL])
+
+
 def test_alphas_schedule_divides_the_mixtures_and_not_the_baselines(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("small", seed, early=2, transfer_cost=7.0)

@@ -12,7 +12,7 @@ from mmlib.numerics.trees import mapped
 from mmlib.runs.reader import Run
 from mmlib.training.checkpoint import load
 from mmlib.training.loop import TrainingLoop, train
-from mmlib.training.shard import LEARNERS, Shard, make_agent
+from mmlib.training.shard import LEARNERS, Shard, initial_agent, make_agent
 from mmlib.training.stack import train_together
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -46,7 +46,7 @@ def close(one, other, tolerance):
 def test_updates_are_those_of_a_cpu(method):
     """Six updates, of which the last are replayed, with other numbers each time."""
     here = Shard(config(method, device="cpu", max_grad_norm=40.0))
-    agent = make_agent(here.config)
+    agent = initial_agent(here.config, range(P))  # a teacher in it does not learn
     agent.load_state_dict(here.learner.agent.state_dict())
     there = LEARNERS[agent.spec.learner](agent.to("cuda"), config(method, max_grad_norm=40.0))
     for update in range(WARM_UP + 3):

@@ -147,9 +147,17 @@ def test_the_mean_and_band_over_levels_are_stratified():
 
 
 def test_panels_of_levels_show_each_levels_own():
-    table = pd.concat([curves(("multitask", 1, [y, y]), level=name) for name, y in (("one", 1), ("two", 5))])
-    figure = plots.level_panels(table.reset_index(drop=True), ["one", "two", "three"])
+    tables = {name: curves(("multitask", 1, [y, y]), level=name) for name, y in (("one", 1), ("two", 5))}
+    figure = plots.panels({**tables, "three": tables["one"].iloc[:0]})
     assert [[line.get_ydata()[0] for line in axes.lines] for axes in figure.axes] == [[1], [5], []]
+
+
+def test_panels_of_methods_have_one_axis_that_holds_all_and_one_legend():
+    groups = {"a": [("mm", 1, [2, 3])], "b": [], "c": [("whole", 1, [3, 40])], "d": [("small", 2, [1, 2])]}
+    figure = plots.panels({name: curves(("small", 1, [1, 2]), *own) for name, own in groups.items()}, level="x")
+    assert [axes.get_ylim() for axes in figure.axes] == [(0, 42)] * 4 and figure.get_suptitle() == "x"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [METHODS[m].label for m in ("small", "mm", "whole")]
 
 
 def test_nothing_of_matplotlib_is_changed_by_drawing():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmlib.alternatives.methods import METHODS
+from mmlib.alternatives.methods import ALTERNATIVES, METHODS
 from mmlib.experiments.design import Job, figure_named
 from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
 from mmlib.training.fitting import as_recorded, idle
@@ -61,7 +61,7 @@ def in_force(config: Mapping[str, Any]) -> dict[str, Any]:
 def on_disk(
     results: str | Path, figure: str | None = None, preset: str | None = None, seeds: Collection[int] | None = None
 ) -> list[Condition]:
-    """The conditions of the finished runs under `results`.
+    """The conditions of the finished runs under `results` of the paper's methods and yours, which claims are about.
 
     Args:
       figure: of whose runs, for instance "3"; None: whatever they were made for.
@@ -70,9 +70,10 @@ def on_disk(
     """
     root, wanted = Path(results), figure and figure_named(figure).directory
     by_preset: dict[str, list[Run]] = {}
+    judged = METHODS.keys() - ALTERNATIVES.keys()
     for run in find_runs(root, preset, wanted):
         name = run.directory.relative_to(root).parts[0]
-        asked = run.method in METHODS and (run.seed >= 1 if seeds is None else run.seed in seeds)
+        asked = run.method in judged and (run.seed >= 1 if seeds is None else run.seed in seeds)
         if asked and run.done and (preset or name != "smoke"):
             by_preset.setdefault(name, []).append(run)
     found = []

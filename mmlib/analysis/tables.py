@@ -15,8 +15,10 @@ from mmlib.analysis.conditions import Condition, in_force
 from mmlib.analysis.curves import EARLY, END, Runs, Share, by_parts, mean_returns, total_frames
 from mmlib.experiments.run_table import NAMES
 from mmlib.method.agent import MixMatchAgent
+from mmlib.method.networks import CORES, LSTM
 from mmlib.runs.reader import Run, comparable
 from mmlib.runs.status import LAST
+from mmlib.spaces import ActionSpace
 from mmlib.training.shard import names_of
 
 GOALS = (0.5, 0.8)  # of the expert's return
@@ -72,8 +74,8 @@ def _seconds(recorded: pd.Series) -> float:
 def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
     """Methods beside each other: how early, how high, how soon, of what size, and what had to be there before.
 
-    A row a method, and a level if there are several: means over its runs with 95 % intervals, and the median time to
-    `GOALS` times the expert's return, on a single level.
+    A row a method, and a level if there are several: means over its runs with 95 % intervals, the difference of the
+    last from that of `target_alone`, and the median time to `GOALS` times the expert's return, on a single level.
 
     Args:
       runs: of one level, or of several joined by "+", by method.
@@ -97,9 +99,23 @@ def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
             where = {"level": level} if len(levels) > 1 else {}
             returns = {"return, first quarter": _mean(group, level, EARLY)}
             returns |= {"return, last fifth": _mean(group, level, END)}
+            returns |= {"over its target alone": _over(group, runs.get(target_alone(method, runs) or "", ()), level)}
             own = {"method": METHODS[method].label, "after": METHODS[method].after, **where, "runs": len(group)}
             rows.append(own | returns | of_all)
     return pd.DataFrame(rows)
+
+
+def target_alone(method: str, among: Iterable[str]) -> str | None:
+    """The first of some methods that trains nothing but the policy a method ends as, by the same learner; None if none
+    does, or the method itself."""
+
+    def target(name: str) -> tuple[str, ActionSpace, list[type]]:
+        last = METHODS[name].constituents[-1]
+        kinds = (CORES[core.split("/")[0]] for core in last.cores)
+        return METHODS[name].learner, last.space, [LSTM if issubclass(kind, LSTM) else kind for kind in kinds]
+
+    found = (name for name in among if METHODS[name].single and target(name) == target(method))
+    return None if METHODS[method].single else next(found, None)
 
 
 def steps_to(run: Run, goal: float) -> float:
@@ -127,6 +143,12 @@ def parameters(run: Run) -> tuple[int, int]:
 def _mean(group: Sequence[Run], level: str, share: Share) -> str:
     each = [returns[level] for run in group if level in (returns := mean_returns(run, share))]
     return f"{stats.mean_interval(each):.1f}" if each else ""
+
+
+def _over(group: Sequence[Run], alone: Sequence[Run], level: str) -> str:
+    """The mean return of the last fifth less that of other runs, with Welch's interval."""
+    ends = [[returns[level] for run in runs if level in (returns := mean_returns(run, END))] for runs in (group, alone)]
+    return f"{stats.difference_interval([ends[0]], [ends[1]]):+.1f}" if all(ends) else ""
 
 
 def _time(group: Sequence[Run], goal: float) -> str:

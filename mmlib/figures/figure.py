@@ -135,14 +135,26 @@ class Figure:
         walk = gallery.walk(self.level, gallery.wander(), seed=1, backend=self.backend, **agents)
         return self._shown(gallery.figure({self.level: walk}), "level", ["png"], width=None)
 
-    def panel(self) -> Image:
-        """Learning curves: one panel, or one a level where the agents have several."""
+    def panel(self, groups: Mapping[str, Sequence[str]] | None = None) -> Image:
+        """Learning curves: one panel, or one a level where the agents have several.
+
+        Args:
+          groups: methods by a title, for more than one panel carries: a panel a group of which there are runs, where
+            the methods of no group are in each.
+        """
         tasks, learned = self.level.split("+"), curves.learning(self.runs)
         spaces = [name for name in dict.fromkeys(METHODS[method].space.name for method in self.runs) if name in SPACES]
         spaces = spaces if baselines.apply_to(self.found.settings) else []
         random = {name: baselines.scores(self._scores(), name, spaces, self.backend) for name in tasks}
         if len(tasks) > 1:
-            return self._shown(plots.level_panels(learned, tasks, random), "figure", width=WIDE)
+            drawn = {name: learned[learned["level"] == name] for name in tasks}
+            return self._shown(plots.panels(drawn, random), "figure", width=WIDE)
+        grouped = {title: set(group) for title, group in (groups or {}).items() if any(map(self.runs.get, group))}
+        if len(grouped) > 1:
+            every = set().union(*grouped.values())
+            drawn = {title: learned[~learned["line"].isin(every - group)] for title, group in grouped.items()}
+            everywhere = dict.fromkeys(drawn, random[self.level])
+            return self._shown(plots.panels(drawn, everywhere, self.level), "figure", width=WIDE)
         unit = "population" if self.plan[0].config.pbt else "seed"
         drawing = plots.learning_curves(learned, random[self.level], title=self.level, unit=unit)
         return self._shown(drawing, "figure")

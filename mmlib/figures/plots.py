@@ -103,21 +103,31 @@ def normalised_panel(curves: pd.DataFrame, what: str) -> Figure:
 
 
 @styled
-def level_panels(
-    curves: pd.DataFrame, levels: Sequence[str], random: Mapping[str, Mapping[str, Score]] | None = None
+def panels(
+    curves: Mapping[str, pd.DataFrame], random: Mapping[str, Mapping[str, Score]] | None = None, level: str = ""
 ) -> Figure:
-    """Figure 9: a panel a level, the same methods in each.
+    """Learning curves in several panels, of a level each (figure 9) or of some methods each on one level.
 
     Args:
-      curves: from `analysis.curves.learning`.
-      levels: in the order of the panels.
-      random: the random policy's score by level, then by action space.
+      curves: from `analysis.curves.learning`, by the panels' titles.
+      random: the random policy's score by title, then by action space.
+      level: of all panels, which then have one axis of returns; "" where each has its own.
     """
-    figure = sheet(2 * COLUMN, 2.7)
-    for axes, name in zip(figure.subplots(1, len(levels), squeeze=False)[0], levels):
-        _draw(axes, curves[curves["level"] == name], (random or {}).get(name, {}))
-        axes.set_title(name.replace("_", "_\u200b"), fontsize=7)
-    figure.axes[0].set_ylabel("episode return")
+    columns = 2 if len(curves) in (2, 4) else min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = sheet(2 * COLUMN, 0.4 + 2.3 * rows)
+    grid = figure.subplots(rows, columns, sharey=bool(level), squeeze=False)
+    for axes, (title, drawn) in zip(grid.flat, curves.items()):
+        _draw(axes, drawn, (random or {}).get(title, {}))
+        axes.set_title(title.replace("_", "_\u200b"), fontsize=7)
+    for axes in grid.flat[len(curves) :]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        axes.set_ylabel("episode return")
+    top = max((axes.dataLim.ymax for axes in figure.axes), default=0.0)
+    if level and top > 0:  # a limit that was set for one of them holds for all
+        grid[0, 0].set_ylim(top=1.05 * top)
+    figure.suptitle(level)
     legend_below(figure, columns=4)
     return figure
 

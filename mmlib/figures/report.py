@@ -321,7 +321,7 @@ def _returns(where: Condition, figure: str, level: str) -> Drawing:
     methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
     learned = curves.learning({method: where.of(level, method) for method in methods})
     if "+" in level:
-        return plots.level_panels(learned, level.split("+"))
+        return plots.panels({name: learned[learned["level"] == name] for name in level.split("+")})
     return plots.learning_curves(learned, title=level)
 
 

@@ -127,10 +127,11 @@ def frame_axis(axes: Axes) -> None:
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """The figure's legend, of what its first axes have, if they have anything."""
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
+    """The figure's legend, of what its axes have, each name once, if they have anything."""
+    entries = {name: h for axes in figure.axes for h, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if entries:
+        look: Any = {"loc": "outside lower center", "columnspacing": 1.2, "handlelength": 1.8}
+        figure.legend([*entries.values()], [*entries], ncols=columns, **look)
 
 
 @styled
