@@ -14,6 +14,7 @@ from mmlib.cli.main import app
 from mmlib.errors import ResultsError
 from mmlib.levels import dmlab, dmlab_found
 
+AS_IT_COMES = {"level_settings": {}, "action_repeat": 4}
 MINI = "explore_object_locations_small_mini"
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -105,7 +106,7 @@ def test_scores_are_measured_once_and_kept(unknown, tmp_path, monkeypatch):
     assert scores(tmp_path, MINI, ["small"], episodes=500)["small"] == Score(4, 0.5, 500)  # too few were kept
     assert scores(tmp_path, MINI, ["small"], again=True)["small"].mean == 5
     assert scores(tmp_path, MINI, ["expert"], again=True)["expert"].mean == 6
-    assert scale(tmp_path, MINI, "minilab")[:2] == (5, 6)
+    assert scale(tmp_path, MINI, "minilab", AS_IT_COMES)[:2] == (5, 6)
 
 
 def test_the_package_brings_scores_and_those_of_the_results_come_first(tmp_path, monkeypatch):
@@ -136,7 +137,7 @@ def test_the_committed_table_has_every_level_and_the_expert_is_ahead(level):
 
 def test_the_scale_of_a_level():
     small, expert = scores(COMMITTED, MINI, ("small", "expert")).values()
-    measured = scale(COMMITTED, MINI, "minilab")
+    measured = scale(COMMITTED, MINI, "minilab", AS_IT_COMES)
     assert (measured.zero, measured.one) == (small.mean, expert.mean)
     assert measured.normalise([small.mean, expert.mean]).tolist() == [0, 1]
     by_hand = Scale(2.0, 6.0, "").normalise([[2.0, 4.0], [0.0, 10.0]])
@@ -150,7 +151,7 @@ def lab(monkeypatch):
 
 
 def test_deepmind_lab_has_a_published_scale_for_one_level():
-    published = scale(COMMITTED, "explore_object_locations_small", "dmlab")
+    published = scale(COMMITTED, "explore_object_locations_small", "dmlab", AS_IT_COMES)
     assert (published.zero, published.one) == (3.575, 74.45)
     assert published.normalise(74.45) == 1.0 and published.absolute
 
@@ -158,10 +159,14 @@ def test_deepmind_lab_has_a_published_scale_for_one_level():
 def test_where_there_is_no_expert_the_scale_ends_at_the_best_run_and_says_so(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "measure", lambda *a, **k: Score(2.0, 0.5, 128))
     name = "nav_maze_static_01"
-    known = scale(tmp_path, name, "dmlab", best=12.0)
+    known = scale(tmp_path, name, "dmlab", AS_IT_COMES, best=12.0)
     assert known == (2.0, 12.0, "0 random, 1 the best run here") and not known.absolute
     nothing_learned = Scale(2.0, 3.0, "reward above random, of which no run here has any")
-    assert scale(tmp_path, name, "dmlab", best=1.5) == scale(tmp_path, name, "dmlab") == nothing_learned
+    assert (
+        scale(tmp_path, name, "dmlab", AS_IT_COMES, best=1.5)
+        == scale(tmp_path, name, "dmlab", AS_IT_COMES)
+        == nothing_learned
+    )
     assert baselines.meaning({"a": known, "b": nothing_learned, "c": known}).count(";") == 1
 
 
@@ -169,7 +174,7 @@ def test_a_run_forced_to_minilab_is_compared_with_minilab(lab):
     level = "nav_maze_static_01"
     on_record = json.loads((COMMITTED / "baselines" / f"{level}.json").read_text())["minilab"]
     assert scores(COMMITTED, level, ["small"], "minilab")["small"].mean == on_record["small"]["mean"]
-    assert scale(COMMITTED, level, "minilab", best=1e9).one == on_record["expert"]["mean"]
+    assert scale(COMMITTED, level, "minilab", AS_IT_COMES, best=1e9).one == on_record["expert"]["mean"]
 
 
 def test_random_play_of_deepmind_lab_has_a_budget(lab, made):

@@ -205,9 +205,9 @@ def scale(
     results: str | Path,
     level: str,
     backend: str,
+    settings: Mapping[str, Any],
     best: float | None = None,
     measured: bool = True,
-    applicable: bool = True,
 ) -> Scale:
     """What is 0 and what is 1 on a level: a published pair if there is one, else what is on record.
 
@@ -216,11 +216,12 @@ def scale(
 
     Args:
       backend: the one in force.
+      settings: of the runs; no score counts that does not `apply_to` them.
       best: the highest return of those runs, see `curves.best_ends`. None, or one no better than random play: 1 is a
         reward of 1 above random play.
       measured: whether what is not on record is measured first (see `scores`).
-      applicable: see `apply_to`; else neither counts.
     """
+    applicable = apply_to(settings)
     if applicable and (backend, level) in PUBLISHED:
         return PUBLISHED[backend, level]
     if applicable and measured:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
-from mmlib.analysis.baselines import Scale, apply_to, scale
+from mmlib.analysis.baselines import Scale, scale
 from mmlib.analysis.conditions import Condition
 from mmlib.analysis.curves import EARLY, END, WHOLE, best_ends, mean_returns, total_frames
 from mmlib.analysis.stats import Floats, Interval
@@ -197,9 +197,9 @@ def _used(sides: Sequence[Side]) -> list[Side]:
 
 def _scales(condition: Condition, tasks: Sequence[str]) -> tuple[dict[str, Scale], str]:
     """Each level's scale, and the unit's name."""
-    best, known = best_ends(condition.runs), apply_to(condition.settings)
+    best, where = best_ends(condition.runs), condition.results
     scales = {
-        task: scale(condition.results, task, condition.backend, best.get(task), measured=False, applicable=known)
+        task: scale(where, task, condition.backend, condition.settings, best.get(task), measured=False)
         for task in tasks
     }
     return scales, NORMALISED if all(s.absolute for s in scales.values()) else RELATIVE

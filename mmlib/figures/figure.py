@@ -246,8 +246,8 @@ class Figure:
 
     def _scales(self, names: Iterable[str], found: conditions.Condition) -> dict[str, baselines.Scale]:
         """What is 0 and what is 1 on each level."""
-        best, scores, known = curves.best_ends(found.runs), self._scores(), baselines.apply_to(found.settings)
-        return {name: baselines.scale(scores, name, self.backend, best.get(name), applicable=known) for name in names}
+        best, scores = curves.best_ends(found.runs), self._scores()
+        return {name: baselines.scale(scores, name, self.backend, found.settings, best.get(name)) for name in names}
 
     def _shown(
         self, drawing: Drawing, name: str, formats: Sequence[str] = ("png", "svg"), width: int | None = NARROW
