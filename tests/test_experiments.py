@@ -189,8 +189,11 @@ def test_finished_is_done_and_long_enough(tmp_path):
 
 def test_description_names_what_the_runs_share(tmp_path):
     text = design.describe(plan("3", "quick", results=tmp_path))
-    assert "small seed 0, big756 seed 0, mm seed 0" in text
+    assert text.startswith("runs: small, big756, mm, seed 0\n")
     assert "learning_rate" in text and "alpha" not in text  # which they do not share
+    assert "adam_epsilon" in text and "rms_epsilon" not in text and "bandit" not in text  # which play no part
+    several = design.describe(plan("3", "quick", None, ["mm", "small"], [1, 2], results=tmp_path))
+    assert several.startswith("runs: mm, small, seeds 1, 2\n")
 
 
 def test_repository_is_found_from_below_and_else_the_start(tmp_path, monkeypatch):
@@ -212,3 +215,11 @@ def test_a_preset_may_set_a_single_figure_apart(tmp_path):
     assert windows == {"3": 8, "6": 8, "9": 4}
     part = plan("9", "population", settings={"pbt": {"p_value": 0.1}}, results=tmp_path)[0].config.pbt
     assert (part.p_value, part.window, part.ready) == (0.1, 4, 32)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("figure", FIGURES)
+def test_committed_runs_are_in_no_plans_way(preset, figure):
+    """Each is of its preset's settings, or lies elsewhere, so that a figure at any preset begins."""
+    committed = Path(__file__).parent.parent / "results"
+    assert plan(figure, preset, results=committed)

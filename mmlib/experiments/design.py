@@ -206,19 +206,26 @@ def finished(job: Job) -> bool:
 
 
 def describe(jobs: Iterable[Job]) -> str:
-    """A plan in a few lines of text: its runs, their length, and the settings that all of them share."""
+    """A plan in a few lines of text: its runs, their length, and the settings in force that all of them share."""
     configs = [job.config.model_dump(mode="json") for job in jobs]
+    seeds: dict[str, list[str]] = {}
+    for config in configs:
+        seeds.setdefault(config["method"], []).append(str(config["seed"]))
+    methods: dict[str, list[str]] = {}
+    for method, own in seeds.items():
+        its = [*dict.fromkeys(own)]
+        methods.setdefault(f"seed{'s' * (len(its) > 1)} {', '.join(its)}", []).append(method)
     first = configs[0]
-    runs = ", ".join(f"{config['method']} seed {config['seed']}" for config in configs)
     frames = first["agent_steps"] * first["action_repeat"]
-    shared = [f"{name} {first[name]}" for name in first if all(config[name] == first[name] for config in configs)]
-    return "\n".join(
-        [
-            f"runs: {runs}",
-            f"length: {first['agent_steps']:,} agent steps ({frames:,} environment frames) of each member",
-            *textwrap.wrap("shared settings: " + "; ".join(shared), 100, break_on_hyphens=False),
-        ]
+    without = set.intersection(*(set(idle(config["method"], config)) for config in configs))
+    said = [name for name, value in first.items() if value is not None and name not in without]
+    shared = [f"{name} {first[name]}" for name in said if all(config[name] == first[name] for config in configs)]
+    lines = (
+        "runs: " + "; ".join(f"{', '.join(names)}, {numbers}" for numbers, names in methods.items()),
+        f"length: {first['agent_steps']:,} agent steps ({frames:,} environment frames) of each member",
+        "shared settings: " + "; ".join(shared),
     )
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, 100, break_on_hyphens=False))
 
 
 def figure_directory(results: str | Path, preset: str, figure: str, level: str) -> Path:
