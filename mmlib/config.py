@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mmlib.errors import UserError, suggestion
 
+SHARES = "its knots are [agent steps, alpha], not shares of the run"
 LARGEST = 2**53  # of a whole number in a record, as in most readers of JSON
 
 Knot = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0.0, le=1.0)]]
@@ -29,6 +30,7 @@ TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place o
 
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class PBTConfig(BaseModel):
@@ -42,7 +44,7 @@ class PBTConfig(BaseModel):
     ready: int = Field(300, ge=1, description="fresh episodes of a member between two decisions")
     window: int = Field(30, ge=2, description="last fresh episode returns that are compared, of each level")
     p_value: float = Field(0.05, gt=0.0, lt=1.0, description="of the one-sided T-test, below which a member copies")
-    explore_probability: float = Field(0.25, ge=0.0, le=1.0)
+    explore_probability: float = Field(0.25, ge=0.0, le=1.0, description="of a change at a decision")
     factors: Range = Field((1.2, 0.8), description="one of which multiplies the learning rate, one the entropy cost")
     alpha_step: float = Field(0.05, ge=0.0, le=1.0, description="added to or taken from alpha, within [0, 1]")
     learning_rate: Range = Field((1e-5, 1e-3), description="start: log-uniform between the two")
@@ -86,9 +88,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     level: str = Field(description="a level, or the levels of a multitask run joined by +")
-    method: str
-    backend: str = "auto"
-    seed: int = Field(0, ge=0, le=LARGEST)
+    method: str = Field(description="an agent of `mmlib methods`")
+    backend: str = Field("auto", description="of the level: auto, dmlab, minilab or gymnasium")
+    seed: int = Field(0, ge=0, le=LARGEST, description="of levels, first weights and draws")
     population: int = Field(1, ge=1, description="P, members trained side by side")
     agent_steps: int = Field(250_000_000, ge=1, le=2**40, description="agent steps of each member, on all its levels")
 
@@ -105,22 +107,22 @@ class RunConfig(BaseModel):
         {}, description="the backend's own, for instance bot_count; see levels.make"
     )
     staggered: bool = Field(False, description="cut each environment's first episode at a random frame")
-    width: int = Field(96, ge=16, le=1024)
-    height: int = Field(72, ge=16, le=1024)
+    width: int = Field(96, ge=16, le=1024, description="of a frame, pixels")
+    height: int = Field(72, ge=16, le=1024, description="of a frame, pixels")
     conv1: tuple[int, int] = Field((8, 4), description="kernel size and stride of the first convolution")
     lag: Literal[0, 1] = Field(0, description="0: act, then learn; 1: both at once, in two threads")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the convolutions and linear layers")
-    device: str = "cpu"
+    device: str = Field("cpu", description="of the networks: cpu, cuda or cuda:N")
 
     optimiser: Literal["rmsprop", "adam"] = Field("rmsprop", description="rmsprop is the paper's (appendix D)")
-    learning_rate: float = Field(6e-4, gt=0.0)
+    learning_rate: float = Field(6e-4, gt=0.0, description="of the optimiser, at the start")
     anneal: bool = Field(
         False,
         description="the learning rate falls linearly to 0 over the run's agent steps, which then cannot grow",
     )
-    entropy_cost: float = Field(3e-3, ge=0.0)
+    entropy_cost: float = Field(3e-3, ge=0.0, description="weight of the mixture's entropy, nats a step")
     alpha: tuple[Knot, ...] = Field(
-        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear; of a chain the place along it"
+        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, or a number; of a chain the place"
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
     bandit: BanditConfig = Field(BanditConfig(), description="of the methods whose alpha is a bandit's")
@@ -139,16 +141,16 @@ class RunConfig(BaseModel):
         min_length=1,
         description="directory of the finished run that the method's teacher is from, as seen from the run's own",
     )
-    baseline_cost: float = Field(0.5, ge=0.0)
+    baseline_cost: float = Field(0.5, ge=0.0, description="weight of the values' loss")
     value_targets: Literal["mixture", "each"] = Field(
         "mixture", description="what V-trace's targets train: the mixture's value, or each constituent's"
     )
-    discount: float = Field(0.99, ge=0.0, le=1.0)
+    discount: float = Field(0.99, ge=0.0, le=1.0, description="gamma, an agent step")
     reward_clip: float = Field(1.0, gt=0.0, description="learning rewards are clipped to [-c, c]; scores are not")
-    rms_decay: float = Field(0.99, ge=0.0, lt=1.0)
-    rms_epsilon: float = Field(0.1, gt=0.0)
-    adam_betas: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] = (0.9, 0.999)
-    adam_epsilon: float = Field(1e-5, gt=0.0)
+    rms_decay: float = Field(0.99, ge=0.0, lt=1.0, description="of RMSProp")
+    rms_epsilon: float = Field(0.1, gt=0.0, description="of RMSProp")
+    adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="of Adam")
+    adam_epsilon: float = Field(1e-5, gt=0.0, description="of Adam")
     max_grad_norm: float | None = Field(None, gt=0.0, description="clip each member's global gradient norm")
 
     log_every: int = Field(10_000, ge=1, description="agent steps between rows of metrics")
@@ -161,7 +163,7 @@ class RunConfig(BaseModel):
         if not knots or any(b <= a for a, b in pairwise(times)):
             raise ValueError("needs at least one [agent steps, alpha] knot, agent steps strictly increasing")
         if len(knots) > 1 and times[-1] <= 1:
-            raise ValueError("its knots are [agent steps, alpha], not shares of the run")
+            raise ValueError(SHARES)
         return knots
 
     @model_validator(mode="after")
@@ -208,14 +210,18 @@ PART_DEFAULTS = {part: model().model_dump() for part, model in PARTS.items()}
 
 
 def make_config(values: Mapping[str, Any]) -> RunConfig:
-    """Validates `values`. Raises ConfigError with one sentence for each field that is wrong.
+    """Validates `values`; an alpha that is a number is one that stays. Raises ConfigError with one sentence for each
+    field that is wrong.
 
     Whether the method, the levels and the device that it names exist, `training.fitting.check` says.
     """
+    given = dict(values)
+    if isinstance(alpha := given.get("alpha"), (int, float)):
+        given["alpha"] = ((0, alpha),)
     try:
-        return RunConfig(**values)
+        return RunConfig(**given)
     except ValidationError as error:
-        raise ConfigError("; ".join(map(sentence, error.errors()))) from None
+        raise ConfigError("; ".join(dict.fromkeys(map(sentence, error.errors())))) from None
 
 
 def sentence(item: Any) -> str:
@@ -227,6 +233,8 @@ def sentence(item: Any) -> str:
         return f"unknown setting {field!r}; settings: {', '.join(known)}{suggestion(field, known)}"
     if item["type"] == "tuple_type":
         return f"{field} = {item['input']!r}: should be a list, in brackets"
+    if item["type"] == "int_from_float" and item["loc"][0] == "alpha":  # the time of a knot
+        return f"{field} = {item['input']!r}: {SHARES}"
     if item["type"] == "missing":
         return f"setting {field!r} is missing"
     return f"{field} = {item['input']!r}: {message[0].lower()}{message[1:]}" if field else message

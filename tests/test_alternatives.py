@@ -24,7 +24,7 @@ from mmlib.runs.reader import OtherRun, Run, check_same_run, seen_from
 from mmlib.runs.records import read_bytes
 from mmlib.spaces import BIG_756, SMALL, embedding
 from mmlib.training import checkpoint
-from mmlib.training.fitting import check
+from mmlib.training.fitting import check, definition
 from mmlib.training.loop import TrainingLoop, train
 from mmlib.training.shard import initial_agent, names_of
 from mmlib.training.trained import load
@@ -438,13 +438,21 @@ def test_what_cannot_teach_is_refused_before_any_work(place):
     assert not where.exists()
 
 
+def with_cores(cores):
+    return tuple(replace(c, cores=cores) for c in METHODS["mm"].constituents)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"mixing": "expl"}, "unknown mixing 'expl'; choices: explicit"),
         ({"transfer": "kls"}, "unknown transfer 'kls'; choices: kl"),
         ({"heads": {"big": METHODS["mm"].heads["big"]}}, "method 'own' has no head 'small'; its heads: big"),
-        ({"constituents": METHODS["mm"].constituents[::-1]}, "no subset of 'small'"),
+        ({"constituents": METHODS["mm"].constituents[::-1]}, "'own': .* go from few actions to many: .* of 'small'"),
+        ({"constituents": ()}, r"'own': constituents are a tuple of one or more Constituent, not \(\)"),
+        ({"constituents": METHODS["mm"].constituents[0]}, "'own': constituents are a tuple of one or more"),
+        ({"constituents": with_cores(("gru",))}, "'own': cores are a tuple of lstm, .*, not gru"),
+        ({"constituents": with_cores("lstm")}, "'own': cores are a tuple of .*, not 'lstm'"),
         ({"alpha": ((0.5, 0.0), (0.2, 1.0))}, r"alpha .* knots in order"),
         ({"alpha": ((0.5, 0.0), (1.0, 1.5))}, r"alpha .* knots in order"),
         ({"alpha": ()}, r"alpha \(\) is not .* knots in order"),
@@ -455,6 +463,30 @@ def test_an_entry_that_is_no_agent_is_refused_before_any_work(changed, said, mon
     monkeypatch.setitem(METHODS, "own", replace(METHODS["mm"], **changed))
     with pytest.raises(ConfigError, match=said):
         config("own")
+
+
+def test_an_agent_that_was_changed_does_not_go_on_as_what_it_was(tmp_path, monkeypatch):
+    given, where = {"alpha": [[0, 0.5]]}, tmp_path / "own" / "seed0"
+    monkeypatch.setitem(METHODS, "own", replace(METHODS["mm"], label="Own", after="nobody"))
+    train(config("own", **given), where)
+    monkeypatch.setitem(METHODS, "own", replace(METHODS["mm"], label="The same"))
+    train(config("own", **given), where)
+    assert Run(where).config["agent"] == definition(METHODS["mm"])
+    for changed in ({"transfer": "cross_entropy"}, {"mixing": "none"}, {"transfer_weight": 2.0}):
+        monkeypatch.setitem(METHODS, "own", replace(METHODS["mm"], **changed))
+        with pytest.raises(OtherRun, match=r"another configuration: agent \('small\[9\] .*transfer kl; "):
+            train(config("own", **given), where)
+    recorded = json.loads((where / "config.json").read_text())
+    del recorded["agent"]  # as runs of earlier versions are
+    (where / "config.json").write_text(json.dumps(recorded))
+    train(config("own", **given), where)
+
+
+def test_definitions_differ_as_agents_do():
+    plain = [replace(spec, label="", after="") for spec in METHODS.values()]
+    for one, first in enumerate(plain):
+        for second in plain[one + 1 :]:
+            assert (definition(first) == definition(second)) == (first == second)
 
 
 def test_a_teacher_that_is_missing_or_too_much_is_refused():

@@ -1,5 +1,6 @@
 """The command line: what works, and what a user who errs is told."""
 
+import json
 import subprocess
 import sys
 
@@ -124,7 +125,7 @@ def test_results_that_cannot_be_written_are_refused(command, tmp_path):
     (tmp_path / "file").write_text("")
     result = mmlib(*command, "--results", tmp_path / "file" / "results")
     assert result.exit_code == 2
-    assert "cannot write to the results directory" in result.stderr and "--results" in result.stderr
+    assert "cannot write to the directory" in result.stderr and "choose another" in result.stderr
 
 
 def test_a_run_of_another_configuration_is_refused(tmp_path):
@@ -132,6 +133,23 @@ def test_a_run_of_another_configuration_is_refused(tmp_path):
     assert mmlib(*command, "entropy_cost=0.25").exit_code == 0
     result = mmlib(*command, "entropy_cost=0.5")
     assert result.exit_code == 2 and "entropy_cost (0.25 there, 0.5 here)" in result.stderr
+    assert "records in" not in result.output  # nothing is said to begin
+
+
+def test_what_is_finished_says_so_and_an_alpha_that_would_not_be_reached_is_said(tmp_path):
+    command = ["train", "--preset", "smoke", *TINY, "--directory", tmp_path, "-p", "alpha=[[0,0],[100,1]]"]
+    first, again = mmlib(*command), mmlib(*command)
+    assert "is done" not in first.stdout and "is done after 40 agent steps" in again.stdout
+    assert "alpha's last knot is at 100 agent steps, and the run has 40" in first.stderr
+
+
+def test_words_that_no_run_has_are_said(tmp_path):
+    assert mmlib("train", "--preset", "smoke", *TINY, "--results", tmp_path).exit_code == 0
+    assert "done" in mmlib("runs", "mm", "--results", tmp_path).output
+    result = mmlib("runs", "mm", "doen", "--results", tmp_path)
+    assert result.exit_code == 2 and "of 1 runs none has all of mm, doen; presets: smoke" in result.stderr
+    assert "states: done" in result.stderr
+    assert json.loads(mmlib("runs", "doen", "--json", "--results", tmp_path).output) == []
 
 
 def test_the_module_runs_and_bad_input_has_no_traceback(tmp_path):

@@ -31,7 +31,10 @@ def test_defaults_are_the_papers():
         ({"alpha": [[10, 0.1], [10, 0.2]]}, ["alpha", "strictly increasing"]),
         ({"alpha": []}, ["alpha", "at least one"]),
         ({"alpha": [[0, 0.0], [1, 1.0]]}, ["alpha", "agent steps", "not shares of the run"]),
+        ({"alpha": [[0, 0.0], [0.5, 1.0]]}, ["alpha", "agent steps", "not shares of the run"]),
         ({"alpha": "[[0"}, ["alpha = '[[0'", "a list, in brackets"]),
+        ({"level": "nav_maze_static_3"}, ["did you mean 'nav_maze_static_0"]),
+        ({"level": "CartPole-v1"}, ["an environment of Gymnasium needs the backend gymnasium"]),
         ({"population": 0}, ["population = 0", "greater than or equal to 1"]),
         ({"unroll": 0}, ["unroll = 0", "greater than or equal to 1"]),
         ({"lag": 2}, ["lag = 2", "0 or 1"]),
@@ -54,6 +57,10 @@ def test_errors_name_the_value_and_the_choices(override, words):
         check(make_config(GOOD | override))
     for word in words:
         assert word in str(error.value)
+
+
+def test_one_number_is_an_alpha_that_stays():
+    assert make_config(GOOD | {"alpha": 0.3}).alpha == ((0, 0.3),)
 
 
 def test_missing_settings_are_named():

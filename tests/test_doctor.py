@@ -11,6 +11,7 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.cli import doctor
 from mmlib.cli.common import print_table
 from mmlib.cli.main import app
+from mmlib.config import PARTS, RunConfig
 from mmlib.experiments.presets import PRESETS
 from mmlib.levels import LEVELS
 
@@ -40,8 +41,21 @@ def test_scripts_get_json():
     methods = {row["method"]: row for row in json.loads(mmlib("methods", "--json"))}
     assert list(methods) == list(METHODS)
     assert methods["mm"]["constituents"] == ["small/lstm", "big756/lstm"] and methods["mm"]["figures"][0] == "3"
+    (_, after), *parts = json.loads(mmlib("methods", "kickstart", "--json"))[1:]
+    assert after == "Schmitt et al. 2018" and ["transfer_weight", "32.0"] in parts
     presets = {row["name"]: row for row in json.loads(mmlib("presets", "--json"))}
     assert presets["quick"]["settings"]["agent_steps"] == PRESETS["quick"].settings["agent_steps"]
+
+
+def test_every_setting_is_listed_with_its_meaning():
+    rows = {row["setting"]: row for row in json.loads(mmlib("settings", "--json"))}
+    parts = [f"{part}.{name}" for part, model in PARTS.items() for name in model.model_fields]
+    assert rows.keys() == {*RunConfig.model_fields, *parts} and all(row["meaning"] for row in rows.values())
+    assert rows["lag"]["meaning"].startswith("one of 0, 1; 0: act") and rows["discount"]["value"] == "0.99"
+    (cost,) = json.loads(mmlib("settings", "entropy_cost", "--preset", "quick", "--json"))[:1]
+    assert float(cost["value"]) == PRESETS["quick"].settings["entropy_cost"]
+    wrong = CliRunner().invoke(app, ["settings", "nothing-like-it"])
+    assert wrong.exit_code == 2 and "no setting has 'nothing-like-it'" in wrong.stderr
 
 
 def test_completion_is_on_for_the_shells_that_typer_knows():

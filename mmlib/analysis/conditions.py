@@ -21,7 +21,7 @@ from mmlib.experiments.design import Job, figure_named
 from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
 from mmlib.training.fitting import as_recorded, idle
 
-VARIED = frozenset({"level", "method", "seed", "teacher"})  # a teacher is a run of the same seed
+VARIED = frozenset({"level", "method", "agent", "seed", "teacher"})  # a teacher is a run of the same seed
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def schedule(
 
 
 for _command in (
-    *(info.levels, info.methods, info.presets, doctor.doctor, levels.baselines, levels.video),
+    *(info.levels, info.methods, info.presets, info.settings, doctor.doctor, levels.baselines, levels.video),
     *(claims.claims, claims.premises, claims.report, runs.runs, runs.pack, runs.export, campaign.campaign),
 ):
     app.command()(_command)

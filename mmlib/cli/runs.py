@@ -33,7 +33,12 @@ def runs(
     from mmlib.experiments import run_table
     from mmlib.runs.reader import Run
 
-    table = run_table.filtered(run_table.runs_table(results), " ".join(words or ()))
+    every = run_table.runs_table(results)
+    table = run_table.filtered(every, " ".join(words or ()))
+    if words and len(every) and not len(table) and not as_json:
+        known = {name: ", ".join(every[name].dropna().unique()) for name in ("preset", "method", "state")}
+        its = "; ".join(f"{name}s: {values}" for name, values in known.items())
+        raise UsageError(f"of {len(every)} runs none has all of {', '.join(words)}; {its}")
     if returns:
         table = tables.course(map(Run, table[table["state"] == "done"]["directory"]))
     if as_json:

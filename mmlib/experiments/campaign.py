@@ -21,7 +21,7 @@ that those figures draw.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmlib.config import ConfigError
+from mmlib.config import ConfigError, sentence
+from mmlib.errors import suggestion
 from mmlib.experiments.design import ExperimentError, Job, choose, configure, finished
 from mmlib.experiments.presets import FIGURES, PRESETS
 from mmlib.runs.owner import FILE as OWNER
@@ -73,8 +74,21 @@ def read(path: Path) -> Campaign:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise ExperimentError(f"{path} is no campaign: {wrong}") from None
+        raise ExperimentError(f"{path} is no campaign: {'; '.join(_wrong(error))}") from None
+
+
+def _wrong(error: ValidationError) -> Iterator[str]:
+    """A sentence for each thing that is wrong in a file, and none that a list is empty for what is wrong in it."""
+    places = [item["loc"] for item in error.errors()]
+    for item in error.errors():
+        place = item["loc"]
+        if item["type"] == "too_short" and any(other[: len(place)] == place != other for other in places):
+            continue
+        if item["type"] == "extra_forbidden":
+            known = (Block if len(place) > 1 else Campaign).model_fields
+            yield f"{'.'.join(map(str, place))}: unknown{suggestion(str(place[-1]), known)}; known: {', '.join(known)}"
+        else:
+            yield sentence(item) if place else f"the file: {item['msg']}"
 
 
 def plan(campaign: Campaign, results: str | Path = "results") -> list[Job]:

@@ -17,7 +17,7 @@ from mmlib.config import RunConfig, make_config
 from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
-from mmlib.training.fitting import as_recorded, check, idle
+from mmlib.training.fitting import as_recorded, check, check_entry, idle
 
 
 class ExperimentError(UserError):
@@ -177,6 +177,7 @@ def configure(
     by population based training. A method's teacher is from the run beside this one of the same seed.
     """
     spec, settings = choose("method", method, METHODS), dict(settings or {})
+    check_entry(method)
     for name in ("level", "method", "seed"):
         if name in settings:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")

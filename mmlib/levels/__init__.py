@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from mmlib.errors import say_once
+from mmlib.errors import say_once, suggestion
 from mmlib.levels import dmlab, dmlab_found
 from mmlib.levels.base import LAB_ACTIONS, Interface, Level, LevelInfo, Step, Unsupported
 from mmlib.levels.table import SPECS, check_settings
@@ -62,7 +63,8 @@ def interface(name: str, backend: str = "auto", width: int = 96, height: int = 7
     if chosen == "dmlab":
         return dmlab.interface(name, width, height)
     if name not in LEVELS:
-        raise ValueError(f"unknown level {name!r}; levels: {', '.join(LEVELS)}")
+        foreign_id = "; an environment of Gymnasium needs the backend gymnasium" if re.search(r"-v\d+$", name) else ""
+        raise ValueError(f"unknown level {name!r}; levels: {', '.join(LEVELS)}{suggestion(name, LEVELS)}{foreign_id}")
     return Interface(LEVELS[name], (3, height, width), LAB_ACTIONS)
 
 

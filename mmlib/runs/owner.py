@@ -212,4 +212,4 @@ def check_writable(directory: Path) -> None:
 def unwritable(directory: Path, error: OSError) -> ResultsError:
     """The error to raise where a results directory cannot be written."""
     why = error.strerror or error
-    return ResultsError(f"cannot write to the results directory {directory}: {why}; choose another with --results")
+    return ResultsError(f"cannot write to the directory {directory}: {why}; choose another")

@@ -64,8 +64,8 @@ def config_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> l
     names = {*one, *two} - NOT_COMPARED
     if _is_paced(first) or _is_paced(second):
         names.add("agent_steps")
-    if not ("alpha" in one and "alpha" in two):  # PBT adapts one of them, which "pbt" says
-        names.discard("alpha")
+    # PBT adapts the alpha of one of them, which "pbt" says; runs of earlier versions do not say what their agent was.
+    names -= {name for name in ("alpha", "agent") if not (name in one and name in two)}
     return sorted(name for name in names if one.get(name, missing) != two.get(name, missing))
 
 

@@ -69,6 +69,7 @@ class RecordedConfig(RunConfig):
     model_config = ConfigDict(extra="allow")
     mmlib_version: str = ""
     backend_in_force: str = ""
+    agent: str = ""  # what the method was then, see `fitting.definition`
     sources: tuple[str, ...] = ()  # digests (sources.py) of the code that made it: several if it was resumed by another
 
 

@@ -7,6 +7,7 @@ spaces.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -15,11 +16,12 @@ from typing import Any
 import torch
 
 from mmlib import levels
-from mmlib.alternatives.methods import METHODS, teacher_of
+from mmlib.alternatives.methods import METHODS, Teacher, teacher_of
 from mmlib.config import TIES, ConfigError, RunConfig
+from mmlib.errors import suggestion
 from mmlib.levels.base import Interface, Level
 from mmlib.method.losses import MIXTURE_COST, PAIR_COSTS
-from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec
+from mmlib.method.methods import ALPHAS, MIXINGS, AgentSpec, Constituent
 from mmlib.spaces import ENUMERABLE, SMALL, ActionSpace, embedding
 
 APART = {"seed", "teacher"}  # settings in which runs side by side may differ
@@ -31,8 +33,8 @@ OF_OPTIMISERS = {"rmsprop": ("rms_decay", "rms_epsilon"), "adam": ("adam_betas",
 def check(config: RunConfig) -> RunConfig:
     """The configuration, if it can be run here. Raises ConfigError that names the choices."""
     try:
-        _check_method_and_levels(config)
-        _check_entry(config.method)
+        check_entry(config.method)
+        _check_levels(config)
         _check_ties(config)
         _check_bandit(config)
         _check_enumerable(config)
@@ -67,7 +69,25 @@ def interface(config: RunConfig, task: int = 0) -> Interface:
 
 def as_recorded(config: RunConfig) -> dict[str, Any]:
     """The configuration as a run made here would record it."""
-    return {**config.model_dump(mode="json"), "backend_in_force": backend_in_force(config)}
+    noted = {"backend_in_force": backend_in_force(config), "agent": definition(METHODS[config.method])}
+    return config.model_dump(mode="json") | noted
+
+
+def definition(spec: AgentSpec) -> str:
+    """What an entry of `METHODS` makes its agent, in a line: all but its names for people."""
+
+    def space(each: ActionSpace) -> str:
+        return f"{each.name}[{each.num_actions}] {zlib.crc32(each.vectors.tobytes()):08x}"
+
+    policies = [
+        f"{space(c.space)}: torso {c.torso}, cores {'+'.join(c.cores)}, head {c.head}, baseline {c.baseline}"
+        + (f", level {c.task}" if c.task is not None else "")
+        + (f", taught by {c.method}" if isinstance(c, Teacher) else "")
+        for c in spec.constituents
+    ]
+    heads = [f"head {name} of {space(each)}" for name, each in spec.heads.items()]
+    ties = "transfer", "transfer_weight", "stop_gradient", "mixing", "alpha", "learner"
+    return "; ".join([*policies, *heads, *(f"{name} {getattr(spec, name)}" for name in ties)])
 
 
 def specification(config: RunConfig) -> AgentSpec:
@@ -108,11 +128,12 @@ def fit(method: str, spaces: Mapping[str, ActionSpace] | None) -> AgentSpec:
 def idle(method: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """The settings that play no part in what a method learns, with these settings of a run, and why."""
     spec, name = METHODS[method], f"method {method!r}"
-    others = [names for learner, names in OF_LEARNERS.items() if learner != spec.learner]
-    found = dict.fromkeys(chain(*others), f"{name} learns by {spec.learner}")
+    own = OF_LEARNERS.get(spec.learner, ())
+    others = [each for each in chain(*OF_LEARNERS.values()) if each not in own]
+    found = dict.fromkeys(others, f"{name} learns by {spec.learner}")
     if chosen := settings.get("optimiser"):
-        others = [names for optimiser, names in OF_OPTIMISERS.items() if optimiser != chosen]
-        found |= dict.fromkeys(chain(*others), f"the optimiser is {chosen}")
+        unused = [names for optimiser, names in OF_OPTIMISERS.items() if optimiser != chosen]
+        found |= dict.fromkeys(chain(*unused), f"the optimiser is {chosen}")
     if spec.single:
         found |= dict.fromkeys(("value_targets", *TIES), f"{name} has one policy")
     if not spec.mixes:
@@ -151,9 +172,7 @@ def check_together(configs: Sequence[RunConfig]) -> None:
             raise ConfigError(f"runs side by side differ in their seed alone, not in {said}")
 
 
-def _check_method_and_levels(config: RunConfig) -> None:
-    if config.method not in METHODS:
-        raise ValueError(f"unknown method {config.method!r}; methods: {', '.join(METHODS)}")
+def _check_levels(config: RunConfig) -> None:
     backend = backend_in_force(config)
     if "staggered" in config.level_settings:
         raise ValueError("level_settings: staggered is a setting of the run itself (-p staggered=true)")
@@ -168,13 +187,27 @@ def _check_method_and_levels(config: RunConfig) -> None:
         raise ValueError(f"method {config.method!r} needs {tasks} levels joined by '+', not {len(config.levels)}")
 
 
+def check_entry(name: str) -> None:
+    """Raises ConfigError unless `METHODS` has an entry of that name which is an agent: its modules, actions that the
+    target has, a learner, an alpha."""
+    try:
+        _check_entry(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _check_entry(name: str) -> None:
-    """Whether an entry of `METHODS` is an agent: its heads, actions that the target has, a learner, an alpha."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; methods: {', '.join(METHODS)}{suggestion(name, METHODS)}")
     spec = METHODS[name]
+    parts: Any = spec.constituents
+    if not isinstance(parts, tuple) or not parts or not all(isinstance(c, Constituent) for c in parts):
+        raise ValueError(f"method {name!r}: constituents are a tuple of one or more Constituent, not {parts!r}")
     for c in spec.constituents:
         if c.head not in spec.heads:
             raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
-        _check_nested(c.space, spec.heads[c.head], spec.space)
+        _check_cores(name, c.cores)
+        _check_nested(name, c.space, spec.heads[c.head], spec.space)
     if spec.learner not in OF_LEARNERS:
         raise ValueError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
     if spec.alpha == "gradient" and spec.learner != "vtrace":
@@ -188,11 +221,23 @@ def _check_entry(name: str) -> None:
         raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
 
 
-def _check_nested(*spaces: ActionSpace) -> None:
-    """Whether each space has the one before it in it."""
+def _check_cores(name: str, cores: Any) -> None:
+    kinds = [str(core).split("/")[0] for core in cores] if isinstance(cores, tuple) else [repr(cores)]
+    if not {"lstm", "feed_forward"}.issuperset(kinds):
+        from mmlib.method.networks import CORES  # late: its kernels take a while to import
+
+        if unknown := [kind for kind in kinds if kind not in CORES]:
+            raise ValueError(f"method {name!r}: cores are a tuple of {', '.join(CORES)}, not {', '.join(unknown)}")
+
+
+def _check_nested(name: str, *spaces: ActionSpace) -> None:
+    """Whether each space of a method has the one before it in it."""
     for smaller, larger in pairwise(spaces):
         if smaller != larger:
-            embedding(smaller, larger)
+            try:
+                embedding(smaller, larger)
+            except ValueError as error:
+                raise ValueError(f"method {name!r}: constituents go from few actions to many: {error}") from None
 
 
 def _check_ties(config: RunConfig) -> None:
@@ -204,7 +249,7 @@ def _check_ties(config: RunConfig) -> None:
         if getattr(spec, name) not in known:
             raise ValueError(f"unknown {name} {getattr(spec, name)!r}; choices: {', '.join(known)}")
     if spec.transfer in PAIR_COSTS:  # each pair's divergence is over the actions of the first
-        _check_nested(*(c.space for c in spec.active()))
+        _check_nested(config.method, *(c.space for c in spec.active()))
     if spec.alpha == "gradient" and spec.mixing != "explicit":
         raise ValueError(
             f"method {config.method!r} learns alpha through log pi_mm: mixing must be explicit, not {spec.mixing!r}"
