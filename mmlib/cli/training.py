@@ -54,8 +54,9 @@ def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
     """Trains a run, or several side by side; of several, those that end early have said why by then."""
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport
-    from mmlib.runs.reader import Run as OnDisk
+    from mmlib.runs.owner import being_written
     from mmlib.runs.reader import check_same_run
+    from mmlib.runs.status import RunStatus
     from mmlib.training.fitting import as_recorded, backend_in_force, check_together, idle
     from mmlib.training.fleet import InProcess
     from mmlib.training.loop import train
@@ -65,11 +66,14 @@ def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
     if len(runs) > 1:
         check_together(configs)
     for chosen, where in runs:
-        there = check_same_run(where, as_recorded(chosen))
+        if len(runs) == 1 and not being_written(where):  # of several, each that is refused is
+            check_same_run(where, as_recorded(chosen))
         what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
-        done = there.get("agent_steps", 0) if there and OnDisk(where).done else 0
-        more = f"is done after {done:,} agent steps; more of them (-p agent_steps=N) go on from there; "
-        print(f"{what} {more}records in {where}" if done >= chosen.agent_steps else f"{what}; records in {where}")
+        now = RunStatus.read(where)
+        if now.state == "done" and now.frames >= chosen.frames:
+            steps = now.frames // chosen.action_repeat
+            what += f" is done after {steps:,} agent steps; more of them (-p agent_steps=N) go on from there"
+        print(f"{what}; records in {where}")
         last, length = chosen.alpha[-1][0], chosen.agent_steps
         if last > length and "alpha" not in idle(chosen.method, chosen.model_dump()):
             print(f"mmlib: alpha's last knot is at {last:,} agent steps, and the run has {length:,}", file=sys.stderr)

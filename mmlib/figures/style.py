@@ -127,11 +127,15 @@ def frame_axis(axes: Axes) -> None:
 
 
 def legend_below(figure: Figure, columns: int) -> None:
-    """The figure's legend, of what its axes have, each name once, if they have anything."""
-    entries = {name: h for axes in figure.axes for h, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    if entries:
-        look: Any = {"loc": "outside lower center", "columnspacing": 1.2, "handlelength": 1.8}
-        figure.legend([*entries.values()], [*entries], ncols=columns, **look)
+    """The figure's legend, of what its first axes have and what only the others have, if they have anything."""
+    handles: list[Any] = []
+    names: list[str] = []
+    for axes in figure.axes:
+        new = [(h, name) for h, name in zip(*axes.get_legend_handles_labels(), strict=True) if name not in names]
+        handles += [handle for handle, _ in new]
+        names += [name for _, name in new]
+    if handles:
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.8)
 
 
 @styled
