@@ -125,7 +125,13 @@ def test_results_that_cannot_be_written_are_refused(command, tmp_path):
     (tmp_path / "file").write_text("")
     result = mmlib(*command, "--results", tmp_path / "file" / "results")
     assert result.exit_code == 2
-    assert "cannot write to the directory" in result.stderr and "choose another" in result.stderr
+    assert "cannot write to the results directory" in result.stderr and "--results" in result.stderr
+
+
+def test_a_directory_that_cannot_be_written_names_its_own_option(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = mmlib("train", "--preset", "smoke", "--directory", tmp_path / "file")
+    assert result.exit_code == 2 and "choose another with --directory" in result.stderr
 
 
 def test_a_run_of_another_configuration_is_refused(tmp_path):

@@ -200,7 +200,7 @@ def test_results_are_drawn_elsewhere_and_stay_as_they_are(tmp_path):
     (task,) = notebooks.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "r", 1, False, tmp_path / "o")
     assert task.output.is_relative_to(tmp_path / "o") and task.parameters["output"] == str(tmp_path / "o")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResultsError, match="choose another, or where figures are put with --output"):
+    with pytest.raises(ResultsError, match="--results, or where figures are put with --output"):
         notebooks.tasks("3", "quick", [level], ["small"], [1], {}, tmp_path / "file", 1, False)
 
 

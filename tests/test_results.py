@@ -188,7 +188,7 @@ def test_unknown_state_is_refused(tmp_path):
 
 def test_directory_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResultsError, match=r"cannot write to the directory .*file/run"):
+    with pytest.raises(ResultsError, match=r"cannot write to the results directory .*file/run"):
         RunWriter(tmp_path / "file" / "run", CONFIG)
 
 
@@ -201,7 +201,7 @@ def test_read_only_directory_cannot_be_written(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert f"ResultsError: cannot write to the directory {tmp_path}: Permission denied" in process.stderr
+    assert f"ResultsError: cannot write to the results directory {tmp_path}: Permission denied" in process.stderr
     assert list(tmp_path.iterdir()) == []
 
 

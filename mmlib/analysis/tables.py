@@ -89,6 +89,8 @@ def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
             f"agent steps to {goal:.0%} of the expert's": "" if expert is None else _time(group, goal * expert)
             for goal in GOALS
         }
+        target = target_alone(method, runs)
+        alone = runs[target] if target else ()
         of_all = times | {
             "α at the end": _last_alpha(group),
             "parameters": _size(group[0]),
@@ -99,7 +101,7 @@ def side_by_side(runs: Runs, experts: Mapping[str, float]) -> pd.DataFrame:
             where = {"level": level} if len(levels) > 1 else {}
             returns = {"return, first quarter": _mean(group, level, EARLY)}
             returns |= {"return, last fifth": _mean(group, level, END)}
-            returns |= {"over its target alone": _over(group, runs.get(target_alone(method, runs) or "", ()), level)}
+            returns |= {"over its target alone": _over(group, alone, level)}
             own = {"method": METHODS[method].label, "after": METHODS[method].after, **where, "runs": len(group)}
             rows.append(own | returns | of_all)
     return pd.DataFrame(rows)
@@ -140,15 +142,20 @@ def parameters(run: Run) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in agent.parameters()) - frozen, frozen
 
 
+def _returns(group: Sequence[Run], level: str, share: Share) -> list[float]:
+    """The mean return of each run in which an episode ended in that part."""
+    return [returns[level] for run in group if level in (returns := mean_returns(run, share))]
+
+
 def _mean(group: Sequence[Run], level: str, share: Share) -> str:
-    each = [returns[level] for run in group if level in (returns := mean_returns(run, share))]
+    each = _returns(group, level, share)
     return f"{stats.mean_interval(each):.1f}" if each else ""
 
 
 def _over(group: Sequence[Run], alone: Sequence[Run], level: str) -> str:
     """The mean return of the last fifth less that of other runs, with Welch's interval."""
-    ends = [[returns[level] for run in runs if level in (returns := mean_returns(run, END))] for runs in (group, alone)]
-    return f"{stats.difference_interval([ends[0]], [ends[1]]):+.1f}" if all(ends) else ""
+    ends, others = _returns(group, level, END), _returns(alone, level, END)
+    return f"{stats.difference_interval([ends], [others]):+.1f}" if ends and others else ""
 
 
 def _time(group: Sequence[Run], goal: float) -> str:

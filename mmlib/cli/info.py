@@ -45,13 +45,11 @@ def methods(
     from mmlib.alternatives.methods import METHODS
     from mmlib.experiments.design import choose
     from mmlib.experiments.presets import FIGURES
-    from mmlib.training.fitting import definition
+    from mmlib.training.fitting import described
 
     if name is not None:
         parts = [("label", choose("method", name, METHODS).label), ("after", METHODS[name].after)]
-        for part in definition(METHODS[name]).split("; "):
-            word, _, rest = part.partition(" ")
-            parts.append(("policy", part) if ": torso " in part else (word, rest))
+        parts += described(METHODS[name])
         print_json(parts) if as_json else print_table(None, parts)
         return
     rows: list[dict[str, Any]] = [

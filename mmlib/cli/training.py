@@ -46,7 +46,7 @@ def put_into(runs: Sequence[Run], directories: Sequence[Path] | None, divided: b
     if len(places) != len(runs):
         raise UsageError(f"--directory is given {len(places)} times for a number of runs of {len(runs)}")
     for where in places:
-        check_writable(where)
+        check_writable(where, "--directory" if directories else "--results")
     return [(chosen, where) for (chosen, _), where in zip(runs, places, strict=True)]
 
 

@@ -199,17 +199,18 @@ def interrupt(directory: Path) -> int:
     return owner.pid
 
 
-def check_writable(directory: Path) -> None:
-    """Makes the directory if need be. Raises ResultsError if it cannot be written."""
+def check_writable(directory: Path, option: str = "--results") -> None:
+    """Makes the directory if need be. Raises ResultsError, which names the option that chose it, if it cannot be
+    written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):  # without a name, where the system has that
             pass
     except OSError as error:
-        raise unwritable(directory, error) from error
+        raise unwritable(directory, error, option) from error
 
 
-def unwritable(directory: Path, error: OSError) -> ResultsError:
+def unwritable(directory: Path, error: OSError, option: str = "--results") -> ResultsError:
     """The error to raise where a results directory cannot be written."""
     why = error.strerror or error
-    return ResultsError(f"cannot write to the directory {directory}: {why}; choose another")
+    return ResultsError(f"cannot write to the results directory {directory}: {why}; choose another with {option}")

@@ -75,19 +75,25 @@ def as_recorded(config: RunConfig) -> dict[str, Any]:
 
 def definition(spec: AgentSpec) -> str:
     """What an entry of `METHODS` makes its agent, in a line: all but its names for people."""
+    return "; ".join(text if what == "policy" else f"{what} {text}" for what, text in described(spec))
+
+
+def described(spec: AgentSpec) -> list[tuple[str, str]]:
+    """The parts of an agent's `definition`, and what each is."""
 
     def space(each: ActionSpace) -> str:
         return f"{each.name}[{each.num_actions}] {zlib.crc32(each.vectors.tobytes()):08x}"
 
-    policies = [
+    policies = (
         f"{space(c.space)}: torso {c.torso}, cores {'+'.join(c.cores)}, head {c.head}, baseline {c.baseline}"
         + (f", level {c.task}" if c.task is not None else "")
         + (f", taught by {c.method}" if isinstance(c, Teacher) else "")
         for c in spec.constituents
-    ]
-    heads = [f"head {name} of {space(each)}" for name, each in spec.heads.items()]
+    )
+    heads = (f"{name} of {space(each)}" for name, each in spec.heads.items())
     ties = "transfer", "transfer_weight", "stop_gradient", "mixing", "alpha", "learner"
-    return "; ".join([*policies, *heads, *(f"{name} {getattr(spec, name)}" for name in ties)])
+    named = [("policy", each) for each in policies] + [("head", each) for each in heads]
+    return [*named, *((name, str(getattr(spec, name))) for name in ties)]
 
 
 def specification(config: RunConfig) -> AgentSpec:
