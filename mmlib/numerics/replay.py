@@ -5,6 +5,7 @@ Most operations here keep a GPU busy for less time than the host takes to launch
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -52,9 +53,16 @@ class Replayed(Generic[Given, Returned]):
         graph, own = torch.cuda.CUDAGraph(), mapped(Tensor.clone, args)
         for generator in self.generators:
             graph.register_generator_state(generator)
-        # Another thread may be using the device meanwhile (lag 1).
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._outputs = self.function(*own)  # type: ignore[call-arg]
+        # Garbage may hold another graph, of a run that is over: collecting that would end a recording.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            # Another thread may be using the device meanwhile (lag 1).
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._outputs = self.function(*own)  # type: ignore[call-arg]
+        finally:
+            if collects:
+                gc.enable()
         self._inputs = tensors(own)
         return graph
 
