@@ -122,7 +122,9 @@ class RunConfig(BaseModel):
     )
     entropy_cost: float = Field(3e-3, ge=0.0, description="weight of the mixture's entropy, nats a step")
     alpha: tuple[Knot, ...] = Field(
-        ((0, 0.0),), description="[agent steps, alpha] knots, piecewise linear, or a number; of a chain the place"
+        ((0, 0.0),),
+        description="[agent steps, alpha] knots, piecewise linear, a number, or a run whose alpha is "
+        "replayed; of a chain the place",
     )
     pbt: PBTConfig | None = Field(None, description="adapt hyperparameters by population based training")
     bandit: BanditConfig = Field(BanditConfig(), description="of the methods whose alpha is a bandit's")

@@ -148,7 +148,7 @@ def test_the_command_line_saves_and_replays(run, tmp_path):
     assert CliRunner().invoke(app, ["schedule", str(run.directory), "-o", str(path)]).exit_code == 0
     assert json.loads(path.read_text())["space"] == "big756"
     short = ["-p", "agent_steps=20", "-p", "num_envs=1", "-p", "unroll=10", "-p", "learner_batches=1"]
-    command = ["train", "--preset", "smoke", "--replay", str(path), *short, "--directory", str(tmp_path / "again")]
+    command = ["train", "--preset", "smoke", "-p", f"alpha={path}", *short, "--directory", str(tmp_path / "again")]
     assert CliRunner().invoke(app, command).exit_code == 0
     assert Run(tmp_path / "again").config["alpha"][:2] == [[0, 0.01], [49, 0.01]]
     refused = CliRunner().invoke(app, [*command, "--method", "mm_ff_lstm"])

@@ -75,9 +75,6 @@ def train(
     backend: Backend = None,
     shards: Shards = None,
     ray: Ray = None,
-    replay: Annotated[
-        str | None, typer.Option(metavar="FILE|RUN", help="Replay alpha as recorded: see `mmlib schedule`.")
-    ] = None,
     results: Results = Path("results"),
     directory: Annotated[
         list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
@@ -95,7 +92,7 @@ def train(
       mmlib train --method mm --seeds 1-8 --device cuda
       mmlib train --level nav_maze_static_01 --backend dmlab
       mmlib train --method mm -p agent_steps=100000 -p learning_rate=3e-4
-      mmlib train --method mm --replay results/population/figure3/.../mm/seed1
+      mmlib train --method mm -p alpha=results/population/figure3/.../mm/seed1
       mmlib train --preset population --shards auto
       mmlib train --config seed1/config.json --directory /tmp/again
     """
@@ -107,8 +104,6 @@ def train(
         runs = [(each, directory[0]) for each in read_configs(config, device)]
     else:
         given = read_settings(settings, device, backend)
-        if replay is not None:
-            given["alpha"] = read_schedule(replay, method)
         runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
     runs = training.put_into(runs, directory, divided=bool(shards or ray))
     fleets = read_fleets(shards, ray)
@@ -209,7 +204,7 @@ def schedule(
     output: Annotated[Path, typer.Option("--output", "-o", help="A JSON file.")],
     member: Annotated[int | None, typer.Option(help="A final member; else the best.")] = None,
 ) -> None:
-    """Save a member's alpha trajectory, along its ancestry, for `mmlib train --replay`.
+    """Save a member's alpha trajectory, along its ancestry, for `-p alpha=FILE` to replay.
 
     \b
     Examples:
@@ -263,19 +258,6 @@ def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
     if shards is not None and shards != "auto" and (not shards.isdecimal() or int(shards) < 1):
         raise UsageError(f"--shards {shards}: a whole number from 1, or auto")
     return RayFleets(ray or "auto", "auto" if shards in (None, "auto") else int(shards))
-
-
-def read_schedule(source: str, method: str) -> list[list[float]]:
-    """The knots of alpha recorded in a file of `mmlib schedule`, or along the best member of a run's directory."""
-    from mmlib.alternatives.methods import METHODS
-    from mmlib.experiments.design import choose
-    from mmlib.runs.lineage import AlphaSchedule
-    from mmlib.runs.reader import Run
-
-    choose("method", method, METHODS)
-    path = Path(source)
-    recorded = AlphaSchedule.recorded(Run(path)) if path.is_dir() else AlphaSchedule.load(path)
-    return [[step, alpha] for step, alpha in recorded.knots_for(method)]
 
 
 def read_configs(path: str, device: str | None = None) -> list[RunConfig]:

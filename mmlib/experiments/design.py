@@ -16,6 +16,7 @@ from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import RunConfig, make_config
 from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
+from mmlib.runs.lineage import AlphaSchedule
 from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import as_recorded, check, check_entry, idle
 
@@ -171,16 +172,19 @@ def configure(
     settings: Mapping[str, Any] | None = None,
     figure: FigureSpec | None = None,
 ) -> RunConfig:
-    """The configuration of one run at a preset. Raises ExperimentError or ConfigError, as `plan` does.
+    """The configuration of one run at a preset. Raises ExperimentError, ResultsError or ConfigError, as `plan` does.
 
     lambda is the method's (appendix C) and alpha the preset's schedule, unless `settings` has them or alpha is adapted
-    by population based training. A method's teacher is from the run beside this one of the same seed.
+    by population based training. An alpha that names a run, or a file of `mmlib schedule`, is the one recorded there. A
+    method's teacher is from the run beside this one of the same seed.
     """
     spec, settings = choose("method", method, METHODS), dict(settings or {})
     check_entry(method)
     for name in ("level", "method", "seed"):
         if name in settings:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
+    if isinstance(recorded := settings.get("alpha"), str):
+        settings["alpha"] = AlphaSchedule.load(Path(recorded)).knots_for(method)
     given: dict[str, Any] = {"transfer_cost": spec.transfer_weight, **preset.settings}
     if figure is not None:
         given |= preset.of_figure(figure)

@@ -147,7 +147,9 @@ class AlphaSchedule(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> AlphaSchedule:
-        """Reads what `save` wrote. Raises ResultsError."""
+        """Of a file that `save` wrote, or of the best member of a run's directory. Raises ResultsError."""
+        if path.is_dir():
+            return cls.recorded(Run(path))
         try:
             return cls.model_validate(read_object(path))
         except (OSError, ValueError) as error:
