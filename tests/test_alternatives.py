@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmlib.alternatives import simplex
-from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, OWN, teacher_of
+from mmlib.alternatives.methods import ALTERNATIVES, DECAY, JUMP, METHODS, teacher_of
 from mmlib.analysis import stats, tables
 from mmlib.analysis.conditions import in_force
 from mmlib.config import ConfigError, PBTConfig, make_config
@@ -597,5 +597,5 @@ def test_the_table_says_what_is_frozen_and_what_was_before_it(place):
 def test_every_alternative_that_is_somebodys_says_whose():
     ours = {"small_teacher", "ff_teacher", "mm_learned_alpha"}
     ours |= {"mm_three_cores", "mm_three_simplex", "mm_three_cores_simplex"}
-    assert {name for name, spec in METHODS.items() if spec.after} - OWN.keys() == ALTERNATIVES.keys() - ours
+    assert {name for name, spec in METHODS.items() if spec.after} == ALTERNATIVES.keys() - ours
     assert all(dataclasses.replace(spec, after="") != METHODS["mm"] for spec in ALTERNATIVES.values())

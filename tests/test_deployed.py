@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mmlib import caches
+from mmlib.alternatives.methods import METHODS
 from mmlib.cli.main import app
 from mmlib.config import make_config
 from mmlib.errors import ResultsError
@@ -24,6 +26,7 @@ from mmlib.experiments.design import ExperimentError, plan
 from mmlib.figures.figure import Figure
 from mmlib.levels import LEVELS
 from mmlib.numerics import kernels
+from mmlib.runs.reader import Run
 from mmlib.runs.writer import RunWriter
 
 ROOT = Path(__file__).parents[1]
@@ -220,3 +223,32 @@ def test_the_notebooks_can_be_copied_and_are_in_the_wheel_as_the_scores_are(tmp_
     shipped = zipfile.ZipFile(wheel).namelist()
     assert sorted(Path(name).name for name in shipped if name.startswith("mmlib/notebooks/")) == names
     assert {f"mmlib/baselines/{level}.json" for level in LEVELS} <= set(shipped)
+
+
+OWN = """
+from dataclasses import replace
+
+from mmlib import METHODS
+
+METHODS["mine"] = replace(METHODS["mm"], label="Mine", transfer="masked_kl")
+"""
+
+
+def test_a_module_of_ones_own_has_its_agents_in_every_process(tmp_path, monkeypatch):
+    (tmp_path / "my_agents.py").write_text(OWN)
+    monkeypatch.setitem(METHODS, "mine", replace(METHODS["mm"], transfer="masked_kl"))
+    (job,) = plan("3", "smoke", methods=["mine"], seeds=[1], settings={"agent_steps": 100}, results=tmp_path / "r")
+    with pytest.raises(ExperimentError, match=r"unknown method 'mine'; what .* goes into a module that MMLIB_IMPORT"):
+        jobs.check_elsewhere(job.config)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("MMLIB_IMPORT", "my_agents")
+    (outcome,) = jobs.run([job], 1)
+    assert outcome.state == "done" and "masked_kl" in Run(job.directory).config["agent"]
+    monkeypatch.setitem(METHODS, "mine", METHODS["mm"])
+    with pytest.raises(ExperimentError, match="method 'mine' is another agent there"):
+        jobs.check_elsewhere(job.config)
+    monkeypatch.setenv("MMLIB_IMPORT", "my_agent")
+    wrong = subprocess.run([sys.executable, "-m", "mmlib", "methods"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and wrong.stderr.startswith(
+        "mmlib: MMLIB_IMPORT names 'my_agent', which cannot be impo"
+    )

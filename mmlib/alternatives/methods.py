@@ -7,9 +7,12 @@ weighs the transfer cost alone. `after` names the work that an entry is taken fr
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
+from mmlib.errors import UserError
 from mmlib.method.methods import PAPER_METHODS, AgentSpec, Constituent
 from mmlib.spaces import WHOLE
 
@@ -125,6 +128,19 @@ ALTERNATIVES = {
     "q_mm": replace(_MM, label="M&M, Q-learning", **_Q),
 }
 
-OWN: dict[str, AgentSpec] = {}  # yours, see docs/adding_a_curriculum.md
+METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES
 
-METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES | OWN
+OWN = "MMLIB_IMPORT"  # in the environment: modules of yours, which every process of mmlib imports, comma-separated
+
+
+def _import_own() -> None:
+    """Has modules of yours make their entries in tables (docs/adding_a_curriculum.md). Raises UserError."""
+    for name in filter(None, os.environ.get(OWN, "").split(",")):
+        try:
+            import_module(name)
+        except ImportError as error:
+            problem = f"{OWN} names {name!r}, which cannot be imported ({error}); is its folder in PYTHONPATH?"
+            raise UserError(problem) from error
+
+
+_import_own()

@@ -100,11 +100,12 @@ def plan(
     chosen_figure, chosen = figure_named(figure), preset_named(preset, settings)
     here = _levels(chosen_figure, chosen, levels)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
+    of_none = METHODS.keys() - {name for each in FIGURES.values() for name in each.known}  # yours: for any figure
     for method in wanted:
-        if method not in chosen_figure.known:
-            its = ", ".join(chosen_figure.known)
+        if method not in (known := (*chosen_figure.known, *sorted(of_none))):
+            its = ", ".join(known)
             raise ExperimentError(
-                f"figure {figure} has no method {method!r}; its methods: {its}{suggestion(method, chosen_figure.known)}"
+                f"figure {figure} has no method {method!r}; its methods: {its}{suggestion(method, known)}"
             )
     jobs = [
         Job(

@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmlib.alternatives.methods import ALTERNATIVES, METHODS, OWN
 from mmlib.config import ConfigError, RunConfig
 from mmlib.experiments.design import ExperimentError, Job, finished
+from mmlib.method.methods import PAPER_METHODS
 from mmlib.numerics.threads import allowed, cores
 from mmlib.runs.owner import check_writable
 from mmlib.runs.status import RunStatus
-from mmlib.training.fitting import check_together
+from mmlib.training.fitting import check_together, definition
 from mmlib.training.signals import PARENT
 
 LOG = "log.txt"  # what a process printed, beside the records of its first run
@@ -110,11 +112,11 @@ def run(
 
 def _check_places(jobs: Iterable[Job]) -> None:
     """Raises ResultsError or ExperimentError unless processes of their own can make and write these runs."""
-    of_level = {}
+    different = {}
     for job in jobs:
         check_writable(job.directory)
-        of_level[job.config.level] = job.config
-    for config in of_level.values():
+        different[job.config.level, job.config.method] = job.config
+    for config in different.values():
         check_elsewhere(config)
 
 
@@ -235,27 +237,37 @@ def launch(jobs: Sequence[Job], detached: bool = False, cores: frozenset[int] = 
 
 _TRIAL = """
 import sys
+from mmlib.alternatives.methods import METHODS
 from mmlib.config import ConfigError, RunConfig
-from mmlib.training.fitting import check
+from mmlib.training.fitting import check, definition
 try:
-    check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
+    config = check(RunConfig.model_validate_json(sys.stdin.buffer.read()))
 except ConfigError as error:
     sys.exit(str(error))
+print(definition(METHODS[config.method]))
 """
 
 
 def check_elsewhere(config: RunConfig) -> None:
-    """Raises ExperimentError if a new process cannot make the level: what is registered or declared in this one."""
-    if config.backend != "gymnasium":
+    """Raises ExperimentError if a new process cannot make the level, or would make another agent: what is registered,
+    declared or entered in a table in this one alone."""
+    spec = METHODS[config.method]
+    if config.backend != "gymnasium" and spec is (PAPER_METHODS | ALTERNATIVES).get(config.method):
         return
-    tried = subprocess.run([sys.executable, "-c", _TRIAL], input=config.model_dump_json().encode(), capture_output=True)
+    trial = [sys.executable, "-c", _TRIAL]
+    tried = subprocess.run(trial, input=config.model_dump_json(), capture_output=True, text=True)
     if tried.returncode:
-        lines = tried.stderr.decode(errors="replace").strip().splitlines()
-        raise ExperimentError(
-            f"level {config.level!r} cannot be made in a process of its own, in which this is done: "
-            f"{lines[-1] if lines else f'exit code {tried.returncode}'}; register it (and declare it) in a module that "
-            "can be imported there, and name the level module:id"
-        )
+        last = (tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"])[-1]
+        problem = last.partition(";")[0]  # without the choices there
+    elif tried.stdout.strip() != definition(spec):
+        problem = f"method {config.method!r} is another agent there"
+    else:
+        return
+    raise ExperimentError(
+        f"{config.method} on level {config.level!r} cannot be trained in a process of its own, in which this is done: "
+        f"{problem}; what this process alone has registered, declared or entered in a table goes into a module that "
+        f"{OWN} names (of Gymnasium's levels that module can also name the level module:id)"
+    )
 
 
 def _look(progress: Progress) -> None:
