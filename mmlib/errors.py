@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 ADVICE = "what it recorded is kept, and the same command goes on from its last checkpoint"
@@ -48,6 +48,8 @@ def in_plain_words(error: BaseException) -> str | None:
     """The sentence for an error of a training run, or None for one that is a defect and deserves its traceback."""
     if out_of_memory(error):
         return f"out of memory; {ADVICE}; fewer num_envs, a shorter unroll or a smaller population need less"
+    if failure := device_failure(error):
+        return f"{failure}; {ADVICE}"
     if isinstance(error, DivergedError):
         return f"{type(error).__name__}: {error}"
     if isinstance(error, OSError | WorkersDied):  # a full disk, for instance
@@ -57,10 +59,25 @@ def in_plain_words(error: BaseException) -> str | None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: Python says so with a class of its own, PyTorch in words."""
-    said = str(error).lower()
     words = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory", "bad_alloc")
-    kinds = (RuntimeError, OSError)
-    return isinstance(error, MemoryError) or (isinstance(error, kinds) and any(word in said for word in words))
+    return any(
+        isinstance(each, MemoryError)
+        or (isinstance(each, RuntimeError | OSError) and any(word in str(each).lower() for word in words))
+        for each in _causes(error)
+    )
+
+
+def device_failure(error: BaseException) -> str | None:
+    """What a GPU said that has failed, after which a process can do nothing more with it; None if none did."""
+    said = [str(each) for each in _causes(error) if isinstance(each, RuntimeError) and "CUDA error" in str(each)]
+    return said[-1].splitlines()[0] if said else None  # the first of them
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those in whose handling it was raised."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:

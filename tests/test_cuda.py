@@ -123,6 +123,14 @@ def test_a_run_trains_and_goes_on(tmp_path, lag):
     loop.close()
 
 
+def test_both_threads_record_in_the_same_iteration(tmp_path):
+    """As where a run of lag 1 goes on: the learner has enough batches to record as its actors do."""
+    settings = dict(lag=1, learner_batches=4, evaluation_envs=2, agent_steps=20 * N * T, checkpoint_every=4 * N * T)
+    train(config(**settings), tmp_path)
+    train(config(**settings).model_copy(update={"agent_steps": 40 * N * T}), tmp_path)
+    assert Run(tmp_path).done and load(tmp_path)["loop"]["learner"]["updates"] == 160
+
+
 def test_seeds_side_by_side_are_runs_of_their_own(tmp_path):
     """Then one of them goes on alone, and meets the other again."""
     settings = dict(population=1, learner_batches=2, agent_steps=20 * N * T, log_every=2 * N * T)

@@ -379,5 +379,12 @@ def test_a_full_disk_is_an_error_and_what_was_recorded_stays(tmp_path):
 def test_what_ended_a_run_is_said_plainly():
     for error in (MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")):
         assert "out of memory" in in_plain_words(error) and "fewer num_envs" in in_plain_words(error)
+    lost = RuntimeError(
+        "CUDA error: operation failed\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
+    )
+    lost.__context__ = RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for it in")
+    assert in_plain_words(lost).startswith("CUDA error: an illegal memory access was encountered; what it recorded")
+    lost.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+    assert "out of memory" in in_plain_words(lost)
     assert in_plain_words(OSError(28, "No space left on device")).startswith("OSError: [Errno 28] No space left")
     assert in_plain_words(RuntimeError("shapes do not match")) is None and in_plain_words(KeyError("x")) is None

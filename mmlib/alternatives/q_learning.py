@@ -176,6 +176,6 @@ class QLearner(Learner):
         """Continues where `state_dict` was taken."""
         super().load_state_dict(saved)
         self.target.load_state_dict(saved["target"])
-        here = mapped(lambda x: x.to(self.agent.device), saved["replay"])
-        every = self._every(self.config.num_envs * self.settings.replay)  # copies, in the order of memory of `_keep`
-        self.replay = [Trajectory(**members_first(fields)).environments(every) for fields in here]
+        every = self._every(self.config.num_envs * self.settings.replay).cpu()  # in the order of memory of `_keep`
+        kept = (Trajectory(**members_first(fields)).environments(every) for fields in saved["replay"])
+        self.replay = [mapped(lambda x: x.to(self.agent.device), trajectory) for trajectory in kept]

@@ -5,7 +5,7 @@ Pure functions on tensors: [...] is any batch, the last dimension enumerates act
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +97,7 @@ def positions(actions: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
     return position[place], ordered[place] == actions
 
 
-@lru_cache(maxsize=64)
+@cache
 def union(supports: tuple[Tensor, ...]) -> Tensor:
     """Return the actions, int64 [S], of any of some supports; made once for the same tensors."""
     return torch.cat(supports).unique()
@@ -115,7 +115,7 @@ class GroupLayout(NamedTuple):
         return actions.unsqueeze(-1) // self.strides % self.sizes + self.starts
 
 
-@lru_cache(maxsize=64)
+@cache
 def group_layout(sizes: tuple[int, ...], device: torch.device) -> GroupLayout:
     """Return the layout of groups of these sizes; made once for each device."""
     with torch.inference_mode(False):  # the tensors outlive the caller's mode

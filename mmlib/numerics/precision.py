@@ -2,7 +2,8 @@
 
 Where the hardware has bfloat16 instructions they compute it. Where it has not, PyTorch's own bfloat16 kernels are 7 to
 33 times slower than float32 (docs/performance.md), so the same numbers are computed in float32: factors and results,
-and their gradients on the way back, are rounded to bfloat16. Only the order of the sums differs.
+and their gradients on the way back, are rounded to bfloat16. Only the order of the sums differs; on a GPU cuBLAS may
+add parts of a long sum in bfloat16.
 """
 
 from __future__ import annotations

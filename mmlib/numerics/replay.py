@@ -6,7 +6,9 @@ Most operations here keep a GPU busy for less time than the host takes to launch
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
@@ -15,6 +17,7 @@ from torch import Generator, Tensor
 from mmlib.numerics.trees import mapped, tensors
 
 WARM_UP = 3  # calls as they are, after which all tables, plans and workspaces are made
+_RECORDING = threading.Lock()  # PyTorch records one graph at a time in a process
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -50,21 +53,29 @@ class Replayed(Generic[Given, Returned]):
         return self._outputs
 
     def _record(self, args: Any) -> torch.cuda.CUDAGraph:
-        graph, own = torch.cuda.CUDAGraph(), mapped(Tensor.clone, args)
-        for generator in self.generators:
-            graph.register_generator_state(generator)
-        # Garbage may hold another graph, of a run that is over: collecting that would end a recording.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            # Another thread may be using the device meanwhile (lag 1).
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._outputs = self.function(*own)  # type: ignore[call-arg]
-        finally:
-            if collects:
-                gc.enable()
+        with _RECORDING, torch.cuda.device(tensors(args)[0].device):
+            graph, own = torch.cuda.CUDAGraph(), mapped(Tensor.clone, args)
+            for generator in self.generators:
+                graph.register_generator_state(generator)
+            stream = _stream(torch.cuda.current_device(), torch.cuda.current_stream().priority)
+            gc.collect()  # garbage may hold another graph, of a run that is over: to collect that would end a recording
+            collects = gc.isenabled()
+            gc.disable()
+            try:
+                # Another thread may be using the device meanwhile (lag 1).
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    self._outputs = self.function(*own)  # type: ignore[call-arg]
+            finally:
+                if collects:
+                    gc.enable()
         self._inputs = tensors(own)
         return graph
+
+
+@cache
+def _stream(device: int, priority: int) -> torch.cuda.Stream:
+    """To record on: a graph's kernels have the priority of the stream that they were recorded on."""
+    return torch.cuda.Stream(device, priority=priority)
 
 
 def replayed(

@@ -58,7 +58,8 @@ class Actor:
         self.steps = 0  # agent steps of each environment
         self.began = np.zeros(level.num_envs, np.int64)  # [B], when the current episodes did
         if self.device.type == "cuda" and hasattr(level, "draw_into"):  # memory that the GPU reads by itself
-            level.draw_into(torch.empty(level.reset().shape, dtype=torch.uint8, pin_memory=True).numpy())
+            with torch.cuda.device(self.device):
+                level.draw_into(torch.empty(level.reset().shape, dtype=torch.uint8, pin_memory=True).numpy())
         self.observation = self._here(level.reset()).clone()
         self.first = torch.ones(self.shape, dtype=torch.bool, device=self.device)
         self.state = agent.initial_state(self.shape[1], task)

@@ -289,11 +289,13 @@ def _check_teacher(config: RunConfig) -> None:
 
 
 def _check_device(device: str) -> None:
-    kind = device.split(":")[0]
-    if kind not in ("cpu", "cuda"):
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in device and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"unknown device {device!r}; devices: cpu, cuda, cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
+    if number and int(number) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"device {device!r}: this machine has {count}, cuda:0 to cuda:{count - 1}")
 
 
 def _needs_small(spec: AgentSpec) -> bool:

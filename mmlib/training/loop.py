@@ -13,7 +13,7 @@ import numpy as np
 
 from mmlib.alternatives import bandit, simplex
 from mmlib.config import RunConfig
-from mmlib.errors import DivergedError, ResultsError, WorkersDied, out_of_memory
+from mmlib.errors import DivergedError, ResultsError, WorkersDied, device_failure, out_of_memory
 from mmlib.method import pbt
 from mmlib.method.learner import Hyperparameters
 from mmlib.method.trajectory import Episode
@@ -129,7 +129,7 @@ def resume(loop: TrainingLoop, record: Recorder, writer: RunWriter) -> None:
         except WorkersDied:
             raise
         except checkpoint.WRONG_SHAPE as error:
-            if out_of_memory(error):
+            if out_of_memory(error) or device_failure(error):
                 raise
             raise checkpoint.CheckpointError(f"{path} is not this run's: {type(error).__name__}: {error}") from error
         checkpoint.settle(path)

@@ -253,7 +253,7 @@ def make_agent(config: RunConfig) -> MixMatchAgent:
 def initial_agent(config: RunConfig, members: range) -> MixMatchAgent:
     """The agents that some members of a run begin as."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds(config)[0])
+        torch.default_generator.manual_seed(seeds(config)[0])  # not a GPU's, which is the caller's
         agent = make_agent(config)
         agent = agent if len(members) == config.population else part_of(agent, config, members)
     if (teacher := teacher_of(agent.spec)) is not None:
