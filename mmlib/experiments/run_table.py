@@ -24,6 +24,7 @@ def runs_table(root: str | Path = "results") -> pd.DataFrame:
 
     frames: environment frames of each member so far, of total_frames.  state: done, running, stopped (asked to),
     failed, killed (it says that it is running, and nothing is), broken (it cannot be read; `reason` says why).
+    preset, figure: those of the run's directory, or, where it lies elsewhere, its path below `root` and nothing.
     last_return: mean of the last `status.LAST` episodes.  checkpoint: whether there is one to go on from.
 
     Raises ResultsError if `root` is no directory.
@@ -43,8 +44,10 @@ def run_directories(root: str | Path) -> list[Path]:
 
 def _row(directory: Path, root: Path) -> dict[str, Any]:
     parts = directory.relative_to(root).parts if directory != root else ()
-    row: dict[str, Any] = dict(zip(reversed(NAMES), reversed(parts)))
-    row["seed"] = str(row.get("seed", directory.name)).removeprefix("seed")
+    row: dict[str, Any] = dict(zip(NAMES, parts))
+    if len(parts) != len(NAMES):  # put elsewhere, where its path tells it from others
+        row = {"preset": "/".join(parts) or directory.name}
+    row["seed"] = str(row.get("seed", "")).removeprefix("seed")
     row |= {"directory": str(directory), "checkpoint": "yes" if checkpoint.names(directory) else "none"}
     status = RunStatus.read(directory)
     if (run := status.run) is None:
