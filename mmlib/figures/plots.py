@@ -3,6 +3,7 @@ against the claims' bounds, and what a setting does."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -52,7 +53,7 @@ MARKS = {
     UNDECIDED: (ORANGE, "D", "#ffffff"),
     TOO_FEW: (GREY, "o", "#ffffff"),
 }
-UNITS = (NORMALISED, RELATIVE, RETURN)  # of effects that are drawn, a panel each
+UNITS = (NORMALISED, RELATIVE, RETURN)  # of effects that are drawn, in the order of their panels
 CUT = 3.0  # times the largest estimate: where the axis ends, so that the interval of two runs does not flatten the rest
 PARTS_OF_RUNS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
 
@@ -179,7 +180,7 @@ def diagnostics(runs: Mapping[str, Sequence[Run]]) -> Figure:
         frame_axis(axes)
     for axes in panels[0]:
         axes.set_xlabel("")
-    _logarithmic(panels.flat[4])
+    logarithmic(panels.flat[4])
     legend_of_methods(figure, runs, columns=min(len(runs), 4) or 1)
     return figure
 
@@ -206,7 +207,7 @@ def legend_of_methods(figure: Figure, methods: Collection[str], columns: int) ->
     legend_below(figure, columns)
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
     """A logarithmic y axis with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -216,18 +217,23 @@ def _logarithmic(axes: Axes) -> None:
 
 @styled
 def forest(findings: Sequence[Finding]) -> Figure:
-    """Effects that compare returns, a panel a unit, a row a claim and condition.
+    """Effects that compare returns, a panel a condition and unit, a row a claim.
 
-    One without an interval is a marker alone; an interval that is longer than the axis ends in an arrow.
+    One without an interval is a marker alone; an interval that is longer than the axis ends in an arrow. Bounds other
+    than 0, of claims that allow a margin, are marked.
     """
-    shown = [f for f in findings if f.claim.second and np.isfinite(f.evidence.effect.mean)]
-    panels = {unit: rows for unit in UNITS if (rows := [f for f in shown if f.evidence.unit == unit])} or {UNITS[0]: []}
-    heights = [max(1, len(rows)) for rows in panels.values()]
-    figure = sheet(2 * COLUMN, 0.5 + 0.45 * len(panels) + 0.3 * sum(heights))
+    shown = [f for f in findings if f.claim.second and np.isfinite(f.evidence.effect.mean) and f.evidence.unit in UNITS]
+    panels: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(shown, key=lambda f: UNITS.index(f.evidence.unit)):
+        panels.setdefault((finding.place, finding.evidence.unit), []).append(finding)
+    panels = panels or {("", UNITS[0]): []}
+    heights = [1 + len(rows) for rows in panels.values()]
+    figure = sheet(2 * COLUMN, 0.5 + 0.5 * len(panels) + 0.2 * sum(heights))
     grid = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for axes, (unit, rows) in zip(grid, panels.items()):
+    for axes, ((place, unit), rows) in zip(grid, panels.items()):
         _panel(axes, rows)
         axes.set_xlabel(f"difference of {unit}s in the claim's direction, 95 % interval")
+        axes.set_title("\n".join(textwrap.wrap(place, 80, break_on_hyphens=False)), fontsize=7)
     for verdict in dict.fromkeys(f.verdict for f in shown):
         colour, marker, fill = MARKS[verdict]
         grid[0].plot([], [], color=colour, marker=marker, mfc=fill, markersize=4, label=verdict)
@@ -237,7 +243,9 @@ def forest(findings: Sequence[Finding]) -> Figure:
 
 def _panel(axes: Axes, findings: Sequence[Finding]) -> None:
     effects = [finding.evidence.effect for finding in findings]
-    end = CUT * max((abs(effect.mean) for effect in effects), default=1.0)
+    most = max((abs(effect.mean) for effect in effects), default=1.0)
+    ends = (abs(end) for effect in effects for end in (effect.low, effect.high) if np.isfinite(end))
+    end = min(CUT * most, 1.1 * max(ends, default=np.inf))
     axes.axvline(0, color=RULE, **FINE)
     for row, (finding, effect) in enumerate(zip(findings, effects)):
         colour, marker, fill = MARKS[finding.verdict]
@@ -246,7 +254,9 @@ def _panel(axes: Axes, findings: Sequence[Finding]) -> None:
             for beyond, bound, arrow in ((effect.low < -end, -end, "<"), (effect.high > end, end, ">")):
                 axes.plot([bound] * beyond, [row] * beyond, arrow, color=colour, markersize=4)
         axes.plot(effect.mean, row, color=colour, marker=marker, mfc=fill, markersize=4.5)
-    labels = [f"{finding.claim.number}  {finding.claim.says}\n({finding.where})" for finding in findings]
+        bounds = [bound for bound in finding.bounds if bound and abs(bound) <= end]  # 0 has a line of its own
+        axes.plot(bounds, [row] * len(bounds), "|", color=RULE, markersize=9)
+    labels = [f"{finding.claim.number}  {finding.claim.says}" for finding in findings]
     axes.set_yticks(range(len(findings)), labels, fontsize=6)
     axes.set(ylim=(max(len(findings), 1) - 0.3, -0.7), xlim=(-1.05 * end, 1.05 * end))
     axes.grid(axis="y", visible=False)

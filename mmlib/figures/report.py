@@ -5,26 +5,23 @@
 
 from __future__ import annotations
 
-import os
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.analysis import claims, curves, tables
+from mmlib.analysis import claims, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
 from mmlib.analysis.tables import markdown
-from mmlib.experiments.presets import FIGURES
-from mmlib.figures import claimed, plots, run_plots
+from mmlib.figures import plots
 from mmlib.figures.again import command
-from mmlib.figures.style import save
+from mmlib.figures.report_pictures import Pictures, links, returns, row, told
 from mmlib.runs.reader import comparable, find_runs
 from mmlib.runs.records import replace_file
 
@@ -36,7 +33,7 @@ SENTENCES = {
     "3": "Both shared Head and Masked KL approaches achieve comparable or worse performance than the original "
     "formulation.",
     "4": "The agent switches fully to the big action space early on. … The lasertag level … takes much longer to "
-    "switch to the LSTM core (however it does so eventually).",
+    "switch to the LSTM core (however it does so eventually). … [α may] go back and forth through curriculum.",
     "5": "Notice how the collision entropy … grows over time.",
     "6": "M&M applied to the transition between FF and LSTM cores does lead to a significant improvement in final "
     "performance (20% increase in human normalised performance …). It is, however no longer as fast as the FF "
@@ -58,8 +55,9 @@ MEANING = {
 
 MINIATURES = (
     "## What a miniature can say\n\n"
-    "A miniature has the engine, the physics and the rules of the paper's level on a smaller map, and is learned "
-    "within a million agent steps, a two hundredth of the paper's budget. A verdict here is about the method at "
+    "A miniature has the engine, the physics and the rules of the paper's level on a smaller map. Runs last a two "
+    "hundredth of the paper's, and most methods end at 0.4 to 0.7 of the scripted expert's score. Populations have "
+    "four members, not ten, and step alpha by 0.1, not 0.05. A verdict here is about the method at "
     "that scale, with one set of hyperparameters, which was tuned on plain agents (docs/learning.md has the one "
     "exception). It is no verdict on the paper's own levels at the paper's length, or on ten members that live "
     "through a billion frames.\n"
@@ -74,31 +72,6 @@ TRIED = (
 
 
 Alone = Mapping[str, Finding]  # a claim on each of a finding's levels alone
-
-
-class Pictures:
-    """The pictures of a page, in the folder of its name beside it, each drawn and shown once."""
-
-    def __init__(self, page: Path):
-        self.page = page
-        self._drawn: dict[str, Path] = {}
-        self._shown: dict[tuple[str, ...], str] = {}
-
-    def link(self, name: str, draw: Callable[[], Drawing]) -> str:
-        """Where the page finds the picture of that name."""
-        if name not in self._drawn:
-            (self._drawn[name],) = save(draw(), self.page.with_suffix(""), name, ["png"])
-        return Path(os.path.relpath(self._drawn[name], self.page.parent)).as_posix()
-
-    def under(self, number: str, links: Mapping[str, str]) -> str:
-        """A claim's pictures in a row, or the number of the claim under which they are already."""
-        first = self._shown.setdefault(tuple(links.values()), number)
-        return _row(links) if first == number else f"The curves are those of [claim {first}](#claim-{first})."
-
-
-def _row(links: Mapping[str, str]) -> str:
-    """Pictures side by side, by what each shows."""
-    return markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
 
 
 def write(path: Path, results: Path, preset: str | None = None, seeds: Collection[int] | None = None) -> None:
@@ -117,22 +90,29 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     parts += [_controls(conditions, pictures), _transfer_costs(conditions, pictures)]
     if decided := [*filter(_decided, found)]:
         drawn = pictures.link("forest", lambda: plots.forest(decided))
-        parts.append(f"## All effects\n\n![Effects and intervals]({drawn})\n")
+        parts.append(f"## All effects on returns\n\n![Effects and intervals; ticks are bounds other than 0]({drawn})\n")
     parts += [MINIATURES, _hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "\n".join(parts))
 
 
 def _head(found: Sequence[Finding]) -> str:
-    counts = {verdict: sum(f.verdict == verdict for f in found) for verdict in MEANING}
-    said = "; ".join(f"**{verdict}**: {meaning} ({counts[verdict]} times here)" for verdict, meaning in MEANING.items())
+    trained = [f.verdict for f in _most(found) if f.claim.figure != claims.THEORY]
+    said = "; ".join(f"**{verdict}**: {meaning}" for verdict, meaning in MEANING.items())
+    counts = ", ".join(f"{trained.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, UNDECIDED))
     return (
         "# What our runs say of the paper\n\n"
-        "Made by `mmlib report` from the runs on disk; nothing in it is written by hand. A verdict is of one "
-        "condition: one set of settings, whose runs differ in method, level and seed alone. Levels whose names end in "
-        f"`_mini` are miniatures, not the paper's.\n\n{said}.\n\n"
+        "Made by `mmlib report` from the runs on disk: no number and no verdict in it is entered by hand. "
+        "docs/findings.md says in words what they amount to, docs/protocol.md what was fixed before the first run.\n\n"
+        "A verdict is of one condition: one set of settings, whose runs differ in method, level and seed alone. "
+        "Levels whose names end in `_mini` are miniatures, not the paper's. *Early* is the first quarter of a run, "
+        "*the end* its last fifth. An effect is a difference of means over runs, in the claim's direction, with "
+        "Welch's 95 % interval, not corrected for how many there are; over several levels, of normalised scores: 0 is "
+        "random play, 1 the scripted expert. Beside it, deciding nothing: the difference of interquartile means, and "
+        "how often a run of the first method is above one of the second.\n\n"
+        f"{said}. Of what training tests, each where it has the most runs: {counts}.\n\n"
         f'"As fast", "at least as high" and "no better" allow {claims.MARGIN:.0%} of the other method\'s mean, '
-        f'"dynamics like" {claims.ALIKE:.0%} on either side.\n\n'
+        f'"dynamics like" {claims.ALIKE:.0%} on either side. That something occurs holds if it was seen once.\n\n'
         "The command under each claim makes its runs again, below `again/`. Runs that a GPU made need one, or "
         "`--device cpu`, which makes them as other draws.\n"
     )
@@ -233,30 +213,31 @@ def _claim(
     if few := sum(not _decided(f) for f in others):
         parts.append(f"In {few} more cases there are too few runs for a verdict (`mmlib claims` has them).")
     largest = max(first, key=lambda finding: finding.evidence.n)
-    if (where := largest.condition) is None:
+    if largest.condition is None:
         return "\n\n".join([*parts, f"Again: `mmlib figure theory --preset {largest.where}`"]) + "\n"
-    parts += [_conclusion(most), pictures.under(number, _links(number, where, largest, pictures))]
-    return "\n\n".join(filter(None, [*parts, f"Again: `{command(largest.evidence.runs)}`"])) + "\n"
+    shown = dict(chain.from_iterable(links(number, finding, pictures).items() for finding in first))
+    parts += [_conclusion(most), pictures.under(number, shown)]
+    runs = [*dict.fromkeys(run for finding in first for run in finding.evidence.runs)]
+    return "\n\n".join(filter(None, [*parts, f"Again: `{command(runs)}`"])) + "\n"
 
 
 def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
     """Mix & Match without one of its parts, wherever the runs were made with the paper's lambda."""
-    parts, paper = ["## Where the gain comes from"], METHODS["mm"].transfer_weight
+    parts, paper = ["## Mix & Match less one of its parts"], METHODS["mm"].transfer_weight
     for place in (each for each in conditions if each.settings.get("transfer_cost") == paper):
         tests = [tested(control, place) for control in claims.CONTROLS]
         if not (found := [finding for finding in tests if finding and _decided(finding)]):
             continue
         table = claims.table(found).drop(columns=["claim", "where"]).rename(columns={"the paper says": "control"})
         table["control"] = table["control"].str.removeprefix("(not in the paper) ")
-        links = {
-            level: pictures.link(f"controls_{level}_{_told(place)}", partial(_returns, place, "controls", level))
+        drawn = {
+            level: pictures.link(f"controls_{level}_{told(place)}", partial(returns, place, "controls", level))
             for level in dict.fromkeys(level for finding in found for level in finding.evidence.levels)
         }
-        parts += [f"**{found[0].place}**", _row(links), markdown(table)]
+        parts += [f"**{found[0].place}**", row(drawn), markdown(table)]
     if not parts[1:]:
         return f"{parts[0]}\n\nNo control has runs enough beside those of Mix & Match.\n"
-    text = "Mix & Match less one of its parts. A control that is as fast and as high as Mix & Match has not needed "
-    text += "that part; effects are those of the control less Mix & Match's."
+    text = "A control as fast and as high as Mix & Match has not needed that part. Effects are over Mix & Match's."
     return "\n\n".join([parts[0], text, *parts[1:]]) + "\n"
 
 
@@ -281,59 +262,22 @@ def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
     return (
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
-        "instead, as |S| can also be read, each λ here would be called `unroll` times larger.\n\n"
+        "instead, as |S| can also be read, each λ here would be called 20 times larger, the unroll."
+        "\n\n"
         f"![λ]({drawn})\n\n{markdown(shown.reset_index())}\n"
     )
 
 
-def _links(number: str, where: Condition, finding: Finding, pictures: Pictures) -> dict[str, str]:
-    """The paper's claim as a drawing, then what was measured: links to pictures, by what each shows."""
-    told = _told(where)
-    figure, first, levels = finding.claim.figure, finding.claim.first, finding.evidence.levels
-    if number == "4":
-        runs = {level: where.of(level, first) for level in levels}
-        return {
-            "the paper's α": pictures.link("claimed_alpha", lambda: claimed.rise("alpha")),
-            "α": pictures.link(f"alpha_{told}", lambda: run_plots.alpha_trajectories(runs)),
-        }
-
-    def entropy(level: str) -> Drawing:
-        """Claim 5's picture of a level."""
-        return run_plots.collision_entropies({first: where.of(level, first)}, title=level)
-
-    if number == "5":
-        draw, kind = entropy, "collision_entropy"
-        links = {"the paper's entropy": pictures.link("claimed_entropy", lambda: claimed.rise("entropy"))}
-    else:
-        draw, kind = partial(_returns, where, figure), f"figure{figure}"
-        links = {"the paper's curves": pictures.link(f"claimed_{figure}", lambda: claimed.returns(figure))}
-    names = {level: f"{kind}_{level.replace('+', '_')}_{told}" for level in levels}
-    return links | {level: pictures.link(name, partial(draw, level)) for level, name in names.items()}
-
-
-def _told(where: Condition) -> str:
-    """A condition in the name of a file: labels are long."""
-    return f"{zlib.crc32(where.label.encode()):08x}"
-
-
-def _returns(where: Condition, figure: str, level: str) -> Drawing:
-    """The learning curves of a figure's methods on a level."""
-    methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
-    learned = curves.learning({method: where.of(level, method) for method in methods})
-    if "+" in level:
-        return plots.panels({name: learned[learned["level"] == name] for name in level.split("+")})
-    return plots.learning_curves(learned, title=level)
-
-
 def _hours(results: Path, preset: str | None) -> str:
     """What the runs took, from their own records."""
-    columns, rows = ["results", "device", "runs", "M agent steps", "hours, run by run"], []
+    columns, rows = ["results", "arm", "device", "runs", "M agent steps", "hours, run by run"], []
     for run in (run for run in find_runs(results, preset) if run.done and run.method in METHODS):
         summary = tables.summary({run.method: [run]}).iloc[0]
         steps = summary["frames"] * run.config.get("population", 1) / comparable(run.config)["action_repeat"]
-        where = run.directory.relative_to(results).parts[0], run.config.get("device", "cpu")
+        folders = run.directory.relative_to(results).parts
+        where = folders[0], folders[1] if len(folders) > 2 else "", run.config.get("device", "cpu")
         rows.append((*where, 1, steps / 1e6, (summary["minutes"] or 0.0) / 60))
-    table = pd.DataFrame(rows, columns=columns).groupby(columns[:2], as_index=False, sort=False).sum()
-    table = table.round({columns[3]: 1, columns[4]: 2})
+    table = pd.DataFrame(rows, columns=columns).groupby(columns[:3], as_index=False, sort=False).sum()
+    table = table.round({columns[4]: 1, columns[5]: 2})
     text = "Runs that were made side by side in one process count each with all of its time.\n\n"
     return f"## What it took\n\n{text}{markdown(table)}\n"

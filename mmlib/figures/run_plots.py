@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import stats
 from mmlib.analysis.curves import total_frames
-from mmlib.figures.plots import legend_of_methods, seed_lines
+from mmlib.figures.plots import legend_of_methods, logarithmic, seed_lines
 from mmlib.figures.style import (
     BLUE,
     COLUMN,
@@ -142,11 +142,13 @@ def action_heat_map(run: Run) -> Figure:
 
 @styled
 def collision_entropies(runs: Mapping[str, Sequence[Run]], title: str = "") -> Figure:
-    """Collision entropy of the acting policy over frames, one line a run (its mean over members)."""
+    """Collision entropy of the acting policy over frames, one line a run (its mean over members); of several methods on
+    a logarithmic axis, since a large action space has several times as much."""
     figure = sheet(COLUMN, 2.5)
     axes = figure.add_subplot()
-    seed_lines(axes, runs, "collision_entropy", lw=1.1)
-    axes.set(ylabel="collision entropy (nats)", title=title, ylim=(0, None))
+    seed_lines(axes, runs, "collision_entropy", lw=0.9 if len(runs) > 1 else 1.1)
+    axes.set(ylabel="collision entropy (nats)", title=title)
+    logarithmic(axes) if len(runs) > 1 else axes.set_ylim(bottom=0)
     frame_axis(axes)
     legend_of_methods(figure, runs, columns=2)
     return figure

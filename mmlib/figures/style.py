@@ -36,7 +36,7 @@ LINES: dict[str, tuple[str, Any]] = {  # colour and dashes
     "small_kl": (BLACK, LONG),
     "mm_no_kl": (PURPLE, SHORT),
     "kl_no_mixing": (ORANGE, LONG),
-    "mm_sampled": (SKY, DOTTED),
+    "mm_sampled": (GREY, DOTTED),
     "mm_mixture_kl": (BLACK, DOTTED),
     "mm_cross_entropy": (ORANGE, DOTTED),
     "ff": (BLUE, SOLID),
