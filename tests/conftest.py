@@ -13,6 +13,8 @@ settings.register_profile("mmlib", deadline=None)  # how fast a machine is prove
 settings.load_profile("mmlib")
 os.environ.setdefault("NUMBA_CACHE_DIR", str(caches.directory()))  # also for processes with caches of their own
 
+_LONG = "alternatives figure_notebooks stack faults theory_notebooks pbt shards ray notebooks dmlab_notebooks docs"
+LONGEST = {f"test_{name}" for name in (*_LONG.split(), "in_chromium")}
 CONFIG = {"level": "a_level", "agent_steps": 100, "action_repeat": 4}
 
 
@@ -21,6 +23,11 @@ def pytest_sessionstart(session):
     if getattr(session.config.option, "numprocesses", None):
         for name in ("nav_maze_static_01_mini", "lt_chasm_mini"):
             levels.make(name, "minilab", width=8, height=8).close()
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files begin first, in every worker alike, so that none is left alone at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import numpy as np
 
 from mmlib.analysis import curves, tables
+from mmlib.runs.reader import Run
+from mmlib.runs.writer import RunWriter
 
 
 def test_curves_share_a_grid_and_have_a_row_a_run_and_point(make_run):
@@ -30,6 +32,24 @@ def test_the_curve_of_a_run_that_is_taught_begins_where_its_teachers_ends(make_r
     assert table.loc["small", "x"].tolist() == [80, 160, 240, 320, 400]
     assert table.loc["kickstart", "x"].tolist() == [480, 560, 640, 720, 800]
     assert table.loc["kickstart", "y"].tolist() == table.loc["small", "y"].tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+
+
+def test_agents_of_several_levels_have_a_curve_on_each_and_of_their_target_alone(tmp_path):
+    settings = {"level": "a+b", "agent_steps": 100, "action_repeat": 4, "method": "mm_multitask", "seed": 1}
+    with RunWriter(tmp_path, settings) as writer:
+        writer.append("metrics", [{"frames": 400, "member": 0, "alpha": 0.5}])
+        for record, more in (("episodes", 0.0), ("evaluations", 100.0)):
+            row = {"member": 0, "length_frames": 40}
+            rows = [
+                row | {"frames": f, "return": more + f / 100 + 10 * (n == "b"), "level": n}
+                for f in (200, 400)
+                for n in "ab"
+            ]
+            writer.append(record, rows)
+        writer.finish()
+    table = curves.learning({"mm_multitask": [Run(tmp_path)]}, points=2).set_index(["line", "level"])["y"].sort_index()
+    both = {line: [table[line, level].tolist() for level in "ab"] for line in ("mm_multitask", "mm_multitask/target")}
+    assert both == {"mm_multitask": [[2, 4], [12, 14]], "mm_multitask/target": [[102, 104], [112, 114]]}
 
 
 def test_curves_of_nothing_are_empty():

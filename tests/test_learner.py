@@ -93,6 +93,18 @@ def test_the_loss_and_its_gradients_are_those_written_out(learner, batch):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
+def test_levels_add_up_and_share_lambda(learner, batch):
+    """Of three levels the loss is the sum, and |S| counts the trajectories of all."""
+    agent, values = learner.agent, learner.config.model_dump()
+    three = Learner(agent, make_config({**values, "level": "+".join([values["level"]] * 3)}))
+    hyper = Hyperparameters(torch.ones(P), torch.full((P,), 0.1), torch.full((P,), 0.4))
+    (alone, _), (shared, rows) = (each._loss(batch, hyper, 0) for each in (learner, three))
+    transfer = agent.spec.transfer_weight * rows["transfer"] * T  # of N trajectories, a step each time
+    torch.testing.assert_close(alone - shared, 2 / 3 * transfer, rtol=1e-4, atol=1e-4)
+    together, _ = three._descend([batch] * 3, hyper)
+    torch.testing.assert_close(together, 3 * shared.detach())
+
+
 def test_one_step_of_one_environment_has_finite_diagnostics(learner, batch):
     cut = {
         name: value[:2] if name in ("observation", "last_action", "last_reward", "first") else value[:1]

@@ -76,9 +76,8 @@ def endless(tmp_path):
 def test_a_run_from_start_to_end(tmp_path):
     experiment = make(tmp_path / "run", SHORT)
     assert experiment.status().state == "new" and not experiment.status().alive
-    before = time.monotonic()
     experiment.start()
-    assert time.monotonic() - before < 60 and experiment.status().alive  # it did not wait for the run
+    assert experiment.status().alive  # it did not wait for the run
     status = ended(experiment)
     assert (status.state, status.frames, status.total_frames) == ("done", 1600, 1600), status
     assert Run(experiment.directory).metrics()["agent_steps"].max() == 400

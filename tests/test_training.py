@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from dying import train_until
@@ -74,6 +75,11 @@ def test_what_is_recorded(tmp_path):
     assert (metrics.grad_norm > 0).all() and metrics.rho_mean.between(0.2, 1).all()
     assert (metrics.entropy >= metrics.collision_entropy).all()
     assert metrics.action_marginals.map(lambda x: sum(x)).between(5.99, 6.01).all()  # six groups
+    for member, rows in metrics.groupby("member"):
+        own = episodes[episodes.member == member]
+        for before, row in zip([0, *rows.frames], rows.itertuples()):
+            ended = own["return"][(own.frames > before) & (own.frames <= row.frames)]
+            assert row.episodes == len(ended) and row.return_mean == pytest.approx(ended.mean(), nan_ok=True)
     stages = json.loads((tmp_path / "timing.jsonl").read_text().splitlines()[0])["stages"]
     assert {"act", "engine", "learn"} <= set(stages)
 
@@ -91,12 +97,47 @@ def test_updates_change_only_what_was_used(tmp_path):
     assert {"heads.small.weight", "heads.big.weight"} <= changed[1.0]
 
 
-def test_learner_sees_what_acted():
-    """On policy, V-trace's weights are 1: the stored log-probability is that of the mixture that acted."""
-    loop = TrainingLoop(config(learner_batches=1, alpha=[[0, 0.3]]))
-    diagnostics = loop.iterate().diagnostics
+@pytest.mark.parametrize("method", ["mm", "mm_sampled", "kl_no_mixing", "mm_ff_lstm"])
+def test_learner_sees_what_acted(method):
+    """On policy, V-trace's weights are 1, in every batch: log-probabilities, recurrent states and who acted are those
+    of the steps. Policies are far from uniform, which is alike for every state."""
+    settings = dict(learner_batches=2, learning_rate=1e-9, alpha=[[0, 0.5]], reward_clip=1e-3)
+    loop = TrainingLoop(config(method=method, **settings))
+    with torch.no_grad():
+        for name, value in learner_of(loop).parameters.items():
+            if name.startswith("heads") and name.endswith("weight"):
+                value.mul_(100)
+    for _ in range(3):
+        (row,) = loop.iterate().diagnostics
+        assert row["rho_mean"].item() == pytest.approx(1.0, abs=1e-3)
     loop.close()
-    assert diagnostics[0]["rho_mean"].item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_with_lag_what_acts_is_what_learned_until_then():
+    loop = TrainingLoop(config(lag=1, learner_batches=1, alpha=[[0, 0.3]], learning_rate=0.05))
+    agent = learner_of(loop).agent
+    for _ in range(3):
+        before = {name: value.clone() for name, value in agent.state_dict().items()}
+        loop.iterate()
+    loop.close()
+    (made,), now = loop.fleet.shard.pending, agent.state_dict()
+    assert not all(torch.allclose(before[name], value, atol=1e-3) for name, value in now.items())
+    agent.load_state_dict(before)
+    with torch.no_grad():
+        outputs = agent.unroll(made.observation, made.last_action, made.last_reward, made.first, made.cores)
+        torch.testing.assert_close(learner_of(loop)._at_steps(outputs, made.weights, made), made.log_prob)
+
+
+def test_the_target_alone_plays_where_it_is_evaluated():
+    """At alpha 0, where Small acts beside it, which never jumps."""
+    loop = TrainingLoop(config(alpha=[[0, 0.0]], evaluation_envs=4))
+    shard, jumps = loop.fleet.shard, {"trained": [], "evaluated": []}
+    for seen, actor in zip(jumps.values(), (*shard.actors, *shard.evaluators), strict=True):
+        step = actor.level.step
+        actor.level.step = lambda taken, seen=seen, step=step: seen.append(taken[:, 5].copy()) or step(taken)
+    loop.iterate()
+    loop.close()
+    assert np.concatenate(jumps["evaluated"]).any() and not np.concatenate(jumps["trained"]).any()
 
 
 def test_a_directory_of_another_run_is_refused(tmp_path):
