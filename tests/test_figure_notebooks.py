@@ -90,9 +90,6 @@ def test_the_alternatives_and_their_table(results):
     assert table["after"].dropna().tolist() == ["Schmitt et al. 2018"]
     assert table["before it"].dropna().tolist() == ["Small, as a teacher: 900 agent steps"]
     assert said.index("small_teacher seed 0: 3,600 of 3,600") < said.index("kickstart seed 0: started")
-    make("9", results / "levels", "--method", "distral", num_envs=1, evaluation_envs=1)
-    svg = (results / "levels" / "smoke" / "figure9" / THREE / "figure.svg").read_text()
-    assert ">Distral<" in svg and ">Distral, central policy alone<" in svg
 
 
 def test_figures_5_and_8_with_a_population(results):

@@ -44,7 +44,7 @@ def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
 
     nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.wait_for_nodes()
-    run = config(agent_steps=80 * 60, checkpoint_every=800)
+    run = config(agent_steps=80 * 30, checkpoint_every=400)
     train(run, tmp_path / "here")
     fleets, made = RayFleets(cluster.address, 3), []
     assert fleets.number(run) == 3 and fleets.number(config(population=2)) == 2
@@ -55,14 +55,19 @@ def test_over_ray_a_node_may_be_lost_while_it_trains(cluster, tmp_path):
         return made[-1]
 
     def kill():
-        while not made or len(Run(tmp_path / "there").episodes()) < 60:
+        while not over.is_set():
+            if made and len(Run(tmp_path / "there").episodes()) >= 60:
+                cluster.remove_node(nodes[1], allow_graceful=False)
+                return
             time.sleep(0.02)
-        cluster.remove_node(nodes[1], allow_graceful=False)
 
-    killer = threading.Thread(target=kill)
+    over, killer = threading.Event(), threading.Thread(target=kill)
     killer.start()
-    train(run, tmp_path / "there", make_fleet=make_fleet)
-    killer.join()
+    try:
+        train(run, tmp_path / "there", make_fleet=make_fleet)
+    finally:
+        over.set()
+        killer.join()
     assert len(made) > 1 and all(isinstance(fleet, RayFleet) for fleet in made)
     assert len(made[0]._actors) == 3 and len(made[-1]._actors) == 2  # what the two nodes that are left carry
     assert told(tmp_path / "there") == told(tmp_path / "here")
