@@ -153,6 +153,10 @@ def test_what_asks_a_run_to_stop(which):
         with StopRequests() as requests:
             os.kill(os.getpid(), which)
             assert requests.received is which and requests.stopped().exit_code == 128 + which
+            with StopRequests() as inside:  # as a run's fleet opens one while it waits for places
+                assert inside.received is which and inside.stopped().exit_code == 128 + which
+        with StopRequests() as later:
+            assert later.received is None
     finally:
         signal.signal(which, before)
 

@@ -18,10 +18,14 @@ class StopRequests:
     One that the process was started to ignore stays ignored: a script's shell starts what it puts into the background
     (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it, and `nohup` without SIGHUP; SIGTERM does.
     Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
-    environment variable `PARENT` names is taken for a SIGTERM.
+    environment variable `PARENT` names is taken for a SIGTERM. What one that is open has noted, one that is opened
+    inside it has received too.
     """
 
+    _innermost: StopRequests | None = None  # that is open
+
     def __init__(self) -> None:
+        self._outer: StopRequests | None = None
         self._received: signal.Signals | None = None
         parent = os.environ.get(PARENT, "")
         self._parent = int(parent) if parent.isdecimal() else None
@@ -29,6 +33,7 @@ class StopRequests:
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
+            self._outer, StopRequests._innermost = StopRequests._innermost, self
             for which in EXIT_CODES:
                 if signal.getsignal(which) is signal.SIG_IGN:
                     continue
@@ -36,19 +41,24 @@ class StopRequests:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if StopRequests._innermost is self:
+            StopRequests._innermost = self._outer
         self._restore()
 
     @property
     def received(self) -> signal.Signals | None:
         """What asks the run to stop, if anything does."""
         orphaned = self._parent is not None and os.getppid() != self._parent
-        return self._received or (signal.SIGTERM if orphaned else None)
+        noted = self._received or (self._outer.received if self._outer else None)
+        return noted or (signal.SIGTERM if orphaned else None)
 
     def stopped(self) -> Stopped:
         """The error to leave with."""
-        if self._received is None:
-            return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
-        return Stopped(self._received, f"stopped by {self._received.name}")
+        if self._received is not None:
+            return Stopped(self._received, f"stopped by {self._received.name}")
+        if self._outer is not None and self._outer.received:
+            return self._outer.stopped()
+        return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = signal.Signals(number)
