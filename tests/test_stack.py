@@ -40,11 +40,15 @@ def places(directory):
     return [directory / f"seed{seed}" for seed in SEEDS]
 
 
+EXACT = ["frames", "agent_steps", "updates", "learning_rate", "entropy_cost", "episodes", "return_mean"]
+
+
 def same_run(one, other):
     """Whether two directories hold the same run: all counts, draws and returns; what was summed, but for rounding."""
     a, b = (Run(each).metrics().select_dtypes("number") for each in (one, other))
     saved = (checkpoint.load(each)["loop"] for each in (one, other))
     assert Run(one).config == Run(other).config and Run(one).state == Run(other).state
+    assert a[EXACT].equals(b[EXACT])
     np.testing.assert_allclose(a.to_numpy(), b.to_numpy(), rtol=1e-3, atol=1e-3)
     return told(one) == told(other) and same_numbers(*saved)
 
