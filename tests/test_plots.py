@@ -47,6 +47,7 @@ def test_every_method_has_a_colour_of_its_own():
     for figure in FIGURES.values():  # told apart within each figure
         known = set(figure.known)
         assert len({style.LINES[method] for method in known}) == len(known)
+    assert style.label("distral" + style.ALONE) == "Distral, central policy alone"
     assert style.style("nobody_knows_it") == {"color": style.GREY, "linestyle": style.SOLID}
     assert style.SPACES.keys() == SPACES.keys()
 

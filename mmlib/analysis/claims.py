@@ -86,7 +86,7 @@ class Finding:
         if found.enough and found.improvement and found.iqm and np.isfinite(found.improvement.low):
             chance = Interval(*(100 * part for part in found.improvement))
             said += f"; interquartile means differ by {found.iqm}, the first is above in {chance} %"
-        if self.verdict == UNDECIDED and self.bounds:
+        if self.verdict == UNDECIDED:
             return f"{said}; the interval holds {' or '.join(f'{bound:.3g}' for bound in self.bounds)}"
         if self.verdict == TOO_FEW and found.runs:
             few = "too few runs of each" if self.claim.figure != THEORY else "too few cases"
@@ -96,8 +96,8 @@ class Finding:
     @property
     def bounds(self) -> list[float]:
         """Where the claim's side ends: of the effect's unit."""
-        if self.claim.relation in ("occurs", "never"):
-            return []
+        if self.claim.relation == "occurs":
+            return [RARE]
         found = limits(self.claim.relation, self.evidence.reference, self.claim.bound)
         return [bound for bound in found if np.isfinite(bound)]
 

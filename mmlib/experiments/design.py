@@ -101,8 +101,9 @@ def plan(
     here = _levels(chosen_figure, chosen, levels)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
     of_none = METHODS.keys() - {name for each in FIGURES.values() for name in each.known}  # yours: for any figure
+    known = (*chosen_figure.known, *sorted(of_none))
     for method in wanted:
-        if method not in (known := (*chosen_figure.known, *sorted(of_none))):
+        if method not in known:
             its = ", ".join(known)
             raise ExperimentError(
                 f"figure {figure} has no method {method!r}; its methods: {its}{suggestion(method, known)}"

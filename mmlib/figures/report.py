@@ -56,8 +56,8 @@ MEANING = {
 MINIATURES = (
     "## What a miniature can say\n\n"
     "A miniature has the engine, the physics and the rules of the paper's level on a smaller map. Runs last a two "
-    "hundredth of the paper's, and most methods end at 0.4 to 0.7 of the scripted expert's score. Populations have "
-    "four members, not ten, and step alpha by 0.1, not 0.05. A verdict here is about the method at "
+    "hundredth of the paper's, and most methods end far below the scripted expert. Populations have four members, not "
+    "ten, and step alpha by 0.1, not 0.05. A verdict here is about the method at "
     "that scale, with one set of hyperparameters, which was tuned on plain agents (docs/learning.md has the one "
     "exception). It is no verdict on the paper's own levels at the paper's length, or on ten members that live "
     "through a billion frames.\n"
@@ -102,7 +102,7 @@ def _head(found: Sequence[Finding]) -> str:
     counts = ", ".join(f"{trained.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, UNDECIDED))
     return (
         "# What our runs say of the paper\n\n"
-        "Made by `mmlib report` from the runs on disk: no number and no verdict in it is entered by hand. "
+        "Made by `mmlib report` from the runs on disk: no verdict in it, and no number from a run, is entered by hand. "
         "docs/findings.md says in words what they amount to, docs/protocol.md what was fixed before the first run.\n\n"
         "A verdict is of one condition: one set of settings, whose runs differ in method, level and seed alone. "
         "Levels whose names end in `_mini` are miniatures, not the paper's. *Early* is the first quarter of a run, "
@@ -256,14 +256,14 @@ def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = pictures.link("lambda", lambda: plots.transfer_costs(table))
+    unrolls = " or ".join(map(str, sorted(set(table["unroll"]))))
     texts = [f"{Interval(*bounds)}" for bounds in table[[*Interval._fields]].itertuples(index=False)]
     cells = table.rename(columns={"value": "λ"}).assign(text=texts)
     shown = cells.pivot(index=["method", "level", "λ", "runs"], columns="part", values="text")[[*tables.PARTS]]
     return (
         "## λ\n\nMean return early (first quarter) and at the end (last fifth), with 95 % intervals over seeds. λ "
         "multiplies a cost that is summed over time and divided by the number of trajectories; divided by agent steps "
-        "instead, as |S| can also be read, each λ here would be called 20 times larger, the unroll."
-        "\n\n"
+        f"instead, as |S| can also be read, each λ here would be called {unrolls} (the unroll) times larger.\n\n"
         f"![λ]({drawn})\n\n{markdown(shown.reset_index())}\n"
     )
 

@@ -49,16 +49,17 @@ class StopRequests:
     def received(self) -> signal.Signals | None:
         """What asks the run to stop, if anything does."""
         orphaned = self._parent is not None and os.getppid() != self._parent
-        noted = self._received or (self._outer.received if self._outer else None)
-        return noted or (signal.SIGTERM if orphaned else None)
+        return self._noted or (signal.SIGTERM if orphaned else None)
+
+    @property
+    def _noted(self) -> signal.Signals | None:
+        return self._received or (self._outer._noted if self._outer else None)
 
     def stopped(self) -> Stopped:
         """The error to leave with."""
-        if self._received is not None:
-            return Stopped(self._received, f"stopped by {self._received.name}")
-        if self._outer is not None and self._outer.received:
-            return self._outer.stopped()
-        return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
+        if (noted := self._noted) is None:
+            return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
+        return Stopped(noted, f"stopped by {noted.name}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = signal.Signals(number)
