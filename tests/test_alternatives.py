@@ -396,7 +396,7 @@ def test_every_alternative_trains_and_leaves_records(method, place):
     run = Run(where)
     logged = [-(-80 * k // given.steps_per_iteration) * given.steps_per_iteration for k in range(1, 7)]
     assert run.done and run.metrics()["agent_steps"].tolist() == logged  # at the ends of iterations
-    began = [(step - given.steps_per_iteration) / 480 for step in (logged[0], logged[-1])]  # the iterations before these
+    began = [(step - given.steps_per_iteration) / 480 for step in (logged[0], logged[-1])]
     alphas = [piecewise(METHODS[method].knots or ((0, 0.0),), share) for share in began]
     assert [run.metrics()["alpha"].iloc[i] for i in (0, -1)] == pytest.approx(alphas, abs=1e-6)
     assert load(where).agent_steps == 480
