@@ -155,6 +155,23 @@ def test_alternatives_divide_nothing_and_change_no_label(tmp_path, make_run):
     assert after.label == before.label and list(after.runs[LEVEL]) == list(before.runs[LEVEL])
 
 
+def test_an_arm_with_the_papers_lambda_is_a_condition_of_its_own(tmp_path, make_run):
+    """What is counted otherwise is tested against the figure's own plain agents; a lambda of another sweep is not."""
+    for seed in (1, 2, 3):
+        make_run("small", seed, early=5)
+        make_run("big756", seed, late=4)
+        make_run("mm", seed, early=3, late=1)
+        make_run("mm", seed, early=6, late=9, figure="steps", transfer_normalisation="steps")
+        make_run("mm", seed, early=9, late=9, figure="lambda_0.1", transfer_cost=0.1)
+        make_run("mm_ff_lstm", seed, figure="other", transfer_cost=100.0)
+        make_run("mm_ff_lstm", seed, figure="figure6", transfer_cost=100.0)  # the same runs, made again
+    assert [(f.verdict, "steps" in f.where) for f in found(tmp_path, "2a")] == [("does not hold", False), ("holds", True)]
+    assert [f.verdict for f in found(tmp_path, "2b")] == ["does not hold", "holds"]
+    assert [len(found(tmp_path, number)) for number in ("1a", "3a", "4a", "6a")] == [1, 1, 1, 1]
+    arm = found(tmp_path, "2a")[1].evidence.runs
+    assert sorted(Path(run).parts[-4] for run in arm) == ["figure3"] * 3 + ["steps"] * 3
+
+
 def test_alphas_schedule_divides_the_mixtures_and_not_the_baselines(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("small", seed, early=2, transfer_cost=7.0)

@@ -9,7 +9,7 @@ with stratified bootstrap intervals (Agarwal et al. 2021), which decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -137,6 +137,9 @@ def limits(relation: str, reference: float = 0.0, bound: float = 0.0) -> tuple[f
 def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[int] | None = None) -> list[Finding]:
     """Each of the paper's claims in every condition on disk; one finding without data where there is none.
 
+    A claim is about the runs of its figure, and about those of other arms with the paper's lambda if it names an agent
+    that mixes: what else such an arm changes (how |S| is counted, say) is another condition.
+
     Args:
       results: the root of the results.
       preset: one preset's runs; None: all but smoke's, at which nothing is learned.
@@ -145,14 +148,28 @@ def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[i
     root = Path(results)
     figures = dict.fromkeys(claim.figure for claim in CLAIMS if claim.figure != THEORY)
     found = {figure: on_disk(root, figure, preset, seeds) for figure in figures}
+    arms = on_disk(root, None, preset, seeds)
     folders = [path for path in sorted(root.glob(f"theory/{preset or '*'}")) if preset or path.name != "smoke"]
     asked = "of seeds from 1" if seeds is None else f"of seeds {', '.join(map(str, sorted(seeds)))}"
     findings = []
     for claim in CLAIMS:
-        places: Iterable[Condition | Path] = folders if claim.figure == THEORY else found[claim.figure]
-        by_runs = {f.evidence.runs: f for place in reversed(list(places)) if (f := tested(claim, place))}
+        places: Sequence[Condition | Path] = folders
+        if claim.figure != THEORY:
+            places = [*found[claim.figure], *_arms(claim, found[claim.figure], arms)]
+        by_runs = {f.evidence.runs: f for place in reversed(places) if (f := tested(claim, place))}
         findings += [*reversed(by_runs.values())] or [_nothing(claim, f"there is no run {asked} for it")]
     return findings
+
+
+def _arms(claim: Claim, own: Sequence[Condition], others: Iterable[Condition]) -> list[Condition]:
+    """Of other arms' conditions those that have runs of their own of an agent that mixes, with the paper's lambda."""
+    mixing = [method for method in (claim.first, claim.second) if method and not METHODS[method].single]
+
+    def runs(condition: Condition) -> set[Path]:
+        return {run.directory for level in condition.runs for m in mixing for run in condition.of(level, m)}
+
+    known, papers = set().union(*map(runs, own)), {METHODS[method].transfer_weight for method in mixing}
+    return [each for each in others if runs(each) - known and papers == {each.settings.get("transfer_cost")}]
 
 
 def findings_of(place: Condition | Path, figure: str = THEORY) -> list[Finding]:
