@@ -163,9 +163,10 @@ def test_an_arm_with_the_papers_lambda_is_a_condition_of_its_own(tmp_path, make_
         make_run("mm", seed, early=3, late=1)
         make_run("mm", seed, early=6, late=9, figure="steps", transfer_normalisation="steps")
         make_run("mm", seed, early=9, late=9, figure="lambda_0.1", transfer_cost=0.1)
-        make_run("mm_ff_lstm", seed, figure="other", transfer_cost=100.0)
+        make_run("mm_ff_lstm", seed, figure="again", transfer_cost=100.0)
         make_run("mm_ff_lstm", seed, figure="figure6", transfer_cost=100.0)  # the same runs, made again
-    assert [(f.verdict, "steps" in f.where) for f in found(tmp_path, "2a")] == [("does not hold", False), ("holds", True)]
+    verdicts = [(f.verdict, "steps" in f.where) for f in found(tmp_path, "2a")]
+    assert verdicts == [("does not hold", False), ("holds", True)]
     assert [f.verdict for f in found(tmp_path, "2b")] == ["does not hold", "holds"]
     assert [len(found(tmp_path, number)) for number in ("1a", "3a", "4a", "6a")] == [1, 1, 1, 1]
     arm = found(tmp_path, "2a")[1].evidence.runs

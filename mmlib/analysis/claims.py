@@ -162,14 +162,22 @@ def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[i
 
 
 def _arms(claim: Claim, own: Sequence[Condition], others: Iterable[Condition]) -> list[Condition]:
-    """Of other arms' conditions those that have runs of their own of an agent that mixes, with the paper's lambda."""
+    """Of other arms' conditions those of an agent that mixes, with the paper's lambda, that are not the figure's."""
     mixing = [method for method in (claim.first, claim.second) if method and not METHODS[method].single]
 
-    def runs(condition: Condition) -> set[Path]:
-        return {run.directory for level in condition.runs for m in mixing for run in condition.of(level, m)}
+    papers = {METHODS[method].transfer_weight for method in mixing}
 
-    known, papers = set().union(*map(runs, own)), {METHODS[method].transfer_weight for method in mixing}
-    return [each for each in others if runs(each) - known and papers == {each.settings.get("transfer_cost")}]
+    def has_it(condition: Condition) -> bool:
+        return any(condition.of(level, method) for level in condition.runs for method in mixing)
+
+    known = [each.settings.items() for each in own if has_it(each)]
+    return [
+        each
+        for each in others
+        if has_it(each)
+        and papers == {each.settings.get("transfer_cost")}
+        and not any(settings <= each.settings.items() for settings in known)
+    ]
 
 
 def findings_of(place: Condition | Path, figure: str = THEORY) -> list[Finding]:
