@@ -1,10 +1,12 @@
 """Figures in bulk: what is planned, that a failure stops nothing, and the table at the end."""
 
+import papermill
 import pytest
 
 from mmlib.experiments import notebooks
 from mmlib.experiments.design import ExperimentError
 from mmlib.experiments.presets import OTHER_NOTEBOOKS
+from mmlib.runs.lineage import AlphaSchedule
 
 FAILING = """{"cells": [{"cell_type": "code", "execution_count": null, "id": "a", "metadata": {}, "outputs": [],
  "source": "CODE"}], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -23,17 +25,35 @@ def test_a_figure_is_a_notebook_a_level(tmp_path):
 
 
 @pytest.mark.parametrize("figure", OTHER_NOTEBOOKS)
-def test_figures_without_levels_of_their_own(figure, tmp_path):
+def test_figures_that_plan_no_runs_take_their_notebooks_parameters(figure, tmp_path):
+    """What was not asked for is left to the notebook, whose backend need not be "auto"."""
     found = plan(figure, results=tmp_path)
     assert [task.notebook.name for task in found] == list(OTHER_NOTEBOOKS[figure])
-    with pytest.raises(ExperimentError, match="takes no levels or methods"):
-        plan(figure, levels=["nav_maze_static_01"], results=tmp_path)
+    for task in found:
+        assert not task.parameters.keys() & {"backend", "levels", "methods", "seeds", "settings"}
+        assert task.parameters.keys() <= papermill.inspect_notebook(str(task.notebook)).keys()
 
 
-def test_seeds_reach_the_notebooks_that_have_them(tmp_path):
-    assert [task.parameters["seeds"] for task in plan("5", seeds=[1, 2], results=tmp_path)] == [[1, 2], [1, 2]]
-    with pytest.raises(ExperimentError, match="figure 10 takes no seeds"):
-        plan("10", seeds=[1], results=tmp_path)
+def test_what_is_asked_for_reaches_the_notebooks_that_have_it(tmp_path):
+    for task in plan("5", seeds=[1, 2], results=tmp_path, backend="minilab", unroll=10):
+        assert task.parameters["seeds"] == [1, 2] and task.parameters["backend"] == "minilab"
+        assert task.parameters["settings"] == {"unroll": 10}
+    (ten,) = plan("10", levels=["nav_maze_static_01"], results=tmp_path)
+    assert ten.parameters["levels"] == ["nav_maze_static_01"]
+    (theory,) = plan("theory", methods=["mm"], results=tmp_path)
+    assert theory.parameters["methods"] == ["mm"]
+    for figure, given in (("10", {"seeds": [1]}), ("claims", {"learning_rate": 1.0}), ("theory", {"backend": "dmlab"})):
+        name = {"seeds": "seeds", "learning_rate": "settings", "backend": "backend"}[next(iter(given))]
+        with pytest.raises(ExperimentError, match=f"figure {figure} takes no {name}; it takes .*results"):
+            plan(figure, results=tmp_path, **given)
+
+
+def test_a_file_of_alpha_is_found_from_wherever_the_command_is_given(tmp_path, monkeypatch):
+    AlphaSchedule(knots=((0, 0.0), (400, 1.0)), method="mm", space="big756", source="").save(tmp_path / "alpha.json")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    (task,) = plan("3", results=tmp_path, alpha="../alpha.json", methods=["mm"])
+    assert (notebooks.repository_root() / task.parameters["settings"]["alpha"]).samefile(tmp_path / "alpha.json")
 
 
 def test_an_unknown_figure_names_all(tmp_path):

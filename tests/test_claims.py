@@ -547,7 +547,7 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     places = [line.split() for line in listed.stdout.splitlines()]
     assert len(places) == 10  # two methods and five seeds
     for _, config, _, elsewhere in places:
-        assert [each.level for each in read_configs(config)] == [LEVEL]  # what `mmlib train --config` takes
+        assert [each.level for each in read_configs(config, {})] == [LEVEL]  # what `mmlib train --config` takes
         assert elsewhere == f"again/{Path(config).parent}"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert [Path(name).name.partition(f"_{LEVEL}")[0] for name in pictures] == [

@@ -60,6 +60,20 @@ def test_train_repeats_a_run_from_the_config_beside_it(tmp_path):
     assert (second / "metrics.jsonl").read_text() == (first / "metrics.jsonl").read_text()
 
 
+def test_train_repeats_a_run_with_a_setting_changed(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert mmlib("train", "--preset", "smoke", *TINY, "--seed", 7, "--directory", first).exit_code == 0
+    again = "train", "--config", first / "config.json", "--directory", second
+    changed = "-p", "entropy_cost=0.5", "-p", "seed=3", "--backend", "minilab"
+    assert mmlib(*again, *changed).exit_code == 0
+    one, two = (Run(path).config for path in (first, second))
+    assert {name for name in one if one[name] != two[name]} == {"entropy_cost", "seed", "backend"}
+    assert two["entropy_cost"] == 0.5 and two["seed"] == 3
+    refused = mmlib(*again, "--level", "nav_maze_static_01_mini")
+    assert refused.exit_code == 2 and "--config has its own level" in refused.stderr
+    assert "unknown setting 'lr'" in mmlib(*again, "-p", "lr=1").stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_run_that_a_gpu_made_is_made_again_on_what_there_is(tmp_path):
     assert mmlib("train", "--preset", "smoke", *TINY, "--directory", tmp_path / "a").exit_code == 0

@@ -143,8 +143,8 @@ def test_bad_plans_name_the_value_and_the_choices(arguments, error, message, tmp
         ("small", "quick", {"transfer_cost": 7}, "'transfer_cost' plays no part: method 'small' has no transfer"),
         ("mm", "quick", {"transfer": "none", "transfer_cost": 7}, "method 'mm' has no transfer cost"),
         ("mm", "quick", {"rms_epsilon": 0.01}, "'rms_epsilon' plays no part: the optimiser is adam"),
-        ("mm", "population", {"alpha": [[0, 1.0]]}, "adapts it, within pbt.alpha"),
-        ("small", "population", {"entropy_cost": 0.1}, "adapts it, within pbt.entropy_cost"),
+        ("mm", "population", {"alpha": [[0, 1.0]]}, "adapts it; it starts within pbt.alpha"),
+        ("small", "population", {"entropy_cost": 0.1}, "adapts it; it starts within pbt.entropy_cost"),
     ],
 )
 def test_a_setting_that_plays_no_part_is_refused(method, preset, settings, why):

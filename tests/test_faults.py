@@ -157,6 +157,9 @@ def test_what_asks_a_run_to_stop(which):
                 assert inside.received is which and inside.stopped().exit_code == 128 + which
         with StopRequests() as later:
             assert later.received is None
+            with StopRequests():  # as the fleet is complete
+                os.kill(os.getpid(), which)
+            assert later.received is which
     finally:
         signal.signal(which, before)
 

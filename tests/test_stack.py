@@ -267,9 +267,7 @@ def test_the_command_says_what_it_cannot_do(tmp_path):
     assert "population = 4: seeds side by side" in said("--seeds", "1-2", "--preset", "population")
     assert "--seeds are side by side in this process" in said("--seeds", "1-2", "--shards", "2")
     assert "--directory is given 1 times for a number of runs of 2" in said("--seeds", "1-2", "--directory", "x")
-    assert "--config needs --directory, where to put the run, and has the seed" in said(
-        "--seeds", "1", "--config", "-", "--directory", "x"
-    )
+    assert "--config has its own seeds; what is to differ is given as -p" in said("--seeds", "1", "--config", "-")
     several = tmp_path / "several"
     several.write_text(f"[{','.join(config.model_dump_json() for config in configs())}]")
     assert "--directory is given 2 times for a number of runs of 3" in said(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +66,7 @@ def mmlib() -> None:
 
 @app.command()
 def train(
+    context: typer.Context,
     level: Annotated[str | None, typer.Option(help="See `mmlib levels`; else the preset's.")] = None,
     method: Annotated[str, typer.Option(help="See `mmlib methods`.")] = "mm",
     preset: Preset = "quick",
@@ -80,7 +82,8 @@ def train(
         list[Path] | None, typer.Option(help="Put the run here, not among the results; once for each of several.")
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="A config.json, or a list (- for standard input), instead of all but --device.")
+        str | None,
+        typer.Option(help="A config.json, or a list (- for standard input), in place of a preset; -p changes it."),
     ] = None,
 ) -> None:
     """Train a run, or several seeds side by side, or go on from the last checkpoint.
@@ -95,15 +98,21 @@ def train(
       mmlib train --method mm -p alpha=results/population/figure3/.../mm/seed1
       mmlib train --preset population --shards auto
       mmlib train --config seed1/config.json --directory /tmp/again
+      mmlib train --config seed1/config.json --directory /tmp/new -p entropy_cost=0.001 -p seed=3
     """
     from mmlib.cli import training
 
+    given = read_settings(settings, device, backend)
     if config is not None:
-        if directory is None or seeds is not None:
-            raise UsageError("--config needs --directory, where to put the run, and has the seed: no --seeds")
-        runs = [(each, directory[0]) for each in read_configs(config, device)]
+        from mmlib.experiments.design import Job
+
+        for option in ("level", "method", "preset", "seed", "seeds"):
+            if (source := context.get_parameter_source(option)) and source.name == "COMMANDLINE":
+                raise UsageError(f"--config has its own {option}; what is to differ is given as -p NAME=VALUE")
+        if directory is None:
+            raise UsageError("--config needs --directory, where to put the run")
+        runs = [Job(each, directory[0]) for each in read_configs(config, given)]
     else:
-        given = read_settings(settings, device, backend)
         runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
     runs = training.put_into(runs, directory, divided=bool(shards or ray))
     fleets = read_fleets(shards, ray)
@@ -260,14 +269,13 @@ def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
     return RayFleets(ray or "auto", "auto" if shards in (None, "auto") else int(shards))
 
 
-def read_configs(path: str, device: str | None = None) -> list[RunConfig]:
+def read_configs(path: str, settings: Mapping[str, Any]) -> list[RunConfig]:
     """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-").
 
-    device: in place of the file's, since where a run is made is no part of what it is.
+    settings: in place of the file's.
     """
-    from mmlib.runs.reader import asked_for
+    from mmlib.experiments.design import configure_again
     from mmlib.runs.untrusted import parse
-    from mmlib.training.fitting import check
 
     try:
         values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
@@ -276,4 +284,4 @@ def read_configs(path: str, device: str | None = None) -> list[RunConfig]:
     several = values if isinstance(values, list) and values else [values]
     if not all(isinstance(each, dict) for each in several):
         raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
-    return [check(asked_for({**each, **read_settings(None, device)})) for each in several]
+    return [configure_again(each, settings) for each in several]

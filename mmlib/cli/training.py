@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from mmlib.cli.common import UsageError, fail
 
 if TYPE_CHECKING:
-    from mmlib.config import RunConfig
+    from mmlib.experiments.design import Job
     from mmlib.training.ray_fleet import RayFleets
-
-    Run = tuple[RunConfig, Path]  # and the directory of its records
 
 
 def preset_runs(
     preset: str, level: str | None, method: str, seeds: Sequence[int], settings: dict[str, Any], results: Path
-) -> list[Run]:
+) -> list[Job]:
     """The configurations of runs at a preset, which differ in their seed, and their places in the results."""
     from mmlib.experiments import design
     from mmlib.runs.reader import check_inside, run_directory
@@ -29,11 +27,11 @@ def preset_runs(
         chosen = design.configure(at, level or design.default_level(at, method), method, seed, settings)
         place = run_directory(results, preset, "runs", chosen.level, method, seed)
         check_inside(place, results)
-        runs.append((chosen, place))
+        runs.append(design.Job(chosen, place))
     return runs
 
 
-def put_into(runs: Sequence[Run], directories: Sequence[Path] | None, divided: bool) -> list[Run]:
+def put_into(runs: Sequence[Job], directories: Sequence[Path] | None, divided: bool) -> list[Job]:
     """The runs in these directories, or where they are, if all can be written.
 
     divided: whether --shards or --ray was given.  Raises UsageError or ResultsError.
@@ -42,15 +40,15 @@ def put_into(runs: Sequence[Run], directories: Sequence[Path] | None, divided: b
 
     if len(runs) > 1 and divided:
         raise UsageError("--seeds are side by side in this process; --shards and --ray divide one run's population")
-    places = directories or [where for _, where in runs]
+    places = directories or [job.directory for job in runs]
     if len(places) != len(runs):
         raise UsageError(f"--directory is given {len(places)} times for a number of runs of {len(runs)}")
     for where in places:
         check_writable(where, "--directory" if directories else "--results")
-    return [(chosen, where) for (chosen, _), where in zip(runs, places, strict=True)]
+    return [job._replace(directory=where) for job, where in zip(runs, places, strict=True)]
 
 
-def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
+def make(runs: Sequence[Job], fleets: RayFleets | None) -> None:
     """Trains a run, or several side by side; of several, those that end early have said why by then."""
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport
@@ -62,10 +60,10 @@ def make(runs: Sequence[Run], fleets: RayFleets | None) -> None:
     from mmlib.training.loop import train
     from mmlib.training.stack import train_together
 
-    configs, places = zip(*runs, strict=True)
+    configs, places = [job.config for job in runs], [job.directory for job in runs]
     if len(runs) > 1:
         check_together(configs)
-    for chosen, where in runs:
+    for chosen, where in zip(configs, places, strict=True):
         if len(runs) == 1 and not being_written(where):  # of several, each that is refused is
             check_same_run(where, as_recorded(chosen))
         what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"

@@ -17,7 +17,7 @@ from mmlib.config import RunConfig, make_config
 from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
 from mmlib.runs.lineage import AlphaSchedule
-from mmlib.runs.reader import Run, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
+from mmlib.runs.reader import Run, asked_for, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import as_recorded, check, check_entry, idle
 
 
@@ -39,7 +39,7 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people: the method and the seed."""
+        """For people: the group, if there is one, the method and the seed."""
         return f"{self.group} {self.config.method} seed {self.config.seed}".strip()
 
 
@@ -141,7 +141,7 @@ def _check_in_force(config: RunConfig, settings: Mapping[str, Any]) -> None:
     """Raises ExperimentError if one of the settings given would be recorded and play no part."""
     why = idle(config.method, config.model_dump())
     for adapted in config.pbt.adapt if config.pbt else ():
-        why.setdefault(adapted, f"population based training adapts it, within pbt.{adapted}")
+        why.setdefault(adapted, f"population based training adapts it; it starts within pbt.{adapted}")
     for name in settings:
         if name in why:
             raise ExperimentError(f"setting {name!r} plays no part: {why[name]}; leave it")
@@ -180,21 +180,17 @@ def configure(
     by population based training. An alpha that names a run, or a file of `mmlib schedule`, is the one recorded there. A
     method's teacher is from the run beside this one of the same seed.
     """
-    spec, settings = choose("method", method, METHODS), dict(settings or {})
+    spec, settings = choose("method", method, METHODS), settings or {}
     check_entry(method)
     for name in ("level", "method", "seed"):
         if name in settings:
             raise ExperimentError(f"{name!r} cannot be overridden; give it as {name} itself")
-    if isinstance(recorded := settings.get("alpha"), str):
-        settings["alpha"] = AlphaSchedule.load(Path(recorded)).knots_for(method)
     given: dict[str, Any] = {"transfer_cost": spec.transfer_weight, **preset.settings}
     if figure is not None:
         given |= preset.of_figure(figure)
     if teacher := teacher_of(spec):
         given["teacher"] = sibling(teacher.method, seed)
-    values = {**given, **settings, "level": level, "method": method, "seed": seed}
-    if isinstance(settings.get("pbt"), Mapping):  # a part of them
-        values["pbt"] = {**(given.get("pbt") or {}), **settings["pbt"]}
+    values = _changed({**given, "level": level, "method": method, "seed": seed}, settings)
     config = check(make_config(values))  # checks every setting before the schedule is made from them
     _check_in_force(config, settings)
     adapted = config.pbt is not None and "alpha" in config.pbt.adapt
@@ -202,6 +198,25 @@ def configure(
         knots = [(int(share * config.agent_steps), alpha) for share, alpha in preset.alpha]
         config = make_config({**values, "alpha": knots})
     return config
+
+
+def configure_again(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """A recorded configuration with other settings, its level, method and seed among them. Raises as `configure`."""
+    config = check(asked_for(_changed(recorded, settings)))
+    _check_in_force(config, settings)
+    return config
+
+
+def _changed(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with settings in their place, which may be a part of pbt, or name where an alpha is recorded."""
+    new = {**values, **settings}
+    if isinstance(alpha := settings.get("alpha"), str):
+        method = str(new.get("method"))
+        choose("method", method, METHODS)
+        new["alpha"] = AlphaSchedule.load(Path(alpha)).knots_for(method)
+    if isinstance(part := settings.get("pbt"), Mapping):
+        new["pbt"] = {**(values.get("pbt") or {}), **part}
+    return new
 
 
 def finished(job: Job) -> bool:

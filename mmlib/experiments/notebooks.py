@@ -69,16 +69,21 @@ def tasks(
     """
     root, drawn = repository_root(), output or results
     common: dict[str, Any] = {"preset": preset, "results": shortest(results, root), "jobs": jobs or 0, "train": train}
-    common |= {"output": shortest(output, root) if output else "", "backend": settings.get("backend", "auto")}
-    common["settings"] = {name: value for name, value in settings.items() if name != "backend"}
+    common["output"] = shortest(output, root) if output else ""
+    asked = dict(settings)
+    if isinstance(alpha := asked.get("alpha"), str):
+        asked["alpha"] = shortest(Path(alpha), root)  # the file or run that it is read from
+    backend = {"backend": asked.pop("backend")} if "backend" in asked else {}  # or the notebook's own
     names = sorted(map(Path, {*FIGURES, *DRAWN_WITH, *OTHER_NOTEBOOKS}), key=natural_order)
     design.choose("figure", figure, dict.fromkeys(map(str, names)))
     if figure in OTHER_NOTEBOOKS:
-        found = _other(figure, drawn, {**common, "seeds": list(seeds or ())}, [*levels, *(methods or ())])
+        lists = {"levels": list(levels), "methods": list(methods or ()), "seeds": list(seeds or ())}
+        chosen = {name: value for name, value in {**lists, "settings": asked, **backend}.items() if value}
+        found = _other(figure, drawn, common, chosen)
     else:
         plan = design.plan(figure, preset, levels, methods, seeds, settings, results)
         here = dict.fromkeys(job.config.level for job in plan)
-        found = [_level(figure, level, plan, drawn, common) for level in here]
+        found = [_level(figure, level, plan, drawn, {**common, "settings": asked, **backend}) for level in here]
     try:
         check_writable(drawn)
     except ResultsError as error:
@@ -99,19 +104,18 @@ def _level(figure: str, level: str, plan: Sequence[Job], drawn: Path, common: Ma
     return Task(level, NOTEBOOKS / design.figure_named(figure).notebook, where / "notebook.ipynb", parameters, here)
 
 
-def _other(figure: str, drawn: Path, common: Mapping[str, Any], extra: Sequence[Any]) -> list[Task]:
+def _other(figure: str, drawn: Path, common: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[Task]:
+    """The notebooks of a figure that plans no runs; what was chosen for it must be a parameter of each."""
     import papermill
 
     design.choose("preset", common["preset"], PRESETS)
-    if extra:
-        raise ExperimentError(f"figure {figure} takes no levels or methods: it is drawn from what other figures ran")
     found = []
     for name in OTHER_NOTEBOOKS[figure]:
         where, notebook = drawn / common["preset"] / Path(name).stem, NOTEBOOKS / name
         known = papermill.inspect_notebook(str(notebook))
-        if common["seeds"] and "seeds" not in known:
-            raise ExperimentError(f"figure {figure} takes no seeds")
-        parameters = {parameter: value for parameter, value in common.items() if parameter in known}
+        if refused := [parameter for parameter in chosen if parameter not in known]:
+            raise ExperimentError(f"figure {figure} takes no {' or '.join(refused)}; it takes {', '.join(known)}")
+        parameters = {**{parameter: value for parameter, value in common.items() if parameter in known}, **chosen}
         found.append(Task(Path(name).stem, notebook, where / "notebook.ipynb", parameters))
     return found
 

@@ -18,48 +18,43 @@ class StopRequests:
     One that the process was started to ignore stays ignored: a script's shell starts what it puts into the background
     (`mmlib train &`) without SIGINT, so that Ctrl-C there does not reach it, and `nohup` without SIGHUP; SIGTERM does.
     Signals reach the main thread only: opened in another one it notes nothing. The end of the process that the
-    environment variable `PARENT` names is taken for a SIGTERM. What one that is open has noted, one that is opened
-    inside it has received too.
+    environment variable `PARENT` names is taken for a SIGTERM. Opened inside another, that one is what opens.
     """
 
-    _innermost: StopRequests | None = None  # that is open
+    _open: StopRequests | None = None  # the outermost, which hears for those inside it
 
     def __init__(self) -> None:
-        self._outer: StopRequests | None = None
         self._received: signal.Signals | None = None
         parent = os.environ.get(PARENT, "")
         self._parent = int(parent) if parent.isdecimal() else None
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequests:
-        if threading.current_thread() is threading.main_thread():
-            self._outer, StopRequests._innermost = StopRequests._innermost, self
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        if StopRequests._open is None:
+            StopRequests._open = self
             for which in EXIT_CODES:
-                if signal.getsignal(which) is signal.SIG_IGN:
-                    continue
-                self._before[which] = signal.signal(which, self._note)
-        return self
+                if signal.getsignal(which) is not signal.SIG_IGN:
+                    self._before[which] = signal.signal(which, self._note)
+        return StopRequests._open
 
     def __exit__(self, *error: object) -> None:
-        if StopRequests._innermost is self:
-            StopRequests._innermost = self._outer
-        self._restore()
+        if StopRequests._open is self:
+            StopRequests._open = None
+            self._restore()
 
     @property
     def received(self) -> signal.Signals | None:
         """What asks the run to stop, if anything does."""
         orphaned = self._parent is not None and os.getppid() != self._parent
-        return self._noted or (signal.SIGTERM if orphaned else None)
-
-    @property
-    def _noted(self) -> signal.Signals | None:
-        return self._received or (self._outer._noted if self._outer else None)
+        return self._received or (signal.SIGTERM if orphaned else None)
 
     def stopped(self) -> Stopped:
         """The error to leave with."""
-        if (noted := self._noted) is None:
+        if self._received is None:
             return Stopped(signal.SIGTERM, "stopped: the process that started it has gone")
-        return Stopped(noted, f"stopped by {noted.name}")
+        return Stopped(self._received, f"stopped by {self._received.name}")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = signal.Signals(number)
