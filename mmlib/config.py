@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -25,7 +25,7 @@ class ConfigError(UserError):
 
 
 Adaptable = Literal["learning_rate", "entropy_cost", "alpha"]
-HYPER: tuple[Adaptable, ...] = ("learning_rate", "entropy_cost", "alpha")  # what PBT can adapt
+HYPER: tuple[Adaptable, ...] = get_args(Adaptable)  # what PBT can adapt
 TIES = ("transfer", "stop_gradient", "mixing")  # settings that take the place of a field of `methods.AgentSpec`
 
 Range = tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(gt=0.0)]]

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mmlib.analysis import baselines, claims, conditions, stats, tables
+from mmlib.analysis import baselines, claims, conditions, premises, stats, tables
 from mmlib.analysis.claims import Claim, evaluate, judge
 from mmlib.analysis.conditions import on_disk
-from mmlib.cli.main import app, read_configs
+from mmlib.cli.main import app
+from mmlib.cli.training import read_configs
 from mmlib.experiments.design import plan
 from mmlib.figures import plots, report
 from mmlib.figures import tables as shown
@@ -448,7 +449,7 @@ def test_a_premise_needs_both_of_its_parts_on_one_level_and_five_runs(tmp_path, 
         if seed < 5:
             make_run("ff", seed, early=5, late=6)
             make_run("lstm", seed, early=2, late=9)
-    verdicts = {(p.curriculum, p.level): p.verdict for p in claims.premises(on_disk(tmp_path))}
+    verdicts = {(p.curriculum, p.level): p.verdict for p in premises.evaluate(on_disk(tmp_path))}
     assert verdicts == {
         ("actions", LEVEL): "holds",
         ("cores", LEVEL): "not enough data",
@@ -474,12 +475,12 @@ def test_the_plain_multitask_agent_is_uneven_or_is_not(tmp_path, make_run):
                 for name, score in zip(level.split("+"), scores, strict=True)
             ]
             (directory / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert {p.level: p.verdict for p in claims.premises(on_disk(tmp_path))} == {
+    assert {p.level: p.verdict for p in premises.evaluate(on_disk(tmp_path))} == {
         "+".join(tasks[:2]): "holds",
         "+".join(tasks[::2]): "does not hold",
     }
     (tmp_path / "baselines" / f"{tasks[0]}.json").unlink()  # each level's best is 1 then, which says nothing
-    assert claims.premises(on_disk(tmp_path)) == []
+    assert premises.evaluate(on_disk(tmp_path)) == []
 
 
 def test_a_run_made_for_two_figures_counts_once(tmp_path, make_run):

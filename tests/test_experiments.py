@@ -164,6 +164,17 @@ def test_a_directory_with_another_configuration_is_refused(tmp_path):
     with pytest.raises(OtherRun, match=r"small/seed0 holds a run of another .*discount \(0.5 there, 0.99 here\)"):
         plan("3", "quick", results=tmp_path)
     plan("3", "quick", results=tmp_path, seeds=[1])  # another seed is another directory
+    faster = {"discount": 0.5, "checkpoint_every": 7, "log_every": 7, "level_settings": {"threads": 4}}
+    plan("3", "quick", None, ["small"], settings=faster, results=tmp_path)  # what is learned is the same
+    with pytest.raises(OtherRun, match=r"level_settings \({} there, {'episode_seconds': 9.*} here"):
+        plan(
+            "3",
+            "quick",
+            None,
+            ["small"],
+            settings=faster | {"level_settings": {"episode_seconds": 9}},
+            results=tmp_path,
+        )
 
 
 def test_a_longer_run_of_a_presets_schedule_says_how_to_go_on(tmp_path):

@@ -14,7 +14,7 @@ from dying import train_until
 
 from mmlib.config import make_config
 from mmlib.errors import DivergedError, ResultsError, Stopped, in_plain_words
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import OtherRun, Run
 from mmlib.runs.records import read_bytes
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint
@@ -279,6 +279,17 @@ def test_a_finished_run_without_its_checkpoint_is_not_started_over(tmp_path, who
     with pytest.raises(ResultsError, match="no checkpoint to go on from"):
         train(longer, tmp_path / "run")
     assert records(tmp_path / "run") == records(whole) and Run(tmp_path / "run").done
+
+
+def test_nothing_is_written_of_a_finished_run_that_is_trained_again(tmp_path, whole):
+    """So that no code that made none of it is recorded as its maker."""
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt"))
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").iterdir()}
+    train(config(), tmp_path / "run")
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "run").iterdir()} == before
+    for other in ({"entropy_cost": 0.5}, {"agent_steps": 60 * 2}):
+        with pytest.raises(OtherRun):
+            train(config(**other), tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", checkpoint.FILE])

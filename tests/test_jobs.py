@@ -88,6 +88,14 @@ def test_a_failed_run_says_why_and_the_others_go_on(the_plan, monkeypatch):
     jobs.check(outcome[1:])
 
 
+def test_what_an_earlier_sitting_printed_is_not_why_it_ended(the_plan, monkeypatch):
+    job = the_plan[0]
+    job.directory.mkdir(parents=True)
+    (job.directory / "log.txt").write_text(f"mmlib: {job.directory}: member 0: loss nan\n")
+    pretend(monkeypatch, lambda job: "raise SystemExit('mmlib: no space left')")
+    assert jobs.run([job], 1, poll_seconds=0.05)[0].status.reason.startswith("mmlib: no space left")
+
+
 def test_a_killed_run_names_the_signal(the_plan, monkeypatch):
     pretend(monkeypatch, lambda job: "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert jobs.run(the_plan[:1], 1, poll_seconds=0.05)[0].status.reason.startswith("ended by signal SIGKILL")

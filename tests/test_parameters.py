@@ -78,6 +78,8 @@ def test_what_can_be_understood_is(injected, name, value):
         ("train = 'maybe'", "parameter train = 'maybe': input should be a valid boolean"),
         ("jobs = -1", "parameter jobs = -1"),
         ("settings = [1]", r"parameter settings = \[1\]: input should be a valid dictionary"),
+        ("settings = '{\"unroll\": 50'", "parameter settings = .*unroll.*: it cannot be read as YAML"),
+        ("seeds = '[1, 2'", "parameter seeds = .*: it cannot be read as YAML"),
         ("preset = None", "parameter preset = None"),
     ],
 )

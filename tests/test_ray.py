@@ -85,10 +85,10 @@ def test_over_ray_a_shards_own_error_is_the_runs(cluster, tmp_path):
     try:
         with pytest.raises(ValueError, match="zip"):  # a learner does not take another's number of tensors
             fleet.everyone("replace", 0, [])
-        os.kill(fleet.everyone("process")[1], signal.SIGKILL)
+        fleet._ray.kill(fleet._actors[1])
         with pytest.raises(ShardDied):
             for _ in range(100):
-                fleet.everyone("process")
+                fleet.everyone("state_dict")
                 time.sleep(0.05)
     finally:
         fleet.close()

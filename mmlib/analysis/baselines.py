@@ -24,7 +24,7 @@ from mmlib import levels
 from mmlib.errors import ResultsError
 from mmlib.levels import Level
 from mmlib.runs.owner import check_writable
-from mmlib.runs.reader import file_name
+from mmlib.runs.reader import OF_THE_MACHINE, file_name
 from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.spaces import SPACES
@@ -197,7 +197,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def apply_to(settings: Mapping[str, Any]) -> bool:
     """Whether scores are of what runs with these settings play: the level as it comes, at the same action repeat."""
-    own = settings["level_settings"].keys() - {"threads", "renderer", "level_cache"}
+    own = settings["level_settings"].keys() - OF_THE_MACHINE - {"renderer"}
     return not own and settings["action_repeat"] == ACTION_REPEAT
 
 

@@ -94,7 +94,8 @@ def _entropy_growth(run: Run) -> dict[str, float]:
     table, total = run.metrics(), total_frames(run)
     frames, values = table["frames"].to_numpy(float), table["collision_entropy"].to_numpy(float)
     known = np.isfinite(values)  # a member that diverged has none
-    first, last = known & (frames <= max(START[1] * total, frames.min())), known & (frames > END[0] * total)
+    first = known & (frames <= max(START[1] * total, frames.min(initial=total)))
+    last = known & (frames > END[0] * total)
     if not (first.any() and last.any()):
         return {}
     return {run.config["level"]: float(values[last].mean() - values[first].mean())}

@@ -46,8 +46,9 @@ def premises(
     """
     from mmlib.analysis import claims as tests
     from mmlib.analysis.conditions import on_disk
+    from mmlib.analysis.premises import PREMISE_RUNS, evaluate
 
-    found = tests.premises(on_disk(results, None, preset, _asked(preset, seeds, results)))
+    found = evaluate(on_disk(results, None, preset, _asked(preset, seeds, results)))
     if as_json:
         print_json([{**p._asdict(), "verdict": p.verdict, "parts": tests.rows(p.parts)} for p in found])
         return
@@ -61,7 +62,7 @@ def premises(
         )
     few = len(found) - len(decided)
     if few:
-        print(f"{few} more with fewer than {tests.PREMISE_RUNS} runs of each: --json has them")
+        print(f"{few} more with fewer than {PREMISE_RUNS} runs of each: --json has them")
 
 
 def report(

@@ -19,7 +19,6 @@ from mmlib.cli import campaign, claims, doctor, info, levels, runs
 from mmlib.cli.common import Commands, Device, Results, Together, Unfailing, UsageError, bad_input, fail, read_seeds
 
 if TYPE_CHECKING:  # commands import what they need, so that --help is quick
-    from mmlib.config import RunConfig
     from mmlib.experiments.notebooks import Task
     from mmlib.training.ray_fleet import RayFleets
 
@@ -104,14 +103,10 @@ def train(
 
     given = read_settings(settings, device, backend)
     if config is not None:
-        from mmlib.experiments.design import Job
-
         for option in ("level", "method", "preset", "seed", "seeds"):
             if (source := context.get_parameter_source(option)) and source.name == "COMMANDLINE":
                 raise UsageError(f"--config has its own {option}; what is to differ is given as -p NAME=VALUE")
-        if directory is None:
-            raise UsageError("--config needs --directory, where to put the run")
-        runs = [Job(each, directory[0]) for each in read_configs(config, given)]
+        runs = training.runs_again(config, given, directory)
     else:
         runs = training.preset_runs(preset, level, method, read_seeds(seeds) or [seed], given, results)
     runs = training.put_into(runs, directory, divided=bool(shards or ray))
@@ -160,7 +155,7 @@ def figure(
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: at least 1 run at a time is needed")
     given = read_settings(settings, device, backend)
-    jobs = _settle_processes(shards, ray, jobs, device, together) if train else jobs
+    jobs = _settle_processes(shards, ray, jobs, preset, given, together) if train else jobs
     found = tasks(name, preset, names, method, read_seeds(seeds), given, results, jobs, train, output)
     for task in found:
         try:
@@ -182,16 +177,18 @@ def _say(tasks: list[Task]) -> None:
 
 
 def _settle_processes(
-    shards: str | None, ray: str | None, jobs: int | None, device: str | None, together: int
+    shards: str | None, ray: str | None, jobs: int | None, preset: str, given: Mapping[str, Any], together: int
 ) -> int | None:
     """Has runs be side by side, or use Ray, wherever in a notebook they are started; how many processes at once."""
+    from mmlib.experiments.design import preset_named
     from mmlib.experiments.jobs import TOGETHER
 
     os.environ[TOGETHER] = str(together)
     if (fleets := read_fleets(shards, ray)) is None:
         return jobs
     os.environ["MMLIB_RAY"], os.environ["MMLIB_SHARDS"] = fleets.address, str(fleets.shards)
-    return jobs or fleets.runs_at_once(device or "cpu")
+    at = {**preset_named(preset, given).settings, **given}
+    return jobs or fleets.runs_at_once(at.get("device", "cpu"), at.get("lag", 0))
 
 
 @app.command()
@@ -267,21 +264,3 @@ def read_fleets(shards: str | None, ray: str | None) -> RayFleets | None:
     if shards is not None and shards != "auto" and (not shards.isdecimal() or int(shards) < 1):
         raise UsageError(f"--shards {shards}: a whole number from 1, or auto")
     return RayFleets(ray or "auto", "auto" if shards in (None, "auto") else int(shards))
-
-
-def read_configs(path: str, settings: Mapping[str, Any]) -> list[RunConfig]:
-    """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-").
-
-    settings: in place of the file's.
-    """
-    from mmlib.experiments.design import configure_again
-    from mmlib.runs.untrusted import parse
-
-    try:
-        values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the configuration {path}: {error}") from error
-    several = values if isinstance(values, list) and values else [values]
-    if not all(isinstance(each, dict) for each in several):
-        raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
-    return [configure_again(each, settings) for each in several]

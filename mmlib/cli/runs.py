@@ -75,9 +75,10 @@ def pack(
         if not found:
             raise UsageError(f"{path} holds no run, nor does a directory below it")
         for directory in found:
-            state, (large, small) = Run(directory).state, compress(directory)
+            run = Run(directory, path)
+            large, small = compress(directory) if run.done else (0, 0)
             what = f"{decimal(large)} to {decimal(small)}" if large else "nothing to do"
-            print(f"{directory}: {what if state == 'done' else f'skipped, {state}'}", flush=True)
+            print(f"{directory}: {what if run.done else f'skipped, {run.broken or run.state}'}", flush=True)
             before, after = before + large, after + small
     print(f"{decimal(before)} to {decimal(after)} in all")
 

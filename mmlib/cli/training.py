@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmlib.cli.common import UsageError, fail
 
 if TYPE_CHECKING:
+    from mmlib.config import RunConfig
     from mmlib.experiments.design import Job
     from mmlib.training.ray_fleet import RayFleets
 
@@ -29,6 +30,33 @@ def preset_runs(
         check_inside(place, results)
         runs.append(design.Job(chosen, place))
     return runs
+
+
+def runs_again(path: str, settings: Mapping[str, Any], directories: Sequence[Path] | None) -> list[Job]:
+    """The runs of recorded configurations (as `read_configs`), which have no place but the one that is given."""
+    from mmlib.experiments.design import Job
+
+    if not directories:
+        raise UsageError("--config needs --directory, where to put the run")
+    return [Job(config, directories[0]) for config in read_configs(path, settings)]
+
+
+def read_configs(path: str, settings: Mapping[str, Any]) -> list[RunConfig]:
+    """Configurations from a JSON file (a run's config.json will do, or a list of some) or from standard input ("-").
+
+    settings: in place of the file's.
+    """
+    from mmlib.experiments.design import configure_again
+    from mmlib.runs.untrusted import parse
+
+    try:
+        values = parse(sys.stdin.read() if path == "-" else Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}") from error
+    several = values if isinstance(values, list) and values else [values]
+    if not all(isinstance(each, dict) for each in several):
+        raise UsageError(f"the configuration {path} is not a JSON object, or a list of such")
+    return [configure_again(each, settings) for each in several]
 
 
 def put_into(runs: Sequence[Job], directories: Sequence[Path] | None, divided: bool) -> list[Job]:
@@ -53,8 +81,8 @@ def make(runs: Sequence[Job], fleets: RayFleets | None) -> None:
     from mmlib.errors import Stopped
     from mmlib.experiments.reports import TrainingReport
     from mmlib.runs.owner import being_written
-    from mmlib.runs.reader import check_same_run
-    from mmlib.runs.status import RunStatus
+    from mmlib.runs.reader import check_same_run, finished
+    from mmlib.training import checkpoint
     from mmlib.training.fitting import as_recorded, backend_in_force, check_together, idle
     from mmlib.training.fleet import InProcess
     from mmlib.training.loop import train
@@ -67,10 +95,10 @@ def make(runs: Sequence[Job], fleets: RayFleets | None) -> None:
         if len(runs) == 1 and not being_written(where):  # of several, each that is refused is
             check_same_run(where, as_recorded(chosen))
         what = f"{chosen.method} on {chosen.level} ({backend_in_force(chosen)}), seed {chosen.seed}"
-        now = RunStatus.read(where)
-        if now.state == "done" and now.frames >= chosen.frames:
-            steps = now.frames // chosen.action_repeat
-            what += f" is done after {steps:,} agent steps; more of them (-p agent_steps=N) go on from there"
+        if finished(where, chosen.agent_steps):
+            what += f" is done after {chosen.agent_steps:,} agent steps"
+            if checkpoint.names(where):
+                what += "; more of them (-p agent_steps=N) go on from there"
         print(f"{what}; records in {where}")
         last, length = chosen.alpha[-1][0], chosen.agent_steps
         if last > length and "alpha" not in idle(chosen.method, chosen.model_dump()):

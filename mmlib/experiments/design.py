@@ -16,8 +16,9 @@ from mmlib.alternatives.methods import METHODS, teacher_of
 from mmlib.config import RunConfig, make_config
 from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
+from mmlib.runs import reader
 from mmlib.runs.lineage import AlphaSchedule
-from mmlib.runs.reader import Run, asked_for, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
+from mmlib.runs.reader import asked_for, check_inside, check_same_run, file_name, run_directory, seen_from, sibling
 from mmlib.training.fitting import as_recorded, check, check_entry, idle
 
 
@@ -221,10 +222,7 @@ def _changed(values: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str
 
 def finished(job: Job) -> bool:
     """Whether the job's run is on disk, done, and as long as was asked for."""
-    if not (job.directory / "config.json").exists():
-        return False
-    run = Run(job.directory)
-    return run.done and run.config.get("agent_steps", 0) >= job.config.agent_steps
+    return reader.finished(job.directory, job.config.agent_steps)
 
 
 def describe(jobs: Iterable[Job]) -> str:

@@ -41,6 +41,7 @@ class Progress:
     status: RunStatus = field(default_factory=lambda: RunStatus("waiting"))
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     log: Path = field(default=Path(LOG), repr=False)  # of that process
+    log_begins: int = field(default=0, repr=False)  # bytes of the log that are of former processes
     cores: frozenset[int] = field(default=frozenset(), repr=False)  # of that process; none means all
 
     @property
@@ -139,9 +140,11 @@ def _fill(running: list[Progress], waiting: list[Progress], parts: Sequence[froz
         free = list(parts)
         for taken in busy.values():
             free.remove(taken)
+        log = chosen[0].job.directory / LOG
+        begins = log.stat().st_size if log.exists() else 0
         process = launch([progress.job for progress in chosen], cores=free[0])
         for progress in chosen:
-            progress.process, progress.log = process, chosen[0].job.directory / LOG
+            progress.process, progress.log, progress.log_begins = process, log, begins
             progress.cores = free[0]
             progress.status = RunStatus("running")
             waiting.remove(progress)
@@ -280,15 +283,19 @@ def _look(progress: Progress) -> None:
     elif code == 0 or (now.state == "done" and now.frames >= now.total_frames):  # it has ended beside one that failed
         progress.status = replace(now, state="done", reason="")
     else:
-        progress.status = replace(now, state="failed", reason=why_it_ended(progress.log, code, progress.job.directory))
+        reason = why_it_ended(progress.log, code, progress.job.directory, progress.log_begins)
+        progress.status = replace(now, state="failed", reason=reason)
 
 
-def why_it_ended(log: Path, code: int, directory: Path) -> str:
-    """Why the run in `directory` ended with its process and `code`: the signal, or the last line printed about it."""
+def why_it_ended(log: Path, code: int, directory: Path, begins: int = 0) -> str:
+    """Why the run in `directory` ended with its process and `code`: the signal, or the last line printed about it.
+
+    begins: bytes of the log that are of former processes.
+    """
     if code < 0:
         name = signal.Signals(-code).name
         return f"ended by signal {name}" + (", as by a system that is out of memory" if name == "SIGKILL" else "")
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = log.read_bytes()[begins:].decode(errors="replace").strip().splitlines()
     if code == 2:  # it never began: it may be that another process makes this run, and prints into the same file
         lines = [line for line in lines if line.startswith("mmlib: ")] or lines
     elif code == 1:  # it may have ended by itself, beside others

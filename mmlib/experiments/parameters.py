@@ -21,7 +21,10 @@ from mmlib.experiments.notebooks import shortest
 
 def _read(value: Any) -> Any:
     """A text as what it says: `[1, 2]`, `{"unroll": 50}`."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        raise ValueError("it cannot be read as YAML") from None
 
 
 def _as_list(value: Any) -> Any:

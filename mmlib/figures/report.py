@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from mmlib.alternatives.methods import METHODS
-from mmlib.analysis import claims, tables
+from mmlib.analysis import claims, premises, tables
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tested
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
@@ -165,15 +165,15 @@ def _alone(finding: Finding) -> Alone:
 def _conclusion(most: Sequence[tuple[Finding, Alone]]) -> str:
     """What the parts of a claim say on levels with the premise of its curriculum, and what on the others."""
     places = {finding.where: finding.condition for finding, _ in most if finding.condition}
-    premises = {
+    verdicts = {
         (where, premise.parts[0].claim.figure, premise.level): premise.verdict
         for where, condition in places.items()
-        for premise in claims.premises([condition])
+        for premise in premises.evaluate([condition])
     }
     said: dict[tuple[str, str], list[str]] = {}  # by level and the premise's verdict there
     for finding, each in most:
         for level, alone in each.items():
-            premise = premises.get((finding.where, finding.claim.figure, level), TOO_FEW)
+            premise = verdicts.get((finding.where, finding.claim.figure, level), TOO_FEW)
             said.setdefault((level, premise), []).append(f"{finding.claim.number} {alone.verdict}")
     lines = [
         f"on {level} (premise: {premise}) {', '.join(told)}"
@@ -183,9 +183,11 @@ def _conclusion(most: Sequence[tuple[Finding, Alone]]) -> str:
 
 
 def _premises(conditions: Sequence[Condition]) -> str:
-    decided = [p for p in claims.premises(conditions) if p.verdict != TOO_FEW]
+    decided = [p for p in premises.evaluate(conditions) if p.verdict != TOO_FEW]
     if not decided:
-        return f"## Premises\n\nNo level has {claims.PREMISE_RUNS} runs of the plain agents that a premise compares.\n"
+        return (
+            f"## Premises\n\nNo level has {premises.PREMISE_RUNS} runs of the plain agents that a premise compares.\n"
+        )
     cells = [
         (p.curriculum, p.level, p.where, p.verdict, "; ".join(f"{f.claim.says}: {f.effect}" for f in p.parts))
         for p in decided

@@ -20,7 +20,7 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.config import Knot
 from mmlib.errors import ResultsError
 from mmlib.runs.reader import Run
-from mmlib.runs.records import replace_file, sentence
+from mmlib.runs.records import replace_file, why
 from mmlib.runs.untrusted import read_object
 
 Knots = tuple[Knot, ...]
@@ -153,7 +153,7 @@ class AlphaSchedule(BaseModel):
         try:
             return cls.model_validate(read_object(path))
         except (OSError, ValueError) as error:
-            raise ResultsError(f"{path} is no recorded alpha schedule: {sentence(error)}") from error
+            raise ResultsError(f"{path} is no recorded alpha schedule: {why(error)}") from error
 
     def knots_for(self, method: str) -> Knots:
         """The knots, for a run of `method`. Raises ResultsError unless it mixes policies of the same space."""

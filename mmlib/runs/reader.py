@@ -33,11 +33,14 @@ from mmlib.alternatives.methods import METHODS
 from mmlib.config import PART_DEFAULTS, SETTING_DEFAULTS, RunConfig, make_config
 from mmlib.errors import ResultsError
 from mmlib.runs import untrusted
-from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, sentence
+from mmlib.runs.records import RECORDS, RecordedConfig, as_plain, read_rows, why
 
 STATES = ("running", "done", "stopped", "failed")
 # What has no part in what a run learns.
-NOT_COMPARED = frozenset({"mmlib_version", "sources", "backend", "device", "agent_steps", "log_every"})
+NOT_COMPARED = frozenset(
+    {"mmlib_version", "sources", "backend", "device", "agent_steps", "log_every", "checkpoint_every"}
+)
+OF_THE_MACHINE = frozenset({"threads", "level_cache"})  # likewise, of `level_settings`
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +53,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     for part, defaults in PART_DEFAULTS.items():
         if settings[part] is not None:
             settings[part] = as_plain({**defaults, **settings[part]})
+    played = settings["level_settings"].items()
+    settings["level_settings"] = {name: value for name, value in played if name not in OF_THE_MACHINE}
     if settings["pbt"] is not None and "alpha" in settings["pbt"]["adapt"]:
         settings.pop("alpha", None)
     return settings
@@ -103,6 +108,14 @@ def check_same_run(directory: Path, config: Mapping[str, Any], shorter: bool = T
         f"{directory} holds a run of another configuration: {', '.join(said)}; "
         "choose another results directory or delete that run"
     )
+
+
+def finished(directory: Path, agent_steps: int) -> bool:
+    """Whether a run is there, done, and as long as is asked for."""
+    if not (directory / "config.json").exists():
+        return False
+    run = Run(directory)
+    return run.done and run.config.get("agent_steps", 0) >= agent_steps
 
 
 class Run:
@@ -219,8 +232,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = untrusted.read_object(directory / "config.json")
         RecordedConfig.model_validate_json(json.dumps(config), strict=True)
     except (OSError, ValueError) as error:
-        why = f"its config.json cannot be read ({sentence(error)})"
-        raise ResultsError(f"{directory} holds no run: {why}") from error
+        raise ResultsError(f"{directory} holds no run: its config.json cannot be read ({why(error)})") from error
     return config
 
 

@@ -110,11 +110,11 @@ def decode(name: str, lines: Sequence[bytes]) -> list[dict[str, Any]]:
             if len(_ROWS[name].validate_json(b"[" + line + b"]")) != 1:
                 raise ValueError("it is not one object")
         except ValueError as error:  # as a ValidationError is
-            raise ValueError(f"line {number} is no row of it ({sentence(error)})") from error
+            raise ValueError(f"line {number} is no row of it ({why(error)})") from error
     raise ValueError("its lines are no rows of it")
 
 
-def sentence(error: Exception) -> str:
+def why(error: Exception) -> str:
     """The first thing that is wrong, in words."""
     if not isinstance(error, ValidationError):
         return str(error)

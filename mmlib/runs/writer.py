@@ -17,16 +17,7 @@ from mmlib.errors import ResultsError, Stopped
 from mmlib.runs import untrusted
 from mmlib.runs.owner import claimed, unwritable
 from mmlib.runs.reader import STATES, Run, check_same_run
-from mmlib.runs.records import (
-    RECORDS,
-    DamagedRecord,
-    RecordedConfig,
-    as_plain,
-    encode,
-    read_bytes,
-    replace_file,
-    sentence,
-)
+from mmlib.runs.records import RECORDS, DamagedRecord, RecordedConfig, as_plain, encode, read_bytes, replace_file, why
 from mmlib.runs.sources import digest
 
 
@@ -159,7 +150,7 @@ def _config_text(config: Mapping[str, Any], made_by: Sequence[str]) -> str:
     try:
         RecordedConfig.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise ResultsError(f"this configuration cannot be recorded: {sentence(error)}") from error
+        raise ResultsError(f"this configuration cannot be recorded: {why(error)}") from error
     return text
 
 

@@ -26,7 +26,7 @@ from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
 from mmlib.theory import gradients, worlds
 from mmlib.theory.worlds import Distillation
-from mmlib.training.fitting import make_level
+from mmlib.training.fitting import level_of
 from mmlib.training.trained import Trained
 from mmlib.training.trained import load as load_trained
 
@@ -168,7 +168,7 @@ def _of_method(scale: Scale, method: str) -> dict[str, Any]:
 def _of_run(scale: Scale, population: Trained) -> dict[str, Any]:
     config = population.config
     label = f"{config.method}, after {population.agent_steps / 1e6:g} M agent steps"
-    make, settings = partial(make_level, config, 0), {"discount": config.discount, "reward_clip": config.reward_clip}
+    make, settings = partial(level_of, config, 0), {"discount": config.discount, "reward_clip": config.reward_clip}
     return mixing_network(scale, population.alone(0), config.levels[0], make, label, **settings)
 
 

@@ -50,7 +50,7 @@ def backend_in_force(config: RunConfig) -> str:
     return levels.resolve_backend(config.backend, *config.levels)
 
 
-def make_level(config: RunConfig, task: int, num_envs: int, seed: int | list[int], **settings: Any) -> Level:
+def level_of(config: RunConfig, task: int, num_envs: int, seed: int | list[int], **settings: Any) -> Level:
     """Environments of the run's level of that number, as the run has it; `settings` of `levels.make`, where the run has
     no own. Raises ConfigError for what the level refuses."""
     size = (config.action_repeat, config.width, config.height)
@@ -196,35 +196,28 @@ def _check_levels(config: RunConfig) -> None:
 def check_entry(name: str) -> None:
     """Raises ConfigError unless `METHODS` has an entry of that name which is an agent: its modules, actions that the
     target has, a learner, an alpha."""
-    try:
-        _check_entry(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _check_entry(name: str) -> None:
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; methods: {', '.join(METHODS)}{suggestion(name, METHODS)}")
+        raise ConfigError(f"unknown method {name!r}; methods: {', '.join(METHODS)}{suggestion(name, METHODS)}")
     spec = METHODS[name]
     parts: Any = spec.constituents
     if not isinstance(parts, tuple) or not parts or not all(isinstance(c, Constituent) for c in parts):
-        raise ValueError(f"method {name!r}: constituents are a tuple of one or more Constituent, not {parts!r}")
+        raise ConfigError(f"method {name!r}: constituents are a tuple of one or more Constituent, not {parts!r}")
     for c in spec.constituents:
         if c.head not in spec.heads:
-            raise ValueError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
+            raise ConfigError(f"method {name!r} has no head {c.head!r}; its heads: {', '.join(spec.heads)}")
         _check_cores(name, c.cores)
         _check_nested(name, c.space, spec.heads[c.head], spec.space)
     if spec.learner not in OF_LEARNERS:
-        raise ValueError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
+        raise ConfigError(f"method {name!r}: unknown learner {spec.learner!r}; learners: {', '.join(OF_LEARNERS)}")
     if spec.alpha == "gradient" and spec.learner != "vtrace":
-        raise ValueError(f"method {name!r}: alpha is learned by vtrace's policy gradient, not by {spec.learner!r}")
+        raise ConfigError(f"method {name!r}: alpha is learned by vtrace's policy gradient, not by {spec.learner!r}")
     if isinstance(spec.alpha, str):
         if spec.alpha not in ALPHAS:
-            raise ValueError(f"method {name!r}: unknown alpha {spec.alpha!r}; choices: {', '.join(ALPHAS)}, or knots")
+            raise ConfigError(f"method {name!r}: unknown alpha {spec.alpha!r}; choices: {', '.join(ALPHAS)}, or knots")
         return
     times = [time for time, _ in spec.alpha]
     if not times or times != sorted(times) or not all(0 <= part <= 1 for knot in spec.alpha for part in knot):
-        raise ValueError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
+        raise ConfigError(f"method {name!r}: alpha {spec.alpha} is not (share of the run, alpha) knots in order")
 
 
 def _check_cores(name: str, cores: Any) -> None:
@@ -233,7 +226,7 @@ def _check_cores(name: str, cores: Any) -> None:
         from mmlib.method.networks import CORES  # late: its kernels take a while to import
 
         if unknown := [kind for kind in kinds if kind not in CORES]:
-            raise ValueError(f"method {name!r}: cores are a tuple of {', '.join(CORES)}, not {', '.join(unknown)}")
+            raise ConfigError(f"method {name!r}: cores are a tuple of {', '.join(CORES)}, not {', '.join(unknown)}")
 
 
 def _check_nested(name: str, *spaces: ActionSpace) -> None:
@@ -243,7 +236,7 @@ def _check_nested(name: str, *spaces: ActionSpace) -> None:
             try:
                 embedding(smaller, larger)
             except ValueError as error:
-                raise ValueError(f"method {name!r}: constituents go from few actions to many: {error}") from None
+                raise ConfigError(f"method {name!r}: constituents go from few actions to many: {error}") from None
 
 
 def _check_ties(config: RunConfig) -> None:

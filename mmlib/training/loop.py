@@ -17,7 +17,7 @@ from mmlib.errors import DivergedError, ResultsError, WorkersDied, device_failur
 from mmlib.method import pbt
 from mmlib.method.learner import Hyperparameters
 from mmlib.method.trajectory import Episode
-from mmlib.runs.reader import Run
+from mmlib.runs.reader import Run, check_same_run, finished, read_config
 from mmlib.runs.records import RECORDS, DamagedRecord, read_rows
 from mmlib.runs.writer import RunWriter
 from mmlib.training import checkpoint, teacher
@@ -51,7 +51,8 @@ def train(
       checkpoint.CheckpointError: no checkpoint of the run can be used.
       errors.Stopped: SIGINT, SIGTERM or SIGHUP came; the run is checkpointed and goes on the next time.
       errors.DivergedError: the loss of every member is not finite.
-      fleet.ShardDied: again and again.
+      errors.WorkersDied: DeepMind Lab's workers, again and again.
+      fleet.ShardDied: likewise a shard.
     """
     with StopRequests() as requests:
         for _ in iterations(config, directory, requests, report, make_fleet):
@@ -67,6 +68,9 @@ def iterations(
 ) -> Iterator[TrainingLoop]:
     """What `train` does, with a pause before each iteration."""
     resolved = as_recorded(check(config))
+    if finished(directory, config.agent_steps):
+        check_same_run(directory, resolved, shorter=False)
+        return
     check_resumable(config, directory)
     taught = {} if checkpoint.names(directory) else teacher.weights(config, directory)
     with RunWriter(directory, resolved) as writer:
@@ -156,7 +160,8 @@ def check_resumable(config: RunConfig, directory: Path) -> None:
         return
     if checkpoint.names(directory):
         return
-    first = (config.checkpoint_every + config.steps_per_iteration) * config.action_repeat
+    every = read_config(directory).get("checkpoint_every", config.checkpoint_every)
+    first = (every + config.steps_per_iteration) * config.action_repeat
     if Run(directory).done or any(row["frames"] >= first for row in read_rows(directory, "metrics", last=1)):
         raise ResultsError(
             f"{directory} holds a run but no checkpoint to go on from; "

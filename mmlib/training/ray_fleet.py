@@ -53,18 +53,19 @@ class RayFleets:
 
     def number(self, config: RunConfig) -> int:
         """The shards of a run: no more than were asked for, than there are members, and than the cluster carries."""
-        what, each = _needs(config)
+        what, each = _needs(config.device, config.lag)
         carried = int(self._ray.cluster_resources().get(what, 0) // each)
         asked = config.population if self.shards == "auto" else min(config.population, self.shards)
         if 0 < carried < asked and self.shards != "auto":
             say_once(f"shards: {carried} in place of {asked}; each takes {each} {what}, and the cluster has no more")
         return max(1, min(asked, carried))
 
-    def runs_at_once(self, device: str) -> int:
+    def runs_at_once(self, device: str, lag: int) -> int:
         """How many runs the cluster carries: one, if each takes all that there is."""
-        what = "CPU" if device == "cpu" else "GPU"
-        each = 1 if self.shards == "auto" else int(self._ray.cluster_resources().get(what, 1) // self.shards)
-        return max(1, each)
+        if self.shards == "auto":
+            return 1
+        what, each = _needs(device, lag)
+        return max(1, int(self._ray.cluster_resources().get(what, 1) // (each * self.shards)))
 
     def __call__(self, config: RunConfig) -> RayFleet:
         """The fleet of a run, when all its shards are there; fewer of them if the cluster loses places meanwhile.
@@ -72,7 +73,7 @@ class RayFleets:
         Raises:
           errors.Stopped: a signal came while it waited.
         """
-        began, (what, each) = time.monotonic(), _needs(config)
+        began, (what, each) = time.monotonic(), _needs(config.device, config.lag)
         with StopRequests() as requests:  # a run's own are heard between iterations, of which there is none yet
             while True:
                 shards = self.number(config)
@@ -95,7 +96,7 @@ class RayFleet:
 
     def __init__(self, config: RunConfig, shards: int):
         self._ray = ray = _ray()
-        what, each = _needs(config)
+        what, each = _needs(config.device, config.lag)
         if what == "CPU":
             options = {"num_cpus": min(each, max(1, int(ray.cluster_resources().get("CPU", each))))}
         else:
@@ -103,7 +104,7 @@ class RayFleet:
         bounds = [config.population * k // shards for k in range(shards + 1)]
         actor = ray.remote(**options, max_restarts=0)(Shard)
         self._actors = [actor.remote(config, range(a, b)) for a, b in pairwise(bounds)]
-        self._made = [actor.process.remote() for actor in self._actors]
+        self._made = [actor.__ray_ready__.remote() for actor in self._actors]
 
     def placed(self, seconds: float) -> bool:
         """Whether all shards are made, after `seconds` at most; raises what went wrong in making one."""
@@ -137,9 +138,9 @@ class RayFleet:
                 self._ray.kill(actor)
 
 
-def _needs(config: RunConfig) -> tuple[str, int]:
+def _needs(device: str, lag: int) -> tuple[str, int]:
     """The resource that shards are counted by, and how much of it each takes."""
-    return ("CPU", 1 + config.lag) if config.device == "cpu" else ("GPU", 1)
+    return ("CPU", 1 + lag) if device == "cpu" else ("GPU", 1)
 
 
 def _ray() -> Any:

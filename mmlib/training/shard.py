@@ -1,13 +1,13 @@
 """Some members of a population at work: their levels, their learner, and nothing that concerns the others.
 
-What a member does depends on the run's seed and its number alone: its weights, environments and draws are the same
-whichever members share its shard. Shape letters: P population, n members of the shard, N environments of a member.
+What a member does depends on the run's seed and its number alone: on a CPU its weights, environments and draws are the
+same whichever members share its shard (on a GPU they draw from one generator). Shape letters: P population, n members
+of the shard, N environments of a member.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from mmlib.numerics.threads import cores
 from mmlib.numerics.trees import mapped, members_first
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
-from mmlib.training.fitting import backend_in_force, interface, make_level, specification
+from mmlib.training.fitting import backend_in_force, interface, level_of, specification
 
 LEARNERS: dict[str, type[Learner]] = {"vtrace": Learner, "q": QLearner}
 
@@ -101,7 +101,7 @@ class Shard:
         played_here = self._on_gpu and backend_in_force(config) == "minilab"
         threads = {"threads": max(1, cores() - stages)} if played_here else {}
         part = {"first_env": self.members.start * num_envs, "staggered": config.staggered, **threads}
-        level = make_level(config, task, len(self.members) * num_envs, self._level_seed(different), **part)
+        level = level_of(config, task, len(self.members) * num_envs, self._level_seed(different), **part)
         at = {"unroll": config.unroll, "seed": seeds(config)[2] + different, "task": task}
         return Actor(level, agent, reward_clip=config.reward_clip, members=self.members, timer=timer, **at)
 
@@ -173,10 +173,6 @@ class Shard:
         """Gives every member's teacher the parameters `[1, ...]` of `teacher.weights`, before the first iteration."""
         for name, value in weights.items():
             self.learner.parameters[name].copy_(value)
-
-    def process(self) -> int:
-        """The id of the process that it is in, which it has from when it is made."""
-        return os.getpid()
 
     def member(self, member: int) -> list[Tensor] | None:
         """A member's weights and what the optimiser remembers of them, on the CPU; None of another shard's."""

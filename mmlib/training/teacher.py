@@ -63,7 +63,7 @@ def _choices(directory: Path, method: str) -> str:
     """The runs beside a run that could teach it, or how to make one."""
     beside = seen_from(directory, sibling(method, 0)).parent
     found = [path.parent for path in sorted(beside.glob("seed*/config.json")) if checkpoint.names(path.parent)]
-    names = [path.name for path in found if Run(path).done]
+    names = [path.name for path in found if Run(path, beside).done]  # one that cannot be read is not
     if not names:
         return f"there is no finished run of {method!r} with a checkpoint beside it: mmlib train --method {method}"
     return f"finished runs of {method!r} beside it, with a checkpoint: {', '.join(names)}"

@@ -22,7 +22,7 @@ from mmlib.method.mixture import mixture_weights
 from mmlib.runs.reader import Run, asked_for
 from mmlib.training import checkpoint
 from mmlib.training.actors import Actor
-from mmlib.training.fitting import check, make_level
+from mmlib.training.fitting import check, level_of
 from mmlib.training.shard import make_agent, part_of
 
 
@@ -170,7 +170,7 @@ def play(subject: Subject, num_envs: int = 1, seed: int = 0) -> Actor:
     """
     config = subject.config
     try:
-        level = make_level(config, subject.task, num_envs, seed)
+        level = level_of(config, subject.task, num_envs, seed)
     except (ValueError, OSError, RuntimeError) as error:
         raise ResultsError(f"{subject.level} cannot be played here: {error}") from error
     return Actor(level, subject.agent, unroll=1, reward_clip=config.reward_clip, seed=seed, task=subject.task)

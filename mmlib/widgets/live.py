@@ -25,7 +25,7 @@ from mmlib.experiments.design import ExperimentError, Job
 from mmlib.experiments.reports import clock, said
 from mmlib.figures.run_plots import run_curves
 from mmlib.runs.owner import being_written, check_writable, interrupt
-from mmlib.runs.reader import Run, asked_for, check_same_run, run_directory
+from mmlib.runs.reader import Run, asked_for, check_same_run, finished, run_directory
 from mmlib.runs.status import RunStatus
 from mmlib.training.fitting import as_recorded, check
 
@@ -102,7 +102,7 @@ class Experiment:
             )
         check(self.config)
         check_same_run(self.directory, as_recorded(self.config))
-        if status.state == "done" and Run(self.directory).config["agent_steps"] >= self.config.agent_steps:
+        if finished(self.directory, self.config.agent_steps):
             raise ExperimentError(f"{self.directory} is done; for more, ask for more agent_steps")
         jobs.check_elsewhere(self.config)
         check_writable(self.directory)
