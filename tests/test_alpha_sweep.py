@@ -11,7 +11,7 @@ import pytest
 from inspected import finish, train_run
 
 from mmlib.training.trained import open_subject
-from mmlib.widgets import alpha_sweep, charts
+from mmlib.widgets import alpha_sweep, charts, sweep_panel
 from mmlib.widgets.sweep_panel import SweepPanel
 
 pytestmark = pytest.mark.slow
@@ -71,6 +71,24 @@ def test_the_sweep_button_measures_beside_all_else_and_what_is_kept_is_not_measu
     again.measure()  # as if it were pressed all the same: nothing is left to measure
     finish(again.work)
     assert path.stat().st_mtime_ns == written and again.points == panel.points
+
+
+def test_what_is_drawn_when_another_run_is_opened_is_not_shown(results, tmp_path, monkeypatch):
+    subject, other = open_subject(results / "mm" / "seed0"), open_subject(results / "mm" / "seed0")
+    panel, drawn = SweepPanel(episodes=1), []
+
+    def opened_meanwhile(points, alpha):
+        drawn.append(len(points))
+        if points:
+            panel.begin(other)
+        return "drawn"
+
+    monkeypatch.setattr(sweep_panel, "sweep_charts", opened_meanwhile)
+    monkeypatch.setattr(alpha_sweep, "alpha_sweep", lambda subject, episodes, go_on: [["a point"]])
+    panel.begin(subject)
+    panel.button.click()
+    finish(panel.work)
+    assert 1 in drawn and panel.points == [] and panel.charts.value == "" and not panel.work.running
 
 
 def test_a_stopped_sweep_ends_and_says_what_is_missing(results, tmp_path):

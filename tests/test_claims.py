@@ -570,6 +570,38 @@ def test_the_report_has_every_claim_its_verdict_picture_and_command(tmp_path, ma
     assert blocked.exit_code == 2 and "cannot be written" in blocked.output
 
 
+def test_the_report_takes_a_claim_of_ones_own(tmp_path, make_run, monkeypatch):
+    """As docs/adding_a_curriculum.md has it: of any figure, numbered as one likes."""
+    own = Claim("4", "mixing alone ends higher", "controls", ">", "mm_no_kl", "mm")
+    monkeypatch.setattr(claims, "CLAIMS", (own,))
+    for seed in (1, 2, 3):
+        make_run("mm", seed)
+        make_run("mm_no_kl", seed, late=5, figure="controls")
+    report.write(tmp_path / "report.md", tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| 4 | holds | mixing alone ends higher |" in text
+    (picture,) = set(re.findall(r"\((report/figurecontrols_.*?)\)", text))
+    assert (tmp_path / picture).stat().st_size > 10_000
+
+
+def test_runs_of_an_agent_that_has_been_changed_since_are_of_no_condition(tmp_path, make_run):
+    for seed in range(1, 7):
+        make_run("small", seed, early=2)
+        make_run("mm", seed, early=3 if seed < 4 else 1, **({"agent": "another"} if seed > 3 else {}))
+    (finding,) = found(tmp_path, "2a")
+    assert finding.verdict == "holds" and "M&M 3.02 (3 runs)" in finding.measured
+
+
+def test_a_share_of_runs_is_the_same_in_words_and_numbers(tmp_path, make_run):
+    """Pooled over levels, whose numbers of runs differ."""
+    for seed in range(1, 7):
+        make_run("mm", seed, level="nav_maze_static_02_mini", rows=alphas((100, 0.5)), **PBT)
+        if seed < 3:
+            make_run("mm", seed, rows=alphas((100, 0.5), (200, 0.1)), **PBT)
+    (finding,) = found(tmp_path, "4c")
+    assert finding.evidence.effect.mean == 0.25 and "M&M 0.25 (8 runs)" in finding.measured
+
+
 def test_the_report_says_what_each_of_several_levels_says_alone(tmp_path, make_run):
     for seed in (1, 2, 3):
         for level, late in ((LEVEL, 6), ("nav_maze_static_02_mini", 20)):

@@ -1,6 +1,7 @@
 """Figures: what is drawn, and that the files hold it."""
 
 import re
+import threading
 
 import matplotlib as mpl
 import numpy as np
@@ -219,3 +220,20 @@ def test_an_average_over_levels_one_of_which_has_a_single_seed_has_no_band():
     axes = plots.normalised_panel(pd.concat([three, single], ignore_index=True), "0 random, 1 expert").axes[0]
     assert axes.lines[0].get_ydata() == pytest.approx([2.0, 4.0])
     assert not any(np.isfinite(path.vertices).all() for band in axes.collections for path in band.get_paths())
+
+
+def test_two_threads_that_draw_leave_matplotlibs_settings_as_they_were():
+    """They are the process's, and each of two that overlapped would restore what the other had set."""
+    before, seen = mpl.rcParams["font.size"], []
+
+    def draw():
+        with style.drawing({"font.size": 5}):
+            seen.append(mpl.rcParams["font.size"])
+
+    with style.drawing({"font.size": 3}):
+        other = threading.Thread(target=draw)
+        other.start()
+        other.join(0.2)
+        assert not seen and mpl.rcParams["font.size"] == 3
+    other.join()
+    assert seen == [5] and mpl.rcParams["font.size"] == before

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inspected import train_run
 from torch.distributions import kl_divergence
 
 from mmlib import levels
@@ -156,6 +157,13 @@ def test_what_is_compared_was_played_by_the_explicit_mixture(trajectories):
 def test_agents_without_two_estimators_are_refused(method, tmp_path):
     with pytest.raises(ExperimentError, match=f"method '{method}' does not mix two policies explicitly"):
         facts.all_facts(tmp_path, "smoke", [method])
+
+
+def test_a_run_whose_policies_are_tied_otherwise_is_refused(tmp_path):
+    """The table's agent mixes explicitly, this run's does not."""
+    train_run(tmp_path, "mm", mixing="sampled")
+    with pytest.raises(ExperimentError, match="method 'mm' does not mix two policies explicitly"):
+        facts.all_facts(tmp_path, "smoke", [], [str(tmp_path / "mm" / "seed0")])
 
 
 def test_a_run_without_checkpoint_is_refused(tmp_path):

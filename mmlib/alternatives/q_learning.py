@@ -32,8 +32,8 @@ from mmlib.method.agent import MixMatchAgent
 from mmlib.method.learner import Hyperparameters, Learner, entropies
 from mmlib.method.mixture import mix, mix_values
 from mmlib.method.policies import Factorised, Policy
-from mmlib.method.trajectory import Trajectory
-from mmlib.numerics.trees import mapped, members_first, tensors
+from mmlib.method.trajectory import Trajectory, members_first
+from mmlib.numerics.trees import mapped, tensors
 
 
 def greedy(policy: Policy) -> Tensor:

@@ -162,19 +162,18 @@ def evaluate(results: str | Path, preset: str | None = None, seeds: Collection[i
 
 
 def _arms(claim: Claim, own: Sequence[Condition], others: Iterable[Condition]) -> list[Condition]:
-    """Of other arms' conditions those of an agent that mixes, with the paper's lambda, that are not the figure's."""
+    """Of other arms' conditions those with the claim's agents that mix and the paper's lambda, but for the figure's."""
     mixing = [method for method in (claim.first, claim.second) if method and not METHODS[method].single]
-
     papers = {METHODS[method].transfer_weight for method in mixing}
 
-    def has_it(condition: Condition) -> bool:
-        return any(condition.of(level, method) for level in condition.runs for method in mixing)
+    def has_them(condition: Condition) -> bool:
+        return all(any(condition.of(level, method) for level in condition.runs) for method in mixing)
 
-    known = [each.settings.items() for each in own if has_it(each)]
+    known = [each.settings.items() for each in own if has_them(each)]
     return [
         each
         for each in others
-        if has_it(each)
+        if has_them(each)
         and papers == {each.settings.get("transfer_cost")}
         and not any(settings <= each.settings.items() for settings in known)
     ]

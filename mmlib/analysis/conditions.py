@@ -19,7 +19,7 @@ from typing import Any
 from mmlib.alternatives.methods import ALTERNATIVES, METHODS
 from mmlib.experiments.design import Job, figure_named
 from mmlib.runs.reader import NOT_COMPARED, Run, comparable, find_runs
-from mmlib.training.fitting import as_recorded, idle
+from mmlib.training.fitting import as_recorded, definition, idle
 
 VARIED = frozenset({"level", "method", "agent", "seed", "teacher"})  # a teacher is a run of the same seed
 
@@ -63,6 +63,9 @@ def on_disk(
 ) -> list[Condition]:
     """The conditions of the finished runs under `results` of the paper's methods and yours, which claims are about.
 
+    A run of an agent that has been changed since is of none; one that was made before runs said what their agent was is
+    taken to be of the agent that there is.
+
     Args:
       figure: of whose runs, for instance "3"; None: whatever they were made for.
       preset: or None for all but smoke, at which nothing is learned.
@@ -70,11 +73,12 @@ def on_disk(
     """
     root, wanted = Path(results), figure and figure_named(figure).directory
     by_preset: dict[str, list[Run]] = {}
-    judged = METHODS.keys() - ALTERNATIVES.keys()
+    agents = {name: definition(spec) for name, spec in METHODS.items() if name not in ALTERNATIVES}
     for run in find_runs(root, preset, wanted):
         name = run.directory.relative_to(root).parts[0]
-        asked = run.method in judged and (run.seed >= 1 if seeds is None else run.seed in seeds)
-        if asked and run.done and (preset or name != "smoke"):
+        asked = run.method in agents and (run.seed >= 1 if seeds is None else run.seed in seeds)
+        as_now = not asked or run.config.get("agent", agents[run.method]) == agents[run.method]
+        if asked and as_now and run.done and (preset or name != "smoke"):
             by_preset.setdefault(name, []).append(run)
     found = []
     for name, runs in by_preset.items():

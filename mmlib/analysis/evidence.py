@@ -2,8 +2,9 @@
 
 The rules, the same for all claims: the unit is a run, a single agent or a population, whose members are not independent
 and count together. A level is used if it has `LEVEL_RUNS` runs of each method, where any has. On one level returns are
-plain; over several they are normalised, (return - random) / (expert - random), or, where a level has no expert's score,
-divided by the level's best. Intervals of means and differences are Student's and Welch's t, stratified by level.
+plain; over several they are normalised, (return - random) / (expert - random), with the level's best in the expert's
+place where no score of one is known. Intervals of means and differences are Student's and Welch's t, stratified by
+level.
 """
 
 from __future__ import annotations
@@ -149,6 +150,8 @@ def of_runs(
         return measure.pick({t: float(scales[t].normalise(v)) if scales else v for t, v in values.items()})
 
     strata = [[np.array([number(values) for _, values in group]) for group in side.values()] for side in sides]
+    if measure.unit == SHARE:  # pooled over levels
+        strata = [[np.concatenate(side)] for side in strata]
     counts = [sum(map(len, side)) for side in strata]
     effect, interval = _interval(measure.unit, strata)
     names = ("on lasertag", "elsewhere") if apart else [METHODS[method].label for method in methods]
@@ -171,7 +174,7 @@ def of_runs(
 def _interval(unit: str, strata: list[list[np.ndarray]]) -> tuple[stats.Interval, str]:
     """The interval of one side's numbers, or of two sides' difference, and whose it is."""
     if unit == SHARE:
-        pooled = np.concatenate(strata[0])
+        (pooled,) = strata[0]
         return stats.share_interval(int(pooled.sum()), len(pooled)), "Clopper and Pearson's"
     if len(strata) == 2:
         return stats.difference_interval(*strata), "Welch's t, stratified by level"

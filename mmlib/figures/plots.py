@@ -18,6 +18,7 @@ from mmlib.analysis import stats
 from mmlib.analysis.baselines import Score
 from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding
 from mmlib.analysis.evidence import NORMALISED, RELATIVE, RETURN, counted
+from mmlib.analysis.tables import PARTS
 from mmlib.figures.style import (
     BLUE,
     COLUMN,
@@ -55,7 +56,7 @@ MARKS = {
 }
 UNITS = (NORMALISED, RELATIVE, RETURN)  # of effects that are drawn, in the order of their panels
 CUT = 3.0  # times the largest estimate: where the axis ends, so that the interval of two runs does not flatten the rest
-PARTS_OF_RUNS = {"early": (BLUE, "o"), "at the end": (VERMILLION, "s")}
+LOOKS = ((BLUE, "o"), (VERMILLION, "s"))  # of the parts of a run, `tables.PARTS`
 
 
 @styled
@@ -94,7 +95,7 @@ def normalised_panel(curves: pd.DataFrame, what: str) -> Figure:
     """
     figure = sheet(COLUMN, 2.9)
     axes = figure.add_subplot()
-    _draw(axes, curves, {})
+    _draw(axes, curves, {}, empty="no method has runs on every level")
     levels = curves["level"].nunique()
     axes.set(xlabel="share of the run (%)", ylabel=f"normalised return\n({what})")
     axes.set(xlim=(0, 100), title=f"mean over {counted(levels, 'level')}")
@@ -134,7 +135,11 @@ def panels(
 
 
 def _draw(
-    axes: Axes, curves: pd.DataFrame, random: Mapping[str, Score], seeds: Mapping[str, str] | None = None
+    axes: Axes,
+    curves: pd.DataFrame,
+    random: Mapping[str, Score],
+    seeds: Mapping[str, str] | None = None,
+    empty: str = "no episode has ended yet",
 ) -> None:
     """A line a method (its seeds in words) with the interval of the mean over levels; dotted lines for random play."""
 
@@ -153,7 +158,7 @@ def _draw(
             ax=axes,
         )
     else:
-        axes.text(0.5, 0.5, "no episode has ended yet", transform=axes.transAxes, ha="center", color=GREY)
+        axes.text(0.5, 0.5, empty, transform=axes.transAxes, ha="center", color=GREY)
     for line, drawn in zip(lines, axes.lines):
         drawn.set_label(label(line) + (f" ({seeds[line]})" if seeds else ""))
         drawn.set(marker="o" if np.size(drawn.get_xdata()) == 1 else "", markersize=3)  # a single point makes no line
@@ -272,7 +277,7 @@ def transfer_costs(table: pd.DataFrame) -> Figure:
     figure = sheet(COLUMN * max(1, len(places)), 2.6)
     grid = figure.subplots(1, max(1, len(places)), squeeze=False)[0]
     for axes, ((method, level), rows) in zip(grid, places):
-        for k, (part, (colour, marker)) in enumerate(PARTS_OF_RUNS.items()):
+        for k, (part, (colour, marker)) in enumerate(zip(PARTS, LOOKS, strict=True)):
             own = rows[rows["part"] == part]
             x, bars = own["value"] * 1.04 ** (2 * k - 1), [own["mean"] - own["low"], own["high"] - own["mean"]]
             axes.errorbar(x, own["mean"], bars, color=colour, marker=marker, ms=3.5, lw=1.2, capsize=2, label=part)

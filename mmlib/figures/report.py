@@ -19,6 +19,7 @@ from mmlib.analysis.claims import FAILS, HOLDS, TOO_FEW, UNDECIDED, Finding, tes
 from mmlib.analysis.conditions import Condition, on_disk
 from mmlib.analysis.stats import Interval
 from mmlib.analysis.tables import markdown
+from mmlib.experiments.presets import MINIATURE
 from mmlib.figures import plots
 from mmlib.figures.again import command
 from mmlib.figures.report_pictures import Pictures, links, returns, row, told
@@ -55,12 +56,10 @@ MEANING = {
 
 MINIATURES = (
     "## What a miniature can say\n\n"
-    "A miniature has the engine, the physics and the rules of the paper's level on a smaller map. Runs last a two "
-    "hundredth of the paper's, and most methods end far below the scripted expert. Populations have four members, not "
-    "ten, and step alpha by 0.1, not 0.05. A verdict here is about the method at "
-    "that scale, with one set of hyperparameters, which was tuned on plain agents (docs/learning.md has the one "
-    "exception). It is no verdict on the paper's own levels at the paper's length, or on ten members that live "
-    "through a billion frames.\n"
+    "A miniature has the engine, the physics and the rules of the paper's level on a smaller map, and runs there are "
+    "far shorter than the paper's. A verdict is about the method at that scale, with one set of hyperparameters, which "
+    "was tuned on plain agents (docs/learning.md has the one exception; docs/protocol.md has the numbers). It is no "
+    "verdict on the paper's own levels at the paper's length, or on ten members that live through a billion frames.\n"
 )
 TRIED = (
     "## Tried, and not here\n\n"
@@ -91,7 +90,9 @@ def write(path: Path, results: Path, preset: str | None = None, seeds: Collectio
     if decided := [*filter(_decided, found)]:
         drawn = pictures.link("forest", lambda: plots.forest(decided))
         parts.append(f"## All effects on returns\n\n![Effects and intervals; ticks are bounds other than 0]({drawn})\n")
-    parts += [MINIATURES, _hours(results, preset), TRIED]
+    if any(level.endswith(MINIATURE) for finding in found for level in finding.evidence.levels):
+        parts.append(MINIATURES)
+    parts += [_hours(results, preset), TRIED]
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, "\n".join(parts))
 
@@ -109,7 +110,8 @@ def _head(found: Sequence[Finding]) -> str:
         "*the end* its last fifth. An effect is a difference of means over runs, in the claim's direction, with "
         "Welch's 95 % interval, not corrected for how many there are; over several levels, of normalised scores: 0 is "
         "random play, 1 the scripted expert. Beside it, deciding nothing: the difference of interquartile means, and "
-        "how often a run of the first method is above one of the second.\n\n"
+        "how often a run of the first method is above one of the second. Curves are means over seeds, their bands 95 % "
+        "bootstrap intervals.\n\n"
         f"{said}. Of what training tests, each where it has the most runs: {counts}.\n\n"
         f'"As fast", "at least as high" and "no better" allow {claims.MARGIN:.0%} of the other method\'s mean, '
         f'"dynamics like" {claims.ALIKE:.0%} on either side. That something occurs holds if it was seen once.\n\n'
@@ -217,7 +219,7 @@ def _claim(
     largest = max(first, key=lambda finding: finding.evidence.n)
     if largest.condition is None:
         return "\n\n".join([*parts, f"Again: `mmlib figure theory --preset {largest.where}`"]) + "\n"
-    shown = dict(chain.from_iterable(links(number, finding, pictures).items() for finding in first))
+    shown = dict(chain.from_iterable(links(finding, pictures).items() for finding in first))
     parts += [_conclusion(most), pictures.under(number, shown)]
     runs = [*dict.fromkeys(run for finding in first for run in finding.evidence.runs)]
     return "\n\n".join(filter(None, [*parts, f"Again: `{command(runs)}`"])) + "\n"
@@ -254,7 +256,8 @@ def _decided(finding: Finding) -> bool:
 
 def _transfer_costs(conditions: Sequence[Condition], pictures: Pictures) -> str:
     """What lambda does, where it was swept."""
-    table = tables.sweep("transfer_cost", conditions)
+    counting = [each for each in conditions if each.settings.get("transfer_normalisation") == "trajectories"]
+    table = tables.sweep("transfer_cost", counting)
     if table.empty:
         return "## λ\n\nNo method has runs at three values of λ that differ in nothing else.\n"
     drawn = pictures.link("lambda", lambda: plots.transfer_costs(table))

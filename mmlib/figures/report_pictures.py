@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from mmlib.alternatives.methods import METHODS
 from mmlib.analysis import curves
 from mmlib.analysis.claims import Finding
 from mmlib.analysis.conditions import Condition
+from mmlib.analysis.evidence import ENTROPY_GROWTH, FALLS_BACK, SWITCH_TIME
 from mmlib.analysis.tables import markdown
 from mmlib.experiments.presets import FIGURES
 from mmlib.figures import claimed, plots, run_plots
@@ -48,27 +50,31 @@ def row(links: Mapping[str, str]) -> str:
     return markdown(pd.DataFrame({what: [f"![{what}]({link})"] for what, link in links.items()}))
 
 
-def links(number: str, finding: Finding, pictures: Pictures) -> dict[str, str]:
-    """A sketch of a claim, then what was measured in a finding's condition: links to pictures, by what each shows."""
+def links(finding: Finding, pictures: Pictures) -> dict[str, str]:
+    """A sketch of a claim, if there is one, then what was measured in a finding's condition: links to pictures, by what
+    each shows."""
     assert finding.condition is not None
     where, figure, first = finding.condition, finding.claim.figure, finding.claim.first
-    if number == "4":
+    if finding.claim.measure in (SWITCH_TIME, FALLS_BACK):
         runs = {level: where.of(level, first) for level in finding.evidence.levels}
-        title = f"M&M, {POLICIES[figure]} (thick: each population's best member)"
+        what = POLICIES.get(figure, figure)
+        title = f"{METHODS[first].label}, {what} (thick: each population's best member)"
         return {
             SKETCH: pictures.link("claimed_alpha", lambda: claimed.rise("alpha")),
-            f"α, {POLICIES[figure]}": pictures.link(
+            f"α, {what}": pictures.link(
                 f"alpha_{figure}_{told(where)}", lambda: run_plots.alpha_trajectories(runs, title)
             ),
         }
-    if number == "5":
+    sketch = {}
+    if finding.claim.measure is ENTROPY_GROWTH:
         draw, kind = partial(_entropies, where, first), "collision_entropy"
-        sketch = pictures.link("claimed_entropy", lambda: claimed.rise("entropy"))
+        sketch[SKETCH] = pictures.link("claimed_entropy", lambda: claimed.rise("entropy"))
     else:
         draw, kind = partial(returns, where, figure), f"figure{figure}"
-        sketch = pictures.link(f"claimed_{figure}", lambda: claimed.returns(figure))
+        if figure in claimed.CURVES:
+            sketch[SKETCH] = pictures.link(f"claimed_{figure}", lambda: claimed.returns(figure))
     names = {level: f"{kind}_{level.replace('+', '_')}_{told(where)}" for level in finding.evidence.levels}
-    return {SKETCH: sketch} | {level: pictures.link(name, partial(draw, level)) for level, name in names.items()}
+    return sketch | {level: pictures.link(name, partial(draw, level)) for level, name in names.items()}
 
 
 def told(where: Condition) -> str:
@@ -77,12 +83,14 @@ def told(where: Condition) -> str:
 
 
 def returns(where: Condition, figure: str, level: str) -> Drawing:
-    """The learning curves of a figure's methods on a level."""
-    methods = [name for name in FIGURES[figure].methods if where.of(level, name)]
-    learned = curves.learning({method: where.of(level, method) for method in methods})
+    """The learning curves of a figure's methods, and of yours, on a level."""
+    of_figures = {name for each in FIGURES.values() for name in each.known}
+    methods = [*FIGURES[figure].methods, *sorted(where.runs.get(level, {}).keys() - of_figures)]
+    learned = curves.learning({method: where.of(level, method) for method in methods if where.of(level, method)})
+    unit = "population" if where.settings.get("pbt") else "seed"
     if "+" in level:
         return plots.panels({name: learned[learned["level"] == name] for name in level.split("+")})
-    return plots.learning_curves(learned, title=level)
+    return plots.learning_curves(learned, title=level, unit=unit)
 
 
 def _entropies(where: Condition, method: str, level: str) -> Drawing:

@@ -7,7 +7,9 @@ used, since they make their figures through pyplot, which keeps them, and lay th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,17 @@ STYLE: Any = {
 }
 COLUMN = 3.5  # inches: the width of a column of a paper
 
-styled = mpl.rc_context(STYLE)
+_DRAWING = threading.RLock()  # Matplotlib's settings are the process's, and widgets draw in threads
+
+
+@contextmanager
+def drawing(settings: Any) -> Iterator[None]:
+    """Draws with these settings of Matplotlib's, which are as before afterwards."""
+    with _DRAWING, mpl.rc_context(settings):
+        yield
+
+
+styled = drawing(STYLE)
 
 
 def sheet(width: float, height: float) -> Figure:

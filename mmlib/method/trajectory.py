@@ -5,7 +5,9 @@ Shape letters: T time, P population, N environments of a member.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +53,12 @@ class Trajectory:
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
         cores = {n: s and (cut(s[0], 0), cut(s[1], 0)) for n, s in self.cores.items()}
         return Trajectory(observation=observation, **rows, weights=self.weights, cores=cores)
+
+
+def members_first(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `Trajectory`, of which members are the first axis: its own inverse."""
+    alone = ("weights", "cores")  # without an axis of time
+    return {n: value if n in alone else value.transpose(0, 1) for n, value in fields.items()}
 
 
 @dataclass(frozen=True)

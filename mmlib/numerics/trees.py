@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -29,9 +29,3 @@ def tensors(tree: Any) -> list[Tensor]:
     found: list[Tensor] = []
     mapped(found.append, tree)
     return found
-
-
-def members_first(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `Trajectory`, of which members are the first axis: its own inverse."""
-    alone = ("weights", "cores")  # without an axis of time
-    return {n: value if n in alone else value.transpose(0, 1) for n, value in fields.items()}

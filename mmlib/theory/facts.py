@@ -1,4 +1,4 @@
-"""Measurements that need no training run, made once at a scale and kept as `<results>/theory/<preset>/<name>.json`.
+"""Measurements that need no training run, made once at a size and kept as `<results>/theory/<preset>/<name>.json`.
 
 What is on disk with the same settings is loaded; the notebook draws from it and the claims read it.
 """
@@ -21,6 +21,7 @@ from mmlib.errors import ResultsError
 from mmlib.experiments.design import ExperimentError, choose
 from mmlib.levels import Level
 from mmlib.method.agent import MixMatchAgent
+from mmlib.method.methods import AgentSpec
 from mmlib.runs.owner import check_writable
 from mmlib.runs.records import replace_file
 from mmlib.runs.untrusted import read_object
@@ -36,7 +37,7 @@ CONV1 = (4, 2)
 
 
 @dataclass(frozen=True)
-class Scale:
+class Size:
     """How much is measured."""
 
     seeds: int  # of remark 1's worlds and networks
@@ -52,9 +53,9 @@ class Scale:
     network_alphas: tuple[float, ...]
 
 
-SCALES = {
-    "smoke": Scale(2, 6, 40, (1, 16), 50, 2, (0.2, 0.5, 0.8), 4, 1, 10, (0.5,)),
-    "quick": Scale(
+SIZES = {
+    "smoke": Size(2, 6, 40, (1, 16), 50, 2, (0.2, 0.5, 0.8), 4, 1, 10, (0.5,)),
+    "quick": Size(
         *(5, 24, 600, (1, 4, 16, 64, 256), 2000, 20),
         *(tuple(i / 10 for i in range(1, 10)), 32, 2, 100, (0.1, 0.5, 0.9)),
     ),
@@ -75,14 +76,14 @@ PULL = {
 """The transfer cost alone, into both policies, from an almost uniform pi_1 (appendices C and H)."""
 
 
-def remark_1(scale: Scale) -> dict[str, Any]:
+def remark_1(size: Size) -> dict[str, Any]:
     """KL(pi_1 || pi_2) while pi_2 is distilled on samples of pi_mm; by the number of trajectories; and H(pi_1)."""
-    size = {"seeds": scale.seeds, "states": scale.states, "updates": scale.updates}
-    curves = {name: _curves(worlds.distil(setup, **size)) for name, setup in REMARK.items()}
-    pull = {name: _curves(worlds.distil(setup, **size)) for name, setup in PULL.items()}
-    covered = [worlds.distil(Distillation(hidden=(64, 64), trajectories=n), **size) for n in scale.coverage]
+    each = {"seeds": size.seeds, "states": size.states, "updates": size.updates}
+    curves = {name: _curves(worlds.distil(setup, **each)) for name, setup in REMARK.items()}
+    pull = {name: _curves(worlds.distil(setup, **each)) for name, setup in PULL.items()}
+    covered = [worlds.distil(Distillation(hidden=(64, 64), trajectories=n), **each) for n in size.coverage]
     coverage = {
-        "trajectories": list(scale.coverage),
+        "trajectories": list(size.coverage),
         **{part: [_plain(getattr(c, part)[-1]) for c in covered] for part in ("kl", "kl_seen", "seen")},
     }
     return {"curves": curves, "pull": pull, "coverage": coverage}
@@ -93,13 +94,13 @@ def _curves(curves: worlds.Curves) -> dict[str, Any]:
     return {"updates": curves.updates, **{part: _plain(getattr(curves, part)) for part in parts}}
 
 
-def appendix_g(scale: Scale) -> dict[str, Any]:
+def appendix_g(size: Size) -> dict[str, Any]:
     """Both costs and their gap over alpha for random pairs of policies, with what is violated how often."""
     alphas = [i / 20 for i in range(21)]
     generator = torch.Generator().manual_seed(0)
     families: dict[str, Any] = {}
     for name, make in worlds.FAMILIES.items():
-        pair = make(scale.pairs, generator)
+        pair = make(size.pairs, generator)
         rows = [worlds.bound(*pair, alpha) for alpha in alphas]
         gap = torch.stack([row.proposed - row.alternative for row in rows])  # (alphas, pairs)
         scaled = gap / rows[0].proposed  # of the cost at alpha = 0, KL(pi_1 || pi_2)
@@ -119,18 +120,18 @@ def appendix_g(scale: Scale) -> dict[str, Any]:
     return {"alphas": alphas, "families": families}
 
 
-def mixing_enumerated(scale: Scale) -> dict[str, Any]:
+def mixing_enumerated(size: Size) -> dict[str, Any]:
     """Variance of sampled over explicit mixing, and the difference of the means, exactly, for random problems."""
     ratios, differences = [], []
-    for alpha in scale.alphas:
-        exact = [gradients.enumerate_mixing(gradients.random_problem(seed), alpha) for seed in range(scale.problems)]
+    for alpha in size.alphas:
+        exact = [gradients.enumerate_mixing(gradients.random_problem(seed), alpha) for seed in range(size.problems)]
         ratios.append([e.variance_sampled / e.variance_explicit for e in exact])
         differences += [float((e.mean_sampled - e.mean_explicit).abs().max()) for e in exact]
-    return {"alphas": list(scale.alphas), "ratios": ratios, "largest_difference_of_means": max(differences)}
+    return {"alphas": list(size.alphas), "ratios": ratios, "largest_difference_of_means": max(differences)}
 
 
 def mixing_network(
-    scale: Scale,
+    size: Size,
     agent: MixMatchAgent,
     name: str,
     make: Callable[..., Level],
@@ -143,10 +144,10 @@ def mixing_network(
     make: that level, of so many environments, from a seed, with settings of `levels.make`.
     """
     rows = []
-    for alpha in scale.network_alphas:
-        level = make(num_envs=scale.environments, seed=1, staggered=True)
-        size: dict[str, Any] = {"unrolls": scale.unrolls, "unroll": scale.unroll}
-        batches = gradients.collect(agent, level, alpha, **size, seed=1, reward_clip=reward_clip)
+    for alpha in size.network_alphas:
+        level = make(num_envs=size.environments, seed=1, staggered=True)
+        acted: dict[str, Any] = {"unrolls": size.unrolls, "unroll": size.unroll}
+        batches = gradients.collect(agent, level, alpha, **acted, seed=1, reward_clip=reward_clip)
         measured = gradients.compare_mixing(agent, batches, discount)
         low, high = measured.interval()
         row = {"alpha": alpha, "ratio": measured.ratio, "low": low, "high": high}
@@ -161,21 +162,20 @@ def untrained(method: str) -> MixMatchAgent:
         return MixMatchAgent(METHODS[method], height=FRAME["height"], width=FRAME["width"], conv1=CONV1)
 
 
-def _of_method(scale: Scale, method: str) -> dict[str, Any]:
-    return mixing_network(scale, untrained(method), LEVEL, partial(levels.make, LEVEL, **FRAME), f"{method}, untrained")
+def _of_method(size: Size, method: str) -> dict[str, Any]:
+    return mixing_network(size, untrained(method), LEVEL, partial(levels.make, LEVEL, **FRAME), f"{method}, untrained")
 
 
-def _of_run(scale: Scale, population: Trained) -> dict[str, Any]:
+def _of_run(size: Size, population: Trained) -> dict[str, Any]:
     config = population.config
     label = f"{config.method}, after {population.agent_steps / 1e6:g} M agent steps"
     make, settings = partial(level_of, config, 0), {"discount": config.discount, "reward_clip": config.reward_clip}
-    return mixing_network(scale, population.alone(0), config.levels[0], make, label, **settings)
+    return mixing_network(size, population.alone(0), config.levels[0], make, label, **settings)
 
 
-def _check_mixture(method: str) -> None:
-    """Raises ExperimentError unless the method acts by the explicit mixture of two policies, at an alpha that is given:
-    another has no two estimators to compare at a constant alpha."""
-    spec = choose("method", method, METHODS)
+def _check_mixture(method: str, spec: AgentSpec) -> None:
+    """Raises ExperimentError unless a method's agent acts by the explicit mixture of two policies, at an alpha that is
+    given: another has no two estimators to compare at a constant alpha."""
     if (len(spec.active()), spec.mixing, spec.learner) != (2, "explicit", "vtrace") or spec.alpha == "gradient":
         raise ExperimentError(f"method {method!r} does not mix two policies explicitly at an alpha that is given")
 
@@ -187,7 +187,7 @@ def all_facts(
 
     Args:
       results: the root of the results.
-      preset: a key of `SCALES`.
+      preset: a key of `SIZES`.
       methods: agents of the table that mix two policies explicitly; untrained, on the miniature explore level.
       runs: directories of runs with a checkpoint, measured beside them on their own levels.
 
@@ -195,19 +195,21 @@ def all_facts(
       ExperimentError: an unknown preset or method, or an agent that does not mix so.
       ResultsError: a run without a checkpoint, or results that cannot be written.
     """
-    scale = choose("preset", preset, SCALES)
+    size = choose("preset", preset, SIZES)
     trained = [load_trained(Path(run)) for run in runs]
-    for method in (*methods, *(each.config.method for each in trained)):
-        _check_mixture(method)
+    for method in methods:
+        _check_mixture(method, choose("method", method, METHODS))
+    for each in trained:  # a run may tie its policies otherwise than the table's agent
+        _check_mixture(each.config.method, each.agent.spec)
     folder = Path(results) / "theory" / preset
-    settings = json.loads(json.dumps(asdict(scale)))
+    settings = json.loads(json.dumps(asdict(size)))
     makers: dict[str, Callable[[], Any]] = {
-        part.__name__: partial(part, scale) for part in (remark_1, appendix_g, mixing_enumerated)
+        part.__name__: partial(part, size) for part in (remark_1, appendix_g, mixing_enumerated)
     }
-    makers |= {f"network_{method}": partial(_of_method, scale, method) for method in methods}
+    makers |= {f"network_{method}": partial(_of_method, size, method) for method in methods}
     for each in trained:
         name = f"network_{each.config.method}_seed{each.config.seed}_{each.checksum[:8]}"
-        makers[name] = partial(_of_run, scale, each)
+        makers[name] = partial(_of_run, size, each)
     facts = {name: _load_or_make(folder / f"{name}.json", settings, make) for name, make in makers.items()}
     for path in sorted(folder.glob("network_*.json")):  # measured before, of runs that need not be here
         recorded = read(path)

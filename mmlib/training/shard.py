@@ -26,9 +26,9 @@ from mmlib.method.learner import Hyperparameters, Learner
 from mmlib.method.methods import Constituent
 from mmlib.method.mixture import target_weights
 from mmlib.method.pbt import Decision
-from mmlib.method.trajectory import Episode, Trajectory
+from mmlib.method.trajectory import Episode, Trajectory, members_first
 from mmlib.numerics.threads import cores
-from mmlib.numerics.trees import mapped, members_first
+from mmlib.numerics.trees import mapped
 from mmlib.timing import StageTimer
 from mmlib.training.actors import Actor
 from mmlib.training.fitting import backend_in_force, interface, level_of, specification

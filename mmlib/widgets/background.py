@@ -37,8 +37,8 @@ class Background:
             """The thread: the work, and how it ended."""
             try:
                 work(go_on)
-                go_on()
-                self.stop()
+                if wanted is self._wanted:
+                    self.stop()
             except Unwanted:
                 return
             except Exception as error:  # a thread has nobody else to tell

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mmlib.analysis.stats import mean_interval
-from mmlib.figures.style import GREEN, GREY, ORANGE, STYLE, VERMILLION, sheet, styled
+from mmlib.figures.style import GREEN, GREY, ORANGE, STYLE, VERMILLION, drawing, sheet, styled
 from mmlib.widgets.alpha_sweep import Point
 from mmlib.widgets.inspector_view import colours, symbols
 from mmlib.widgets.recording import Recording
@@ -103,7 +103,7 @@ def _bars(axes: Axes, panel: Bars, tints: Sequence[str], limit: float) -> None:
 SWEEP = {  # by title: what of a point is drawn, and its colour
     "mean episode return, 95 % interval": (("returns",), GREEN),
     "entropy of πₘₘ (nats)": (("entropy", "collision_entropy"), GREEN),
-    "KL(π₁ ‖ π₂) on its states (nats)": (("kl",), GREY),
+    "KL(πᵢ ‖ πᵢ₊₁) on its states, summed (nats)": (("kl",), GREY),
 }
 
 
@@ -137,7 +137,7 @@ def sweep_figure(points: Sequence[Point], title: str = "") -> Figure:
 
 def sweep_charts(points: Sequence[Point], in_force: float | None) -> str:
     """The same for a page, a chart each, as HTML with an upright line at α = `AT`."""
-    with mpl.rc_context(STYLE | IN_PAGE):
+    with drawing(STYLE | IN_PAGE):
         figures = [sheet(3.4, 2.0) for _ in SWEEP]
         for figure, name in zip(figures, SWEEP):
             _sweep(figure.add_subplot(), name, points, in_force)
@@ -169,7 +169,8 @@ def strip(made: Recording, weights: tuple[float, ...]) -> str:
     It has no margins, so that a step lies where a slider of the same width has it, and its scales do not depend on the
     weights: that of the entropy ends at its largest possible value. A line is at step `AT`.
     """
-    lines, keys = list[str](), [(GREEN, f"entropy of πₘₘ, 0 to {made.most_entropy:.2f} nats")]
+    acting = symbols(made.subject.constituents)[-1]
+    lines, keys = list[str](), [(GREEN, f"entropy of {acting}, 0 to {made.most_entropy:.2f} nats")]
     if made.kl is not None:
         lines.append(_polyline(enumerate(made.kl / max(made.kl.max(), 1e-9)), GREY))
         keys.append((GREY, f"KL(π₁ ‖ π₂), 0 to {made.kl.max():.2f} nats"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def inspect(
     """Displays the inspector, and below it a picture of a telling state, which follows what is chosen in it.
 
     Where there is nobody to use a widget, the picture alone: of the first run with a mixture. The picture is kept as
-    `<pictures>/state.png`.
+    `<pictures>/state.png`, where that can be written.
 
     Returns:
       What knows the `subject` and its `recording`; None if nothing can be inspected, which is then said in words.
@@ -50,8 +51,9 @@ def inspect(
     def draw(made: Recording) -> None:
         drawn = png(charts.state_figure(made, charts.telling_step(made)))
         picture.draw(drawn)
-        pictures.mkdir(parents=True, exist_ok=True)
-        (pictures / "state.png").write_bytes(drawn)
+        with contextlib.suppress(OSError):  # where nothing can be written it is here alone
+            pictures.mkdir(parents=True, exist_ok=True)
+            (pictures / "state.png").write_bytes(drawn)
 
     if widgets_shown():
         inspector = MixtureInspector(root, member=member, seed=seed, seconds=seconds, episodes=episodes)

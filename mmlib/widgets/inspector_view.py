@@ -124,7 +124,7 @@ def _panels(panels: Sequence[Bars], tints: Sequence[str], style: str, taken: int
         scale, aside = 1.0, ""
         if panel.actions:
             scale = _nice(float(panel.probs.max()))
-            aside = f"sum of πₘₘ {panel.probs[-1].sum():.2f} · bars to {scale:g}"
+            aside = f"sum of {symbols(len(tints) - 1 or 1)[-1]} {panel.probs[-1].sum():.2f} · bars to {scale:g}"
         heading = f"<h4><span>{escape(panel.title)}</span><small>{aside}</small></h4>"
         chosen = [action == taken for action in panel.actions] or [False] * len(panel.labels)
         rows = (_row(*each, tints, scale) for each in zip(panel.labels, panel.probs.T, chosen))

@@ -40,7 +40,7 @@ class SweepPanel(widgets.VBox):
         self.work.stop()
         self._subject, self._alpha = subject, None
         self.layout.display = "" if subject.constituents > 1 else "none"
-        self._show(alpha_sweep.cached(subject, self.episodes))
+        self._show(subject, alpha_sweep.cached(subject, self.episodes))
 
     def at(self, alpha: float | None) -> None:
         """Moves the line that says where the slider is."""
@@ -55,7 +55,7 @@ class SweepPanel(widgets.VBox):
         def work(go_on: GoOn) -> None:
             for points in alpha_sweep.alpha_sweep(subject, self.episodes, go_on):
                 go_on()
-                self._show(points)
+                self._show(subject, points)
             self.stop()
 
         def failed(why: str) -> None:
@@ -67,10 +67,14 @@ class SweepPanel(widgets.VBox):
     def stop(self) -> None:
         """Gives up what is under way; the points that were measured are kept."""
         self.work.stop()
-        self._show(self.points)
+        if self._subject is not None:
+            self._show(self._subject, self.points)
 
-    def _show(self, points: list[Point]) -> None:
-        self.points = points
+    def _show(self, subject: Subject, points: list[Point]) -> None:
+        drawn = sweep_charts(points, subject.alpha) if points or self.work.running else ""
+        if subject is not self._subject:
+            return  # another was opened while these were drawn
+        self.points, self._drawn = points, drawn
         missing = len(ALPHAS) - len(points)
         self.progress.value = len(points)
         self.progress.layout.visibility = "visible" if self.work.running else "hidden"
@@ -80,8 +84,6 @@ class SweepPanel(widgets.VBox):
         plays = f"{self.episodes} episode{'s' * (self.episodes != 1)} at each α, the same maps"
         state = f"{len(points)} of {len(ALPHAS)} α measured" if missing else "measured and kept beside the run"
         self.said.value = note(f"{state}; {plays}. Solid line: the slider; dotted: α in training.")
-        in_force = None if self._subject is None else self._subject.alpha
-        self._drawn = sweep_charts(points, in_force) if points or self.work.running else ""
         self._draw()
 
     def _draw(self) -> None:
