@@ -130,6 +130,12 @@ ALTERNATIVES = {
 
 METHODS: dict[str, AgentSpec] = PAPER_METHODS | ALTERNATIVES
 
+
+def own_methods() -> set[str]:
+    """The names of agents that you have entered in `METHODS`: any figure takes them."""
+    return METHODS.keys() - PAPER_METHODS.keys() - ALTERNATIVES.keys()
+
+
 OWN = "MMLIB_IMPORT"  # in the environment: modules of yours, which every process of mmlib imports, comma-separated
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from mmlib.alternatives.methods import METHODS, teacher_of
+from mmlib.alternatives.methods import METHODS, own_methods, teacher_of
 from mmlib.config import RunConfig, make_config
 from mmlib.errors import UserError, suggestion
 from mmlib.experiments.presets import DRAWN_WITH, FIGURES, MINIATURE, PRESETS, FigureSpec, Preset
@@ -101,8 +101,7 @@ def plan(
     chosen_figure, chosen = figure_named(figure), preset_named(preset, settings)
     here = _levels(chosen_figure, chosen, levels)
     wanted = tuple(methods or ()) or chosen.methods(chosen_figure)
-    of_none = METHODS.keys() - {name for each in FIGURES.values() for name in each.known}  # yours: for any figure
-    known = (*chosen_figure.known, *sorted(of_none))
+    known = dict.fromkeys([*chosen_figure.known, *sorted(own_methods())])
     for method in wanted:
         if method not in known:
             its = ", ".join(known)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from mmlib.alternatives.methods import METHODS
+from mmlib.alternatives.methods import METHODS, own_methods
 from mmlib.analysis import curves
 from mmlib.analysis.claims import Finding
 from mmlib.analysis.conditions import Condition
@@ -84,8 +84,7 @@ def told(where: Condition) -> str:
 
 def returns(where: Condition, figure: str, level: str) -> Drawing:
     """The learning curves of a figure's methods, and of yours, on a level."""
-    of_figures = {name for each in FIGURES.values() for name in each.known}
-    methods = [*FIGURES[figure].methods, *sorted(where.runs.get(level, {}).keys() - of_figures)]
+    methods = dict.fromkeys([*FIGURES[figure].methods, *sorted(own_methods())])
     learned = curves.learning({method: where.of(level, method) for method in methods if where.of(level, method)})
     unit = "population" if where.settings.get("pbt") else "seed"
     if "+" in level:
