@@ -183,6 +183,17 @@ def test_alphas_schedule_divides_the_mixtures_and_not_the_baselines(tmp_path, ma
     assert {finding.verdict for finding in found(tmp_path, "2a")} == {"holds", "does not hold"}
 
 
+def test_when_a_schedule_hands_over_is_known_of_mixtures_alone(tmp_path, make_run):
+    make_run("small", 1)
+    make_run("mm", 1, alpha=[[0, 0.0], [25, 0.0], [100, 0.5], [125, 1.0], [200, 1.0]])
+    make_run("mm", 1, figure="constant", alpha=[[0, 0.5], [100, 0.5]])
+    make_run("mm", 1, figure="adapted", **PBT)
+    found = {each.runs[LEVEL]["mm"][0].directory.parts[-4]: each.handover for each in on_disk(tmp_path)}
+    assert found == {"figure3": (100, 500), "constant": None, "adapted": None}  # frames, four a step
+    (alone,) = on_disk(tmp_path, "3", seeds=[1])
+    assert alone.handover == (100, 500)
+
+
 def test_smoke_and_unfinished_runs_do_not_count(tmp_path, make_run):
     for seed in (1, 2, 3):
         make_run("small", seed, early=5, preset="smoke")

@@ -77,6 +77,8 @@ def test_seeds_are_stated_once_where_all_have_as_many():
 
 def test_seeds_that_are_populations_are_called_so():
     table = curves(("small", 1, [1]), ("mm", 1, [1]), ("mm", 2, [2]))
+    (span,) = plots.learning_curves(table, handover=(100, 500)).axes[0].patches
+    assert (span.get_x(), span.get_width(), span.get_label()) == (100, 400, "α moves")
     axes = plots.learning_curves(table, title="a_level", unit="population").axes[0]
     assert [line.get_label() for line in axes.lines] == ["Small action space (1 population)", "M&M (2 populations)"]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ class Condition:
     def adapts_alpha(self) -> bool:
         """Whether population based training moved alpha, rather than a schedule made by hand."""
         return "alpha" in (self.settings.get("pbt") or {}).get("adapt", ())
+
+    @property
+    def handover(self) -> tuple[int, int] | None:
+        """The frames between which a schedule made by hand moves alpha; None if none does."""
+        knots = self.settings.get("alpha") or ()
+        moves = [(before[0], after[0]) for before, after in pairwise(knots) if before[1] != after[1]]
+        repeat = self.settings["action_repeat"]
+        return (moves[0][0] * repeat, moves[-1][1] * repeat) if moves else None
 
     @property
     def backend(self) -> str:

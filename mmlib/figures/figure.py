@@ -156,7 +156,8 @@ class Figure:
             everywhere = dict.fromkeys(drawn, random[self.level])
             return self._shown(plots.panels(drawn, everywhere, self.level), "figure", width=WIDE)
         unit = "population" if self.plan[0].config.pbt else "seed"
-        drawing = plots.learning_curves(learned, random[self.level], title=self.level, unit=unit)
+        handover = self.found.handover
+        drawing = plots.learning_curves(learned, random[self.level], self.level, unit, handover)
         return self._shown(drawing, "figure")
 
     def table(self, *claim: str) -> Styler:

@@ -27,6 +27,7 @@ from mmlib.figures.style import (
     GREY,
     ORANGE,
     RULE,
+    SHADE,
     SPACES,
     VERMILLION,
     frame_axis,
@@ -65,6 +66,7 @@ def learning_curves(
     random: Mapping[str, Score] | None = None,
     title: str = "",
     unit: str = "seed",
+    handover: tuple[int, int] | None = None,
 ) -> Figure:
     """Figure 3's panel: episode return over environment frames, one line a method, shaded 95 % intervals.
 
@@ -73,6 +75,7 @@ def learning_curves(
       random: the random policy's score by action space, drawn as dotted lines in the space's colour.
       title: above the panel; usually the level.
       unit: what a seed is, if more than a single agent: "population".
+      handover: the frames between which a schedule moves alpha, shaded.
     """
     counts = curves.groupby("line")["seed"].nunique()
     said = {str(line): counted(int(count), unit) for line, count in counts.items()}
@@ -80,6 +83,8 @@ def learning_curves(
     figure = sheet(COLUMN, 2.9 if alike else 3.4)
     axes = figure.add_subplot()
     _draw(axes, curves, random or {}, {} if alike else said)
+    if handover and len(curves):
+        axes.axvspan(*handover, color=SHADE, lw=0, zorder=0, label="α moves")
     axes.set(ylabel="episode return", title=f"{title}, {next(iter(said.values()))}" if alike and said else title)
     legend_below(figure, columns=2 if alike else 1)  # with the seeds names are long
     return figure

@@ -89,7 +89,7 @@ def returns(where: Condition, figure: str, level: str) -> Drawing:
     unit = "population" if where.settings.get("pbt") else "seed"
     if "+" in level:
         return plots.panels({name: learned[learned["level"] == name] for name in level.split("+")})
-    return plots.learning_curves(learned, title=level, unit=unit)
+    return plots.learning_curves(learned, title=level, unit=unit, handover=where.handover)
 
 
 def _entropies(where: Condition, method: str, level: str) -> Drawing:

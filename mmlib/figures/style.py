@@ -23,7 +23,7 @@ from mmlib.alternatives.methods import METHODS
 # Okabe and Ito's palette, and a dash pattern each, so that prints in grey can be read too.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-GREY, RULE = "#777777", "#888888"  # of words, arrows, verdicts; of reference lines
+GREY, RULE, SHADE = "#777777", "#888888", "#f0f0f0"  # of words, arrows, verdicts; of reference lines; of a stretch
 SOLID, LONG, SHORT, DOTTED = "-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1))
 FINE: Any = {"lw": 0.8, "ls": (0, (1, 1.5))}  # of reference lines
 ALONE = "/target"  # ends the name of a line beside the methods: the central policy alone
