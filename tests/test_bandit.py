@@ -189,7 +189,7 @@ def test_it_finds_the_way_where_rounds_are_many_and_turns_when_the_way_does():
 
 @pytest.mark.parametrize(("gain", "low", "high"), [(0, 0.36, 0.50), (50, 0.40, 0.60), (200, 0.55, 0.75)])
 def test_in_forty_rounds_with_the_noise_of_a_miniature_it_hardly_does(gain, low, high):
-    """docs/adding_a_curriculum.md has these numbers: an episode's return has a deviation of 30 there."""
+    """docs/learning.md has these numbers: an episode's return has a deviation of 30 there."""
     last = [walk(lambda t: gain, 41, 30, seed, learning=200)[-1] for seed in range(200)]
     assert low < np.mean(last) < high and np.std(last) > 0.2
 

@@ -194,7 +194,7 @@ def test_a_run_does_not_go_on_from_a_checkpoint_of_the_wrong_shape(small_run, tm
     shutil.copytree(small_run, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.pt"))
     checkpoint.save(tmp_path, {**checkpoint.read(small_run / checkpoint.FILE), part: [1]})
     with pytest.raises(CheckpointError, match="is not this run's"):
-        train(asked_for(Run(tmp_path).config), tmp_path)
+        train(asked_for({**Run(tmp_path).config, "agent_steps": 10 * CONFIG["agent_steps"]}), tmp_path)
 
 
 def test_loading_an_agent_imports_no_module_that_the_run_names(small_run, tmp_path, monkeypatch):

@@ -47,8 +47,7 @@ class Trajectory:
             taken = x.flatten(axis, axis + 1).index_select(axis, places)
             return taken.unflatten(axis, part.shape)
 
-        in_memory = self.observation.movedim(3, -1)  # colours last: cut in the order of memory
-        observation = cut(in_memory).movedim(-1, 3)
+        observation = cut(self.observation.movedim(3, -1)).movedim(-1, 3)  # in the order of memory
         others = {"observation", "weights", "cores"}
         rows = {f.name: cut(getattr(self, f.name)) for f in fields(self) if f.name not in others}
         cores = {n: s and (cut(s[0], 0), cut(s[1], 0)) for n, s in self.cores.items()}
@@ -56,17 +55,15 @@ class Trajectory:
 
 
 def members_first(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `Trajectory`, of which members are the first axis: its own inverse."""
-    alone = ("weights", "cores")  # without an axis of time
-    return {n: value if n in alone else value.transpose(0, 1) for n, value in fields.items()}
+    """A `Trajectory`'s fields, of which members are the first axis, not time: its own inverse."""
+    return {n: x if n in ("weights", "cores") else x.transpose(0, 1) for n, x in fields.items()}
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A finished episode: its member, when it began and ended, unclipped return, and length.
+    """A finished episode; its return is not clipped.
 
-    Times are agent steps of its own environment, which are those of every environment of the run:
-    they step together.
+    Times are agent steps of its own environment: those of every environment, which step together.
     """
 
     member: int
