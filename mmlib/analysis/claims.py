@@ -124,7 +124,7 @@ def judge(relation: str, effect: Interval, *, reference: float = 0.0, bound: flo
     return HOLDS if least < effect.low and effect.high < most else UNDECIDED
 
 
-def limits(relation: str, reference: float = 0.0, bound: float = 0.0) -> tuple[float, float]:
+def limits(relation: str, reference: float, bound: float) -> tuple[float, float]:
     """Between which numbers an effect is on the claim's side (arguments as `judge`)."""
     allowed = {">=": MARGIN, "~": ALIKE}.get(relation, 0.0) * abs(reference)
     least = bound - allowed if relation in (">", ">=", "~") else -np.inf

@@ -124,11 +124,11 @@ def of_runs(
     condition: Condition,
     measure: Measure,
     first: str,
-    second: str = "",
-    apart: bool = False,
-    least: int = MIN_RUNS,
+    second: str,
+    apart: bool,
+    least: int,
 ) -> Evidence | None:
-    """The evidence about a measure of `first`'s runs, or of them less `second`'s; None without runs of both.
+    """The evidence about a measure of `first`'s runs, or of them less `second`'s if there is one; None without runs.
 
     apart: whether the first's are of lasertag levels and the second's of the others, rather than both of the same.
     least: so many runs of each are enough for a verdict.

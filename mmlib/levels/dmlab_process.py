@@ -16,6 +16,7 @@ from typing import Any
 SCRIPT = Path(__file__).with_name("dmlab_worker.py")
 LAUNCH = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 LAST_WORDS = 2000  # characters
+PATIENCE = 5.0  # seconds
 PARENTS_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # a group gets them, its parent decides
 
 
@@ -91,11 +92,11 @@ class Worker:
         """Tells the worker to end; `stop` waits for it."""
         self._connection.close()
 
-    def stop(self, patience: float = 5.0) -> None:
-        """Ends the process: politely, and after `patience` seconds by force."""
+    def stop(self) -> None:
+        """Ends the process: politely, and after `PATIENCE` seconds by force."""
         self.hang_up()
         try:
-            self._process.wait(patience)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

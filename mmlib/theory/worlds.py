@@ -24,6 +24,7 @@ from mmlib.numerics.threads import one_thread
 from mmlib.spaces import BIG_756, SMALL, embedding
 
 Kind = Literal["softmax", "factorised"]
+FEATURES = 12  # of a state, that policies read
 SMALL_IN_BIG = torch.as_tensor(embedding(SMALL, BIG_756))
 
 
@@ -122,16 +123,14 @@ class Curves(NamedTuple):
 
 
 @one_thread()
-def distil(
-    setup: Distillation, *, seeds: int = 5, states: int = 24, features: int = 12, updates: int = 600, records: int = 40
-) -> Curves:
+def distil(setup: Distillation, *, seeds: int, states: int, updates: int, records: int = 40) -> Curves:
     """Minimises eq. (1) over samples of pi_mm, for `seeds` worlds at once, and records how far pi_2 is from pi_1."""
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        world = random_world(seeds, states, features, generator)
-        teacher = network(seeds, (features, *(32 for _ in setup.hidden), SMALL.num_actions), setup.teacher_gain)
-        student = network(seeds, (features, *setup.hidden, num_logits(setup.kind)), 0.1)
+        world = random_world(seeds, states, FEATURES, generator)
+        teacher = network(seeds, (FEATURES, *(32 for _ in setup.hidden), SMALL.num_actions), setup.teacher_gain)
+        student = network(seeds, (FEATURES, *setup.hidden, num_logits(setup.kind)), 0.1)
 
     def policies() -> tuple[OnSupport, Policy]:
         first = teacher(world.features) if setup.both else teacher(world.features).detach()

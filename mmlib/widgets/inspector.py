@@ -33,10 +33,10 @@ def inspect(
     root: str | Path,
     pictures: Path,
     *,
-    member: int = 0,
-    seed: int = 1,
-    seconds: float = SECONDS,
-    episodes: int = EPISODES,
+    member: int,
+    seed: int,
+    seconds: float,
+    episodes: int,
 ) -> MixtureInspector | Recording | None:
     """Displays the inspector, and below it a picture of a telling state, which follows what is chosen in it.
 
