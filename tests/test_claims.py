@@ -79,7 +79,7 @@ def alphas(*changes):
 
 def test_every_claim_is_there_and_without_runs_none_has_a_verdict(tmp_path):
     findings = evaluate(tmp_path)
-    assert {f.claim.number.rstrip("abcd") for f in findings} == {str(i) for i in range(1, 13)}
+    assert {f.claim.number.rstrip("abcdefgh") for f in findings} == {str(i) for i in range(1, 13)}
     assert {f.verdict for f in findings} == {"not enough data"}
     assert all(f.effect == "" and f.evidence.runs == () for f in findings)
 
@@ -275,6 +275,7 @@ def test_cores(tmp_path, make_run):
             make_run(method, seed, early, late, figure="figure6")
     verdicts = {f.claim.number: f.verdict for f in evaluate(tmp_path)}
     assert [verdicts[n] for n in ("6a", "6b", "7a", "7b", "8a", "8b", "8c", "8d")] == ["holds"] * 8
+    assert [verdicts[n] for n in ("8e", "8f", "8g", "8h")] == ["holds", "undecided", "holds", "holds"]
     assert found(tmp_path, "8b")[0].evidence.effect.mean == pytest.approx(3)
 
 

@@ -247,7 +247,7 @@ def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
 
 def _number(finding: Finding) -> str:
     """The claim's, without the letter of its part."""
-    return finding.claim.number.rstrip("abcd")
+    return finding.claim.number.rstrip("abcdefgh")
 
 
 def _decided(finding: Finding) -> bool:
