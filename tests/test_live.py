@@ -158,6 +158,14 @@ def test_a_run_that_fails_at_once_says_why(tmp_path, monkeypatch):
     assert status.state == "failed" and status.reason.startswith("no luck (see ")
 
 
+def test_what_an_earlier_process_printed_is_not_why_it_fails(tmp_path, monkeypatch):
+    experiment = make(tmp_path, SHORT)
+    experiment.directory.mkdir(parents=True, exist_ok=True)
+    (experiment.directory / live.jobs.LOG).write_text(f"mmlib: {experiment.directory}: member 0: loss nan\n")
+    monkeypatch.setattr(live.jobs, "command", lambda job: [sys.executable, "-c", "raise SystemExit('no luck')"])
+    assert ended(experiment.start()).reason.startswith("no luck (see ")
+
+
 def test_what_cannot_be_started_is_refused_in_words(tmp_path):
     with pytest.raises(ConfigError, match="unknown level 'nav_maze'"):
         Experiment(preset="smoke", level="nav_maze", directory=tmp_path)

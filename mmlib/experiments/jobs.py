@@ -141,7 +141,7 @@ def _fill(running: list[Progress], waiting: list[Progress], parts: Sequence[froz
         for taken in busy.values():
             free.remove(taken)
         log = chosen[0].job.directory / LOG
-        begins = log.stat().st_size if log.exists() else 0
+        begins = printed(log)
         process = launch([progress.job for progress in chosen], cores=free[0])
         for progress in chosen:
             progress.process, progress.log, progress.log_begins = process, log, begins
@@ -287,7 +287,12 @@ def _look(progress: Progress) -> None:
         progress.status = replace(now, state="failed", reason=reason)
 
 
-def why_it_ended(log: Path, code: int, directory: Path, begins: int = 0) -> str:
+def printed(log: Path) -> int:
+    """How many bytes processes have printed into a log so far."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def why_it_ended(log: Path, code: int, directory: Path, begins: int) -> str:
     """Why the run in `directory` ended with its process and `code`: the signal, or the last line printed about it.
 
     begins: bytes of the log that are of former processes.

@@ -82,7 +82,7 @@ class Experiment:
         place = run_directory(results, preset, "live", self.config.level, self.config.method, self.config.seed)
         self.directory = Path(directory or place).resolve()
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping, self._before = False, 0
+        self._stopping, self._before, self._log_begins = False, 0, 0
 
     def __repr__(self) -> str:
         return f"Experiment({str(self.directory)!r}: {words(self.status())})"
@@ -107,6 +107,7 @@ class Experiment:
         jobs.check_elsewhere(self.config)
         check_writable(self.directory)
         self._stopping, self._before = False, self._written()
+        self._log_begins = jobs.printed(self.directory / jobs.LOG)
         self._process = jobs.launch([Job(self.config, self.directory)], detached=True)
         return self
 
@@ -161,7 +162,8 @@ class Experiment:
             return recorded, reason
         if self._stopping or (recorded == "stopped" and code in EXIT_CODES.values()):
             return "stopped", reason
-        return "killed" if code < 0 else "failed", jobs.why_it_ended(self.directory / jobs.LOG, code, self.directory)
+        log = self.directory / jobs.LOG
+        return "killed" if code < 0 else "failed", jobs.why_it_ended(log, code, self.directory, self._log_begins)
 
 
 def attach(directory: str | Path) -> Experiment:
