@@ -41,6 +41,11 @@ class Condition:
         return "alpha" in (self.settings.get("pbt") or {}).get("adapt", ())
 
     @property
+    def unit(self) -> str:
+        """What a run of one seed is."""
+        return "population" if self.settings.get("pbt") else "seed"
+
+    @property
     def handover(self) -> tuple[int, int] | None:
         """The frames between which a schedule made by hand moves alpha; None if none does."""
         knots = self.settings.get("alpha") or ()
@@ -85,9 +90,9 @@ def on_disk(
     agents = {name: definition(spec) for name, spec in METHODS.items() if name not in ALTERNATIVES}
     for run in find_runs(root, preset, wanted):
         name = run.directory.relative_to(root).parts[0]
-        asked = run.method in agents and (run.seed >= 1 if seeds is None else run.seed in seeds)
-        as_now = not asked or run.config.get("agent", agents[run.method]) == agents[run.method]
-        if asked and as_now and run.done and (preset or name != "smoke"):
+        as_now = run.method in agents and run.config.get("agent", agents[run.method]) == agents[run.method]
+        asked = as_now and (run.seed >= 1 if seeds is None else run.seed in seeds)
+        if asked and run.done and (preset or name != "smoke"):
             by_preset.setdefault(name, []).append(run)
     found = []
     for name, runs in by_preset.items():

@@ -155,9 +155,8 @@ class Figure:
             drawn = {title: learned[~learned["line"].isin(every - group)] for title, group in grouped.items()}
             everywhere = dict.fromkeys(drawn, random[self.level])
             return self._shown(plots.panels(drawn, everywhere, self.level), "figure", width=WIDE)
-        unit = "population" if self.plan[0].config.pbt else "seed"
-        handover = self.found.handover
-        drawing = plots.learning_curves(learned, random[self.level], self.level, unit, handover)
+        where = self.found
+        drawing = plots.learning_curves(learned, random[self.level], self.level, where.unit, where.handover)
         return self._shown(drawing, "figure")
 
     def table(self, *claim: str) -> Styler:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
 
@@ -247,7 +248,7 @@ def _controls(conditions: Sequence[Condition], pictures: Pictures) -> str:
 
 def _number(finding: Finding) -> str:
     """The claim's, without the letter of its part."""
-    return finding.claim.number.rstrip("abcdefgh")
+    return finding.claim.number.rstrip(ascii_lowercase)
 
 
 def _decided(finding: Finding) -> bool:

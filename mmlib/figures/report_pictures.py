@@ -86,10 +86,9 @@ def returns(where: Condition, figure: str, level: str) -> Drawing:
     """The learning curves of a figure's methods, and of yours, on a level."""
     methods = dict.fromkeys([*FIGURES[figure].methods, *sorted(own_methods())])
     learned = curves.learning({method: where.of(level, method) for method in methods if where.of(level, method)})
-    unit = "population" if where.settings.get("pbt") else "seed"
     if "+" in level:
         return plots.panels({name: learned[learned["level"] == name] for name in level.split("+")})
-    return plots.learning_curves(learned, title=level, unit=unit, handover=where.handover)
+    return plots.learning_curves(learned, title=level, unit=where.unit, handover=where.handover)
 
 
 def _entropies(where: Condition, method: str, level: str) -> Drawing:
